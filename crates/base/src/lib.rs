@@ -1,0 +1,1 @@
+//! Build and run images made from Debian packages, without Debian's tools

@@ -1,0 +1,1 @@
+//! Hoist's own buildpacks, ordinary processes that speak the spec

@@ -1,0 +1,2 @@
+//! The hoist binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Signed indexes, dependency resolution, fetching and unpacking of Debian packages; knows no images, no CNB

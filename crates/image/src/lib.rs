@@ -1,0 +1,1 @@
+//! OCI images: references, reproducible layers, the local store, archives; knows no CNB

@@ -1,0 +1,1 @@
+//! The CNB lifecycle, one file for each phase

@@ -1,0 +1,1 @@
+//! Runs one process in a root filesystem, isolated and limited; knows no images

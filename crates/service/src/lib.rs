@@ -1,0 +1,1 @@
+//! The service contract: layout, planqk.json, staging, inputs, results; the job record and its states
