@@ -1,0 +1,215 @@
+//! Draws events for a person: progress bars on a terminal, plain lines elsewhere. All of it goes to stderr; stdout is for data.
+//!
+//! Knows how things look and nothing of what they mean.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hoist_events::{DetectOutcome, Event, LayerAction, Phase, Reporter, Stream, TransferId};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Warnings, errors and the app's own output.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
+    /// Every layer and every decision.
+    Verbose,
+}
+
+/// The reporter of the command line.
+pub(crate) struct Terminal {
+    verbosity: Verbosity,
+    color: bool,
+    bars: MultiProgress,
+    transfers: Mutex<HashMap<TransferId, (ProgressBar, String)>>,
+    interactive: bool,
+}
+
+impl Terminal {
+    /// Writes to stderr; colours and bars only where a person looks.
+    pub(crate) fn new(verbosity: Verbosity, color: bool) -> Self {
+        let interactive = std::io::stderr().is_terminal();
+        let target = if interactive && verbosity > Verbosity::Quiet {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            verbosity,
+            color: color && interactive,
+            bars: MultiProgress::with_draw_target(target),
+            transfers: Mutex::default(),
+            interactive,
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn line(&self, text: &str) {
+        self.bars.suspend(|| {
+            let mut stderr = std::io::stderr().lock();
+            // A reader that went away is no reason to stop the work.
+            let _ = writeln!(stderr, "{text}");
+        });
+    }
+
+    fn say(&self, at_least: Verbosity, text: &str) {
+        if self.verbosity >= at_least {
+            self.line(text);
+        }
+    }
+
+    fn transfer_started(&self, id: TransferId, what: &str, total_bytes: Option<u64>) {
+        let bar = match total_bytes {
+            Some(total) => ProgressBar::new(total).with_style(style(
+                "  {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
+            )),
+            None => ProgressBar::new_spinner().with_style(style("  {spinner} {msg} {bytes}")),
+        };
+        let bar = self.bars.add(bar);
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.lock_transfers().insert(id, (bar, what.to_owned()));
+    }
+
+    fn transfer_finished(&self, id: TransferId, done_bytes: u64) {
+        let Some((bar, what)) = self.lock_transfers().remove(&id) else { return };
+        let elapsed = bar.elapsed();
+        bar.finish_and_clear();
+        self.bars.remove(&bar);
+        if !self.interactive || self.verbosity == Verbosity::Verbose {
+            let text = format!("  {what}: {} in {:.1} s", bytes(done_bytes), elapsed.as_secs_f64());
+            self.say(Verbosity::Normal, &text);
+        }
+    }
+
+    fn lock_transfers(&self) -> std::sync::MutexGuard<'_, HashMap<TransferId, (ProgressBar, String)>> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn layer(&self, buildpack: Option<&str>, layer: &str, action: LayerAction, reason: &str, size: Option<u64>) {
+        let verb = match action {
+            LayerAction::Made => "made",
+            LayerAction::Reused => "reused",
+            LayerAction::Restored => "restored",
+            LayerAction::Dropped => "dropped",
+        };
+        let owner = buildpack.map_or_else(String::new, |id| format!("{id}:"));
+        let size = size.map_or_else(String::new, |size| format!(", {}", bytes(size)));
+        self.say(Verbosity::Verbose, &format!("  layer {owner}{layer} {verb}: {reason}{size}"));
+    }
+}
+
+impl Reporter for Terminal {
+    fn report(&self, event: &Event) {
+        match event {
+            Event::PhaseStarted { phase } => self.say(Verbosity::Verbose, &self.paint("1", phase_title(*phase))),
+            Event::PhaseFinished { phase, elapsed_ms } => {
+                self.say(Verbosity::Verbose, &format!("  {} took {elapsed_ms} ms", phase_title(*phase).to_lowercase()));
+            }
+            Event::Step { text } => self.say(Verbosity::Normal, &format!("{} {text}", self.paint("36", "·"))),
+            Event::Choice { what, chosen, reason } => {
+                self.say(Verbosity::Normal, &format!("{} {what}: {chosen} ({reason})", self.paint("36", "·")));
+            }
+            Event::Warning { text, hint } => {
+                self.line(&format!("{} {text}", self.paint("33", "warning:")));
+                if let Some(hint) = hint {
+                    self.line(&format!("         {hint}"));
+                }
+            }
+            Event::TransferStarted { id, what, total_bytes } => self.transfer_started(*id, what, *total_bytes),
+            Event::TransferProgressed { id, done_bytes } => {
+                if let Some((bar, _)) = self.lock_transfers().get(id) {
+                    bar.set_position(*done_bytes);
+                }
+            }
+            Event::TransferFinished { id, done_bytes } => self.transfer_finished(*id, *done_bytes),
+            Event::Detected { buildpack, outcome, .. } => {
+                let answer = match outcome {
+                    DetectOutcome::Pass => "takes part".to_owned(),
+                    DetectOutcome::Fail => "does not apply".to_owned(),
+                    DetectOutcome::Error { code } => format!("failed with code {code}"),
+                };
+                self.say(Verbosity::Verbose, &format!("  {buildpack} {answer}"));
+            }
+            Event::Output { source, stream, line } => {
+                let app = source == "app";
+                let least = if app || *stream == Stream::Stderr { Verbosity::Quiet } else { Verbosity::Normal };
+                self.say(least, &if app { line.clone() } else { format!("  {line}") });
+            }
+            Event::Layer { buildpack, layer, action, reason, size_bytes } => {
+                self.layer(buildpack.as_deref(), layer, *action, reason, *size_bytes);
+            }
+            Event::ImageWritten { reference, image_id, layers, reused } => {
+                let id = image_id.trim_start_matches("sha256:").get(..12).unwrap_or(image_id);
+                let text = format!("image {reference} ({id}): {layers} layers, {reused} of them were there before");
+                self.say(Verbosity::Normal, &format!("{} {text}", self.paint("32", "·")));
+            }
+        }
+    }
+}
+
+/// Writes each event as one line of JSON to stderr, for programs that follow along (`--events json`).
+pub(crate) struct JsonLines;
+
+impl Reporter for JsonLines {
+    fn report(&self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+fn phase_title(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Stage => "STAGING",
+        Phase::Base => "BASE",
+        Phase::Analyze => "ANALYZING",
+        Phase::Detect => "DETECTING",
+        Phase::Restore => "RESTORING",
+        Phase::Build => "BUILDING",
+        Phase::Export => "EXPORTING",
+        Phase::Verify => "VERIFYING",
+        Phase::Run => "RUNNING",
+        Phase::Collect => "COLLECTING",
+        Phase::Clean => "CLEANING UP",
+    }
+}
+
+/// A number of bytes for a person: `0 B`, `1.5 kB`, `12.0 MB` (powers of 1000).
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    #[allow(clippy::cast_precision_loss)] // shown with one digit
+    let mut value = count as f64;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_a_person_would_write_them() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1500), "1.5 kB");
+        assert_eq!(bytes(12_000_000), "12.0 MB");
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
+    }
+}
