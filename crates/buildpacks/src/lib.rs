@@ -1,1 +1,30 @@
-//! Hoist's own buildpacks, ordinary processes that speak the spec
+//! Hoist's own buildpacks: ordinary processes that speak the Cloud Native Buildpacks specification (Buildpack API 0.10).
+//!
+//! The hoist binary is every one of them: in a builder image, `/cnb/buildpacks/<id>/<version>/bin/{detect,build}` are links to it,
+//! and [`main_if_buildpack`] sees from its own name which buildpack and which phase is wanted. What a builder must hold is said by
+//! [`shipped`] and [`default_order`].
+//!
+//! This crate does not know images, stores, sandboxes or the lifecycle: all it sees are directories and environment variables.
+
+#![forbid(unsafe_code)]
+
+mod binding;
+mod buildpack;
+mod context;
+mod encoding;
+mod entry;
+mod failure;
+mod layer;
+mod output;
+mod process;
+mod shipped;
+
+pub use binding::{Binding, Bindings};
+pub use buildpack::{Buildpack, Detection, Provide, Require};
+pub use context::{BuildContext, Context, DetectContext, Environment, LaunchProcess};
+pub use encoding::{DecodeError, decode_text};
+pub use entry::{Phase, main_if_buildpack, run_phase};
+pub use failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, Page};
+pub use layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
+pub use output::Output;
+pub use shipped::{OrderEntry, ShippedBuildpack, ShippedFile, default_order, shipped};

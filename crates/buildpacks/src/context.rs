@@ -1,0 +1,103 @@
+//! What a phase of a buildpack gets: the CNB specification's directories, variables and bindings (buildpack.md, "Detection" and "Build").
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::binding::Bindings;
+use crate::layer::Layer;
+use crate::output::Output;
+
+/// Environment variables. Names that are not Unicode are dropped at the door.
+pub type Environment = BTreeMap<String, OsString>;
+
+/// What both phases know.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The buildpack's own folder, with its `buildpack.toml`.
+    pub buildpack_dir: PathBuf,
+    /// The app (`/workspace`).
+    pub app_dir: PathBuf,
+    /// The platform folder (`/platform`), with `env/` and `bindings/`.
+    pub platform_dir: PathBuf,
+    /// The root of the build image: `/`, or another folder in tests.
+    pub root_dir: PathBuf,
+    /// The process environment, with the platform's `env/` laid over it.
+    pub environment: Environment,
+    /// The service bindings.
+    pub bindings: Bindings,
+}
+
+/// What detect gets.
+pub struct DetectContext<'a> {
+    /// Folders, variables, bindings.
+    pub common: &'a Context,
+    /// Where lines for people go.
+    pub output: &'a Output,
+}
+
+/// What build gets and leaves behind.
+pub struct BuildContext<'a> {
+    /// Folders, variables, bindings.
+    pub common: &'a Context,
+    /// Where lines for people go.
+    pub output: &'a Output,
+    /// The buildpack's layers folder (`/layers/hoist_pip`).
+    pub layers_dir: PathBuf,
+    /// The entries of the build plan that this buildpack is to fulfil: name and metadata.
+    pub plan: Vec<(String, toml::Table)>,
+    pub(crate) processes: Vec<LaunchProcess>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) unmet: Vec<String>,
+}
+
+/// A process of `launch.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchProcess {
+    /// Its type, for example `web`.
+    pub kind: String,
+    /// The program and the arguments that can't be replaced.
+    pub command: Vec<String>,
+    /// Arguments that a user may replace.
+    pub args: Vec<String>,
+    /// Whether it is what the image runs by default.
+    pub default: bool,
+    /// Where it runs, when not in the app.
+    pub working_dir: Option<String>,
+}
+
+impl Context {
+    /// A variable as text, when it is set, not empty, and Unicode.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).and_then(|value| value.to_str()).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// A file of the app, when it is there as a regular file inside of the app (links are followed as long as they stay inside).
+    pub fn app_file(&self, relative: impl AsRef<Path>) -> Option<PathBuf> {
+        let root = fs_err::canonicalize(&self.app_dir).ok()?;
+        let path = fs_err::canonicalize(root.join(relative)).ok()?;
+        (path.starts_with(&root) && path.is_file()).then_some(path)
+    }
+}
+
+impl BuildContext<'_> {
+    /// A layer of this buildpack, as it was restored or new.
+    pub fn layer(&self, name: &str) -> Layer {
+        Layer::at(&self.layers_dir, name)
+    }
+
+    /// Adds a process to the image.
+    pub fn add_process(&mut self, process: LaunchProcess) {
+        self.processes.push(process);
+    }
+
+    /// Adds a label to the image.
+    pub fn add_label(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        self.labels.push((key.into(), value.into()));
+    }
+
+    /// Leaves a plan entry to later buildpacks.
+    pub fn leave_unmet(&mut self, name: impl Into<String>) {
+        self.unmet.push(name.into());
+    }
+}

@@ -1,0 +1,92 @@
+//! What a builder image must hold to have hoist's buildpacks, and the order in which they are tried.
+
+use crate::buildpack::Buildpack;
+
+/// The version of all buildpacks of this crate.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The buildpacks of this crate, in the default order.
+pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
+    vec![]
+}
+
+/// One buildpack as a folder to be put into a builder: beside what stands here, `bin/detect` and `bin/build` are links to hoist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShippedBuildpack {
+    /// The id, for example `hoist/pip`.
+    pub id: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The text of `buildpack.toml`.
+    pub buildpack_toml: String,
+    /// Further files.
+    pub files: Vec<ShippedFile>,
+}
+
+/// A file of a shipped buildpack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShippedFile {
+    /// The path below the buildpack's folder.
+    pub path: &'static str,
+    /// The content.
+    pub bytes: &'static [u8],
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// An entry of an order's group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderEntry {
+    /// The id.
+    pub id: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// Whether the group may go on without it.
+    pub optional: bool,
+}
+
+/// All buildpacks of this crate.
+pub fn shipped() -> Vec<ShippedBuildpack> {
+    all()
+        .into_iter()
+        .map(|buildpack| ShippedBuildpack {
+            id: buildpack.id(),
+            version: VERSION,
+            buildpack_toml: buildpack_toml(buildpack),
+            files: buildpack.files(),
+        })
+        .collect()
+}
+
+/// The default order: one group, led by the interpreter. Whatever an app's Python needs after that is seen by the optional ones.
+pub fn default_order() -> Vec<Vec<OrderEntry>> {
+    vec![
+        all()
+            .into_iter()
+            .map(|buildpack| OrderEntry {
+                id: buildpack.id(),
+                version: VERSION,
+                optional: buildpack.id() != "hoist/python",
+            })
+            .collect(),
+    ]
+}
+
+fn buildpack_toml(buildpack: &dyn Buildpack) -> String {
+    let mut about = toml::Table::new();
+    about.insert("id".into(), buildpack.id().into());
+    about.insert("version".into(), VERSION.into());
+    about.insert("name".into(), buildpack.name().into());
+    about.insert("description".into(), buildpack.description().into());
+    about.insert("sbom-formats".into(), vec!["application/vnd.cyclonedx+json"].into());
+    let mut license = toml::Table::new();
+    license.insert("type".into(), "MIT OR Apache-2.0".into());
+    about.insert("licenses".into(), toml::Value::Array(vec![license.into()]));
+    let mut target = toml::Table::new();
+    target.insert("os".into(), "linux".into());
+    let mut document = toml::Table::new();
+    document.insert("api".into(), "0.10".into());
+    document.insert("buildpack".into(), about.into());
+    document.insert("targets".into(), toml::Value::Array(vec![target.into()]));
+    document.to_string()
+}
