@@ -1,1 +1,20 @@
-//! Runs one process in a root filesystem, isolated and limited; knows no images
+//! Runs one process in a root file system made of layer trees, isolated from the host and limited, and knows nothing of images.
+//!
+//! [`run`] starts `/proc/self/exe` again; [`main_if_child`], called first in `main`, takes the child from there, so that no namespace is ever
+//! entered by a process with threads. `docs/sandbox.md` says what isolates what.
+
+mod bytes;
+mod cancel;
+mod capabilities;
+mod error;
+mod exit;
+mod run;
+mod spec;
+mod sys;
+
+pub use cancel::Cancel;
+pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities, clean_stale};
+pub use error::SandboxError;
+pub use exit::{Exit, ExitStatus, OutputSink};
+pub use run::{main_if_child, run};
+pub use spec::{Limits, Mount, MountKind, Network, Process, Publish, Root, Spec, Stdin, Upper, User};
