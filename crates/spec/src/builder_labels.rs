@@ -1,0 +1,225 @@
+//! Labels of a builder and of a buildpackage: `io.buildpacks.builder.metadata`, `io.buildpacks.buildpack.layers`,
+//! `io.buildpacks.buildpack.order`, `io.buildpacks.buildpackage.metadata`, all JSON, as `pack` writes them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::ApiVersion;
+use crate::buildpack_toml::Stack;
+use crate::error::{DocumentError, parse_json, write_json};
+use crate::order::OrderGroup;
+use crate::run_toml::RunImage;
+use crate::target::Target;
+
+/// Label with [`BuilderMetadata`].
+pub const BUILDER_METADATA_LABEL: &str = "io.buildpacks.builder.metadata";
+/// Label with [`BuildpackLayersLabel`].
+pub const BUILDPACK_LAYERS_LABEL: &str = "io.buildpacks.buildpack.layers";
+/// Label with the order, a list of [`OrderGroup`].
+pub const BUILDPACK_ORDER_LABEL: &str = "io.buildpacks.buildpack.order";
+/// Label with the order of image extensions.
+pub const EXTENSION_ORDER_LABEL: &str = "io.buildpacks.buildpack.order-extensions";
+/// Label with [`BuildpackageMetadata`].
+pub const BUILDPACKAGE_METADATA_LABEL: &str = "io.buildpacks.buildpackage.metadata";
+
+/// A buildpack as the builder's metadata lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderBuildpack {
+    /// Its id.
+    pub id: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// Where to read about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub homepage: Option<String>,
+}
+
+/// The deprecated `stack` key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuilderStack {
+    /// Its run image.
+    #[serde(default)]
+    pub run_image: RunImage,
+}
+
+/// The lifecycle of a builder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuilderLifecycle {
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
+    /// The APIs it speaks.
+    #[serde(default)]
+    pub apis: LifecycleApis,
+}
+
+/// The APIs of a lifecycle.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleApis {
+    /// Buildpack API.
+    #[serde(default)]
+    pub buildpack: ApiRange,
+    /// Platform API.
+    #[serde(default)]
+    pub platform: ApiRange,
+}
+
+/// Versions of one API.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiRange {
+    /// Still spoken, not to be used.
+    #[serde(default)]
+    pub deprecated: Vec<ApiVersion>,
+    /// Spoken.
+    #[serde(default)]
+    pub supported: Vec<ApiVersion>,
+}
+
+/// Who made a builder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedBy {
+    /// `Pack CLI`, `hoist`.
+    #[serde(default)]
+    pub name: String,
+    /// Its version.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// The label `io.buildpacks.builder.metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuilderMetadata {
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// What it holds.
+    #[serde(default)]
+    pub buildpacks: Vec<BuilderBuildpack>,
+    /// Image extensions that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<BuilderBuildpack>>,
+    /// Its run image, the old way.
+    #[serde(default)]
+    pub stack: BuilderStack,
+    /// The lifecycle inside it.
+    #[serde(default)]
+    pub lifecycle: BuilderLifecycle,
+    /// Who made it.
+    #[serde(default)]
+    pub created_by: CreatedBy,
+    /// Its run images.
+    #[serde(default, alias = "images")]
+    pub images: Vec<RunImage>,
+}
+
+impl BuilderMetadata {
+    /// Reads the label.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        parse_json(BUILDER_METADATA_LABEL, text)
+    }
+
+    /// The label's text.
+    pub fn to_label(&self) -> Result<String, DocumentError> {
+        write_json(BUILDER_METADATA_LABEL, self)
+    }
+
+    /// Its run images, whichever way they are written.
+    pub fn run_images(&self) -> Vec<RunImage> {
+        if self.images.is_empty() && !self.stack.run_image.image.is_empty() {
+            return vec![self.stack.run_image.clone()];
+        }
+        self.images.clone()
+    }
+}
+
+/// A buildpack in the label `io.buildpacks.buildpack.layers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildpackLayerInfo {
+    /// The Buildpack API it speaks.
+    pub api: ApiVersion,
+    /// Stacks it supports (deprecated).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<Stack>,
+    /// Targets it supports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+    /// A composite's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<OrderGroup>,
+    /// The layer that it is in.
+    #[serde(rename = "layerDiffID", default)]
+    pub layer_diff_id: String,
+    /// Where to read about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub homepage: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The label `io.buildpacks.buildpack.layers`: id → version → where it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BuildpackLayersLabel(pub BTreeMap<String, BTreeMap<String, BuildpackLayerInfo>>);
+
+impl BuildpackLayersLabel {
+    /// Reads the label.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        parse_json(BUILDPACK_LAYERS_LABEL, text)
+    }
+
+    /// The label's text.
+    pub fn to_label(&self) -> Result<String, DocumentError> {
+        write_json(BUILDPACK_LAYERS_LABEL, self)
+    }
+}
+
+/// Reads the label `io.buildpacks.buildpack.order`.
+pub fn parse_order_label(text: &str) -> Result<Vec<OrderGroup>, DocumentError> {
+    parse_json(BUILDPACK_ORDER_LABEL, text)
+}
+
+/// The text of the label `io.buildpacks.buildpack.order`.
+pub fn write_order_label(order: &[OrderGroup]) -> Result<String, DocumentError> {
+    write_json(BUILDPACK_ORDER_LABEL, &order)
+}
+
+/// The label `io.buildpacks.buildpackage.metadata`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildpackageMetadata {
+    /// Id of its main buildpack.
+    pub id: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Version of its main buildpack.
+    pub version: String,
+    /// Where to read about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub homepage: Option<String>,
+    /// Stacks it supports (deprecated).
+    #[serde(default)]
+    pub stacks: Vec<Stack>,
+    /// Targets it supports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<Target>,
+}
+
+impl BuildpackageMetadata {
+    /// Reads the label.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        parse_json(BUILDPACKAGE_METADATA_LABEL, text)
+    }
+
+    /// The label's text.
+    pub fn to_label(&self) -> Result<String, DocumentError> {
+        write_json(BUILDPACKAGE_METADATA_LABEL, self)
+    }
+}
