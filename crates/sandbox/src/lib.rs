@@ -6,15 +6,26 @@
 mod bytes;
 mod cancel;
 mod capabilities;
+mod cgroup;
+mod confine;
 mod error;
 mod exit;
+mod init;
+mod inside;
+mod monitor;
+mod network;
+mod root;
 mod run;
+mod seccomp;
 mod spec;
 mod sys;
+mod user;
+mod wire;
 
 pub use cancel::Cancel;
 pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities, clean_stale};
 pub use error::SandboxError;
 pub use exit::{Exit, ExitStatus, OutputSink};
-pub use run::{main_if_child, run};
+pub use monitor::main_if_child;
+pub use run::run;
 pub use spec::{Limits, Mount, MountKind, Network, Process, Publish, Root, Spec, Stdin, Upper, User};

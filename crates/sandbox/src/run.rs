@@ -1,17 +1,322 @@
-//! The calling side of a run.
+//! The calling side of a run: starts the child, hears its output, watches clock, limits and cancellation, and waits until all is gone.
+//!
+//! Knows the child only by its messages ([`crate::wire`]). Works with any number of threads, since all that happens between fork and exec
+//! is the standard library's own `posix_spawn`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::cancel::Cancel;
 use crate::error::SandboxError;
-use crate::exit::{Exit, OutputSink};
-use crate::spec::Spec;
+use crate::exit::{Exit, ExitStatus, OutputSink};
+use crate::network::Links;
+use crate::spec::{Spec, Stdin};
+use crate::wire::{self, Failure, Message, Order, Usage};
 
-/// Continues as the sandbox's child if this process was started as one, and returns otherwise. First line of every `main`.
-pub fn main_if_child() {}
+/// The name by which a child knows that it is one.
+pub(crate) const CHILD_NAME: &str = "hoist-sandbox-child";
+/// How long the monitor may take to kill and clean up before it is killed itself.
+const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a process to its end. Blocks; output, timeout and cancellation are handled on the calling thread.
-pub fn run(spec: &Spec, _output: &mut dyn OutputSink, _cancel: &Cancel) -> Result<Exit, SandboxError> {
+///
+/// # Errors
+/// When the process could not be started, or its output not be passed on. What the process does wrong is in [`Exit`].
+pub fn run(spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<Exit, SandboxError> {
+    check(spec)?;
+    let links = Links::prepare(&spec.network, output)?;
+    let mut session = Session::start(spec, &links)?;
+    let watched = session.watch(spec, output, cancel, links);
+    let vanished = session.finish();
+    watched?;
+    session.into_exit(spec, &vanished)
+}
+
+fn check(spec: &Spec) -> Result<(), SandboxError> {
+    use std::os::unix::ffi::OsStrExt;
+
     if spec.process.args.is_empty() {
         return Err(SandboxError::EmptyCommand);
     }
-    Err(SandboxError::ChildVanished { status: "not connected yet".to_owned() })
+    let count = spec.root.lower_dirs.len();
+    if !(1..=crate::root::LAYERS_MAX).contains(&count) {
+        return Err(SandboxError::LayerCount { count, max: crate::root::LAYERS_MAX });
+    }
+    let zero = |bytes: &[u8]| bytes.contains(&0);
+    if spec.process.args.iter().any(|arg| zero(arg.as_bytes())) {
+        return Err(SandboxError::ZeroByte { what: "an argument".to_owned() });
+    }
+    match spec.process.env.iter().find(|(key, value)| zero(key.as_bytes()) || zero(value.as_bytes())) {
+        Some((key, _)) => {
+            Err(SandboxError::ZeroByte { what: format!("the variable {}", key.to_string_lossy().replace('\0', "\\0")) })
+        }
+        None => Ok(()),
+    }
+}
+
+fn prepare(action: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
+    move |source| SandboxError::Prepare { action, source }
+}
+
+/// Why we ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Timeout,
+    Output,
+    Cancelled,
+    SinkFailed,
+}
+
+struct Session {
+    child: Child,
+    socket: UnixStream,
+    pipes: [Option<File>; 2],
+    born: Instant,
+    started: Option<Instant>,
+    ended: Option<Instant>,
+    wait_status: Option<i32>,
+    usage: Option<Usage>,
+    stopped: Option<Stopped>,
+    failure: Option<Failure>,
+    received_bytes: u64,
+    notes: Vec<String>,
+}
+
+impl Session {
+    fn start(spec: &Spec, links: &Links) -> Result<Self, SandboxError> {
+        let (socket, theirs) = UnixStream::pair().map_err(prepare("making a socket pair"))?;
+        let (stdout, stdout_end) = io::pipe().map_err(prepare("making a pipe for its output"))?;
+        let (stderr, stderr_end) = io::pipe().map_err(prepare("making a pipe for its errors"))?;
+        let stdin = stdin_fd(&spec.process.stdin).map_err(prepare("keeping its input"))?;
+        let pipes = [File::from(OwnedFd::from(stdout)), File::from(OwnedFd::from(stderr))];
+        for pipe in &pipes {
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .map_err(|e| prepare("reading without waiting")(e.into()))?;
+        }
+        let born = Instant::now();
+        // The one place where this crate starts a program: ourselves.
+        #[allow(clippy::disallowed_methods)]
+        let child = Command::new("/proc/self/exe")
+            .arg0(CHILD_NAME)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(stdout_end)
+            .stderr(stderr_end)
+            .spawn()
+            .map_err(|source| SandboxError::Reexec { source })?;
+        let order = Order { spec: spec.clone(), caller: std::process::id(), resolv_conf: links.resolv_conf() };
+        let session = Self {
+            child,
+            socket,
+            pipes: pipes.map(Some),
+            born,
+            started: None,
+            ended: None,
+            wait_status: None,
+            usage: None,
+            stopped: None,
+            failure: None,
+            received_bytes: 0,
+            notes: Vec::new(),
+        };
+        // A child that is gone already shows itself in `watch`, with its status: not here as a broken pipe.
+        if wire::send_fd(&session.socket, 0, stdin.as_ref().map(AsFd::as_fd)).is_ok() {
+            let _ = wire::send(&session.socket, &order);
+        }
+        Ok(session)
+    }
+
+    /// Until the child's side of the socket is closed: everything inside is gone then.
+    fn watch(
+        &mut self,
+        spec: &Spec,
+        output: &mut dyn OutputSink,
+        cancel: &Cancel,
+        mut links: Links,
+    ) -> Result<(), SandboxError> {
+        let mut sink_error = None;
+        let mut deadline = spec.limits.timeout.map(|timeout| self.born + timeout);
+        loop {
+            let ready = self.wait(cancel, deadline)?;
+            if self.stopped.is_none() && cancel.is_cancelled() {
+                self.stop(Stopped::Cancelled);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                if self.stopped.is_some() {
+                    // The monitor itself hangs: init dies with it (PDEATHSIG).
+                    let _ = self.child.kill();
+                    deadline = None;
+                } else {
+                    self.stop(Stopped::Timeout);
+                }
+            }
+            if let Err(error) = self.read_output(spec, output) {
+                sink_error.get_or_insert(error);
+                self.stop(Stopped::SinkFailed);
+            }
+            if ready {
+                match wire::receive(&self.socket) {
+                    Ok(Some(Message::Network(pid))) => links.connect(pid, &self.socket, &mut self.notes, output)?,
+                    Ok(Some(message)) => {
+                        let start = matches!(message, Message::Started);
+                        self.hear(message, output);
+                        if start && self.stopped.is_none() {
+                            deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
+                        }
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            if self.stopped.is_some() && deadline.is_none_or(|deadline| deadline <= Instant::now()) {
+                deadline = Some(Instant::now() + CLEANUP_PATIENCE);
+            }
+        }
+        if self.stopped != Some(Stopped::SinkFailed)
+            && let Err(error) = self.read_output(spec, output)
+        {
+            sink_error.get_or_insert(error);
+        }
+        sink_error.map_or(Ok(()), |source| Err(SandboxError::Output { source }))
+    }
+
+    /// Waits for anything to happen; whether the socket has something to say.
+    fn wait(&self, cancel: &Cancel, deadline: Option<Instant>) -> Result<bool, SandboxError> {
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        fds.extend(self.pipes.iter().flatten().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        if self.stopped.is_none() {
+            fds.push(PollFd::new(cancel.as_fd(), PollFlags::POLLIN));
+        }
+        let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            None => PollTimeout::NONE,
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(fds[0].any().unwrap_or(false)),
+            Err(errno) => Err(prepare("waiting for the sandbox")(errno.into())),
+        }
+    }
+
+    fn hear(&mut self, message: Message, output: &mut dyn OutputSink) {
+        match message {
+            Message::Note(text) => {
+                output.note(&text);
+                self.notes.push(text);
+            }
+            Message::Started => self.started = Some(Instant::now()),
+            Message::Failed(failure) => self.failure = Some(failure),
+            Message::Ended(status) => (self.ended, self.wait_status) = (Some(Instant::now()), Some(status)),
+            Message::Finished(usage) => self.usage = Some(usage),
+            Message::Network(_) => {}
+        }
+    }
+
+    /// Tells the monitor to kill everything, once.
+    fn stop(&mut self, why: Stopped) {
+        if self.stopped.is_none() {
+            self.stopped = Some(why);
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Passes on what the pipes hold, up to the limit.
+    fn read_output(&mut self, spec: &Spec, output: &mut dyn OutputSink) -> io::Result<()> {
+        let mut buffer = [0; 1 << 16];
+        for index in 0..self.pipes.len() {
+            // At most a pipe's capacity at a time, so that a flood on one stream starves neither the other nor the clock.
+            for _ in 0..4 {
+                let Some(pipe) = &mut self.pipes[index] else { break };
+                let count = match pipe.read(&mut buffer) {
+                    Ok(0) => {
+                        self.pipes[index] = None;
+                        break;
+                    }
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                };
+                if matches!(self.stopped, Some(Stopped::Output | Stopped::SinkFailed)) {
+                    continue;
+                }
+                let left = spec.limits.output_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(self.received_bytes));
+                let passed = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+                self.received_bytes += passed as u64;
+                if index == 0 {
+                    output.stdout(&buffer[..passed])?
+                } else {
+                    output.stderr(&buffer[..passed])?
+                }
+                if passed < count {
+                    self.stop(Stopped::Output);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the socket and reaps the monitor; how it ended.
+    fn finish(&mut self) -> String {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+
+    fn into_exit(self, spec: &Spec, monitor: &str) -> Result<Exit, SandboxError> {
+        if let Some(failure) = self.failure {
+            return Err(failure.into_error(spec));
+        }
+        let usage = self.usage.unwrap_or_default();
+        let status = match (self.stopped, self.wait_status, self.started) {
+            // It ended by itself before our order to stop could reach it.
+            (Some(Stopped::Timeout | Stopped::Cancelled) | None, Some(status), _) => exit_status(status, usage),
+            (Some(Stopped::Timeout), ..) => ExitStatus::TimedOut,
+            (Some(Stopped::Cancelled), ..) => ExitStatus::Cancelled,
+            (Some(Stopped::Output | Stopped::SinkFailed), ..) => ExitStatus::OutputLimit,
+            (None, None, Some(_)) if usage.out_of_memory => ExitStatus::OutOfMemory,
+            (None, None, Some(_)) => ExitStatus::Signaled(nix::libc::SIGKILL),
+            (None, None, None) => return Err(SandboxError::ChildVanished { status: monitor.to_owned() }),
+        };
+        let start = self.started.unwrap_or(self.born);
+        Ok(Exit {
+            status,
+            wall: self.ended.unwrap_or_else(Instant::now).saturating_duration_since(start),
+            cpu: Duration::from_micros(usage.cpu_micros),
+            peak_memory_bytes: usage.peak_memory_bytes,
+            notes: self.notes,
+        })
+    }
+}
+
+fn exit_status(wait_status: i32, usage: Usage) -> ExitStatus {
+    let status = <std::process::ExitStatus as std::os::unix::process::ExitStatusExt>::from_raw(wait_status);
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    match status.code() {
+        Some(0) => ExitStatus::Exited(0),
+        _ if usage.out_of_memory => ExitStatus::OutOfMemory,
+        Some(code) => ExitStatus::Exited(code),
+        None => ExitStatus::Signaled(signal.unwrap_or(nix::libc::SIGKILL)),
+    }
+}
+
+/// What the process will read, as a descriptor to send; `None` for `/dev/null`, which the child opens inside.
+fn stdin_fd(stdin: &Stdin) -> io::Result<Option<OwnedFd>> {
+    match stdin {
+        Stdin::Null => Ok(None),
+        Stdin::Inherit => io::stdin().as_fd().try_clone_to_owned().map(Some),
+        Stdin::Bytes(bytes) => {
+            let mut file = File::from(memfd_create("stdin", MFdFlags::MFD_CLOEXEC)?);
+            file.write_all(bytes)?;
+            file.rewind()?;
+            Ok(Some(file.into()))
+        }
+    }
 }

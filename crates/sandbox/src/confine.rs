@@ -1,0 +1,69 @@
+//! Gives up what a process must not have: resources, ids, capabilities, new privileges, system calls.
+
+use std::io;
+
+use caps::CapSet;
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::spec::{Spec, User};
+use crate::user::Mapping;
+use crate::wire::{Failure, Step};
+use crate::{seccomp, sys};
+
+/// Enough for servers, few enough for programs that close all that there could be.
+const OPEN_FILES: u64 = 65_536;
+
+/// No core dumps (the host's core pattern may be a program outside), a sane number of descriptors.
+pub(crate) fn set_resource_limits(_spec: &Spec) -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let files = hard.min(OPEN_FILES);
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    Ok(())
+}
+
+/// Gives the pipes to the user, so that `/dev/stdout` can be opened by name.
+pub(crate) fn own_output(user: &User) {
+    for fd in [1, 2] {
+        // SAFETY: plain numbers. Without it only opening by name fails, so the result is of no interest.
+        let _ = unsafe { libc::fchown(fd, user.uid, user.gid) };
+    }
+}
+
+/// Becomes the user, for good and with nothing else.
+pub(crate) fn become_user(spec: &Spec, ids: Mapping) -> Result<(), Failure> {
+    let at = |action: &str| Failure::at(Step::Confine, action, "");
+    let dropped = |action: &'static str| move |error: caps::errors::CapsError| at_caps(action, &error);
+    let user = spec.process.user;
+    for capability in 0..64 {
+        if sys::prctl(libc::PR_CAPBSET_DROP, capability).is_err() {
+            // EINVAL: the last capability of this kernel was the one before.
+            break;
+        }
+    }
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    if ids.may_set_groups() {
+        setgroups(&[gid]).map_err(|e| at("leaving its groups")(e.into()))?;
+    }
+    setresgid(gid, gid, gid).map_err(|e| at("changing the group")(e.into()))?;
+    setresuid(uid, uid, uid).map_err(|e| at("changing the user")(e.into()))?;
+    // A change of ids clears it.
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(at("watching its parent"))?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(dropped("dropping capabilities"))?;
+    }
+    if caps::read(None, CapSet::Bounding).map_err(dropped("reading capabilities"))?.is_empty() {
+        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at("forbidding new privileges"))?;
+        // Nobody inside may trace pid 1 or look at its descriptors.
+        sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(at("hiding pid 1"))?;
+        seccomp::install().map_err(at("installing the system call filter"))
+    } else {
+        Err(at("dropping the capability bounding set")(io::Error::from_raw_os_error(libc::EPERM)))
+    }
+}
+
+fn at_caps(action: &str, error: &caps::errors::CapsError) -> Failure {
+    Failure::at(Step::Confine, format!("{action}: {error}"), "")(io::Error::from_raw_os_error(libc::EPERM))
+}

@@ -1,0 +1,219 @@
+//! Pid 1 inside: builds the root, gives up all privileges, starts the process, reaps what it leaves behind and passes signals on.
+//!
+//! Order of the descent, each step for a reason: the parent's death is watched before anything else; the mounts need the capabilities of
+//! the namespace; the control groups hold before the process runs; capabilities and system calls go last, in pid 1 itself, so that nothing
+//! inside has more than the process has.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
+use nix::unistd::{AccessFlags, ForkResult, Pid};
+
+use crate::spec::{Network, Spec};
+use crate::user::Mapping;
+use crate::wire::{self, Failure, Message, Order, Step};
+use crate::{confine, root, sys};
+
+/// Pid 1 from its first instruction to its last.
+pub(crate) fn main(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, gate: File, ids: Mapping) -> ! {
+    let code = match descend(order, socket, stdin, gate, ids) {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = wire::send(socket, &Message::Failed(failure));
+            1
+        }
+    };
+    // Nothing of the monitor's copy of the program may run here, not even exit handlers.
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+fn descend(
+    order: &Order,
+    socket: &UnixStream,
+    stdin: Option<OwnedFd>,
+    mut gate: File,
+    ids: Mapping,
+) -> Result<(), Failure> {
+    let spec = &order.spec;
+    let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
+    // Fails at the end of file if the monitor died before that.
+    pass(&mut gate)?;
+    root::enter(order)?;
+    nix::unistd::sethostname(&spec.hostname).map_err(|e| Failure::at(Step::Namespace, "host name", "")(e.into()))?;
+    if spec.network != Network::Host {
+        sys::loopback_up().map_err(Failure::at(Step::Network, "loopback", ""))?;
+    }
+    take_stdin(stdin).map_err(prepare("opening its input"))?;
+    confine::own_output(&spec.process.user);
+    pass(&mut gate)?;
+    drop(gate);
+    confine::set_resource_limits(spec).map_err(Failure::at(Step::Limit, "resources", "setrlimit"))?;
+    confine::become_user(spec, ids)?;
+    let program = resolve(spec)?;
+    start(spec, socket, &program)
+}
+
+/// Waits for the monitor.
+fn pass(gate: &mut File) -> Result<(), Failure> {
+    gate.read_exact(&mut [0]).map_err(Failure::at(Step::Prepare, "waiting for the monitor", ""))
+}
+
+fn take_stdin(stdin: Option<OwnedFd>) -> io::Result<()> {
+    let fd = match stdin {
+        Some(fd) => fd,
+        None => fs_err::File::open("/dev/null")?.into_parts().0.into(),
+    };
+    nix::unistd::dup2_stdin(&fd).map_err(io::Error::from)
+}
+
+/// The program to execute, found as the user that runs it: in `PATH` if its name has no slash.
+fn resolve(spec: &Spec) -> Result<PathBuf, Failure> {
+    let cwd = &spec.process.cwd;
+    nix::unistd::chdir(cwd).map_err(|e| Failure::at(Step::WorkingDirectory, "", cwd)(e.into()))?;
+    let command = spec.process.args.first().map(PathBuf::from).unwrap_or_default();
+    let refuse =
+        |path: &Path, errno: i32| Failure::at(Step::NotExecutable, "", path)(io::Error::from_raw_os_error(errno));
+    let usable = |path: &Path| -> Result<bool, Failure> {
+        match fs_err::metadata(path) {
+            Err(_) => Ok(false),
+            Ok(metadata) if metadata.is_dir() => Err(refuse(path, libc::EISDIR)),
+            Ok(_) => nix::unistd::access(path, AccessFlags::X_OK).map(|()| true).map_err(|e| refuse(path, e as i32)),
+        }
+    };
+    let search =
+        spec.process.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+    let missing = Failure::at(Step::CommandNotFound, search.to_string_lossy(), &command);
+    if command.as_os_str().as_bytes().contains(&b'/') {
+        return if usable(&command)? {
+            Ok(command.clone())
+        } else {
+            Err(missing(io::Error::from_raw_os_error(libc::ENOENT)))
+        };
+    }
+    let mut refused = None;
+    for directory in search.as_bytes().split(|byte| *byte == b':').filter(|directory| !directory.is_empty()) {
+        let candidate = Path::new(std::ffi::OsStr::from_bytes(directory)).join(&command);
+        match usable(&candidate) {
+            Ok(true) if !command.as_os_str().is_empty() => return Ok(candidate),
+            Ok(_) => {}
+            Err(failure) => refused = Some(failure),
+        }
+    }
+    Err(refused.unwrap_or_else(|| missing(io::Error::from_raw_os_error(libc::ENOENT))))
+}
+
+/// Starts the process and stays with it.
+fn start(spec: &Spec, socket: &UnixStream, program: &Path) -> Result<(), Failure> {
+    let failed = |path: &Path| Failure::at(Step::NotExecutable, "", path);
+    let command = Command::new(spec, program).map_err(failed(program))?;
+    // All signals wait from here on, so that none is lost between fork and the first wait; the process gets an empty mask.
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(|e| failed(program)(e.into()))?;
+    if !spec.init {
+        sys::close_from_on_exec(3).map_err(failed(program))?;
+        let started = wire::send(socket, &Message::Started);
+        return started.and_then(|()| Err(command.exec())).map_err(failed(program));
+    }
+    let (result, result_end) = io::pipe().map_err(failed(program))?;
+    // SAFETY: one thread; the child only calls the kernel.
+    match unsafe { nix::unistd::fork() }.map_err(|e| failed(program)(e.into()))? {
+        ForkResult::Child => {
+            let errno = command.exec().raw_os_error().unwrap_or(libc::EIO);
+            let _ = nix::unistd::write(&result_end, &errno.to_le_bytes());
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(127) }
+        }
+        ForkResult::Parent { child } => {
+            drop(result_end);
+            let mut errno = [0; 4];
+            let mut result = File::from(OwnedFd::from(result));
+            if result.read_exact(&mut errno).is_ok() {
+                return Err(failed(program)(io::Error::from_raw_os_error(i32::from_le_bytes(errno))));
+            }
+            drop(command);
+            let ended = wire::send(socket, &Message::Started).and_then(|()| {
+                release_streams()?;
+                stay(child)
+            });
+            let _ = ended.and_then(|status| wire::send(socket, &Message::Ended(status)));
+            Ok(())
+        }
+    }
+}
+
+/// Pid 1 keeps neither input nor output open.
+fn release_streams() -> io::Result<()> {
+    for fd in 0..3 {
+        nix::unistd::close(fd)?;
+    }
+    Ok(())
+}
+
+/// Reaps until the process has ended; the wait status. What else runs then dies with pid 1.
+fn stay(process: Pid) -> io::Result<i32> {
+    let signals = SigSet::all();
+    loop {
+        while let Some((pid, status)) = reap_one()? {
+            if pid == process {
+                return Ok(status);
+            }
+        }
+        match signals.wait()? {
+            Signal::SIGCHLD => {}
+            passed => drop(kill(process, passed)),
+        }
+    }
+}
+
+fn reap_one() -> io::Result<Option<(Pid, i32)>> {
+    let mut status = 0;
+    // SAFETY: a pointer to live data.
+    match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 if io::Error::last_os_error().raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Some((Pid::from_raw(pid), status))),
+    }
+}
+
+/// What exec needs, made before fork so that nothing is allocated after it.
+struct Command {
+    program: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Command {
+    fn new(spec: &Spec, program: &Path) -> io::Result<Self> {
+        let args = spec.process.args.iter().map(|arg| sys::c_string(arg.as_bytes())).collect::<io::Result<_>>()?;
+        let env = spec.process.env.iter().map(|(key, value)| {
+            let mut entry = key.as_bytes().to_vec();
+            entry.push(b'=');
+            entry.extend_from_slice(value.as_bytes());
+            sys::c_string(&entry)
+        });
+        Ok(Self { program: sys::c_string(program.as_os_str().as_bytes())?, args, env: env.collect::<io::Result<_>>()? })
+    }
+
+    /// Becomes the program; returns only the reason why not.
+    fn exec(&self) -> io::Error {
+        for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
+            // SAFETY: the default action installs no handler.
+            let _ = unsafe { signal(ignored, SigHandler::SigDfl) };
+        }
+        let _ = nix::unistd::setsid();
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+        match nix::unistd::execve(&self.program, &self.args, &self.env) {
+            Ok(never) => match never {},
+            Err(errno) => errno.into(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The child of the caller, outside of all namespaces: makes control groups and pid 1, maps its ids, and kills and cleans up whatever happens.
+//!
+//! It lives as long as pid 1. The end of the caller's side of the socket (also when the caller was killed) is the order to kill. If the
+//! monitor itself is killed, the kernel kills pid 1 (PDEATHSIG), and with it everything inside.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
+use nix::unistd::Pid;
+
+use crate::cgroup::Cgroups;
+use crate::spec::Network;
+use crate::wire::{self, Failure, Message, Order, Step, Usage};
+use crate::{init, sys, user};
+
+/// Continues as the sandbox's child if this process was started as one, and returns otherwise. First line of every `main`.
+///
+/// Must come before any thread exists: what follows forks.
+pub fn main_if_child() {
+    if std::env::args_os().next().is_some_and(|name| name == crate::run::CHILD_NAME) {
+        let code = i32::from(serve().is_err());
+        // The child has nothing to return to: the rest of main belongs to the caller's program.
+        #[allow(clippy::exit)]
+        std::process::exit(code);
+    }
+}
+
+/// Takes the order and sees it through. What fails inside is told to the caller; an error here means that there is no caller.
+fn serve() -> io::Result<()> {
+    sys::close_from(3)?;
+    // Above the numbers that pass to the process, and gone at the next exec.
+    let socket = fcntl(io::stdin().as_fd(), FcntlArg::F_DUPFD_CLOEXEC(10))?;
+    // SAFETY: fcntl has just made this descriptor.
+    let socket = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(socket) });
+    let Some((_, stdin)) = wire::receive_fd(&socket)? else { return Ok(()) };
+    let Some(order) = wire::receive::<Order>(&socket)? else { return Ok(()) };
+    for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { signal(ignored, SigHandler::SigIgn) }?;
+    }
+    // Away from the caller's terminal, so that Ctrl-C reaches the caller alone, which then decides.
+    nix::unistd::setsid()?;
+    let mut cgroups = match Cgroups::create(&order, &mut |note| drop(wire::send(&socket, &Message::Note(note)))) {
+        Ok(cgroups) => cgroups,
+        Err(failure) => return wire::send(&socket, &Message::Failed(failure)),
+    };
+    let result = supervise(&order, &socket, stdin, &mut cgroups);
+    let mut usage = cgroups.usage();
+    cgroups.remove();
+    match result {
+        Ok(own) => {
+            usage.cpu_micros = own.cpu_micros;
+            usage.peak_memory_bytes = usage.peak_memory_bytes.max(own.peak_memory_bytes);
+            wire::send(&socket, &Message::Finished(usage))
+        }
+        Err(failure) => wire::send(&socket, &Message::Failed(failure)),
+    }
+}
+
+/// From the clone of pid 1 to its end.
+fn supervise(
+    order: &Order,
+    socket: &UnixStream,
+    stdin: Option<OwnedFd>,
+    cgroups: &mut Cgroups,
+) -> Result<Usage, Failure> {
+    let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
+    let ids = user::Mapping::choose(&order.spec.process.user);
+    let mut namespaces =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    if order.spec.network != Network::Host {
+        namespaces |= libc::CLONE_NEWNET;
+    }
+    // SAFETY: the standard library has started no thread, and `main_if_child` comes before any other code.
+    let (pid, mapped) = unsafe { user::clone_mapped(namespaces, ids) }?;
+    let sys::Cloned::Parent(pid) = pid else {
+        drop(gate_end);
+        let gate = File::from(OwnedFd::from(gate));
+        init::main(order, socket, stdin, gate, mapped);
+    };
+    drop((gate, stdin));
+    let released = release(order, socket, pid, mapped, cgroups, &mut gate_end);
+    close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
+    if released.is_err() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    let usage = wait(socket, pid).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    released?;
+    usage
+}
+
+/// Maps ids, moves pid 1 into its control groups and lets it go on, once for each.
+fn release(
+    order: &Order,
+    socket: &UnixStream,
+    pid: i32,
+    ids: user::Mapping,
+    cgroups: &mut Cgroups,
+    gate: &mut io::PipeWriter,
+) -> Result<(), Failure> {
+    ids.write(pid).map_err(Failure::at(Step::UserNamespace, "", ""))?;
+    // A pid 1 that has died already has told its reason.
+    let _ = gate.write_all(&[1]);
+    cgroups.enter(pid)?;
+    if matches!(order.spec.network, Network::Private { .. }) {
+        wire::send(socket, &Message::Network(pid)).map_err(Failure::at(Step::Network, "asking for a link", ""))?;
+        let answer = wire::receive_fd(socket).map_err(Failure::at(Step::Network, "waiting for a link", ""))?;
+        if answer.is_none() {
+            return Err(Failure::at(Step::Network, "the caller went away", "")(io::Error::from_raw_os_error(
+                libc::EPIPE,
+            )));
+        }
+    }
+    let _ = gate.write_all(&[2]);
+    Ok(())
+}
+
+/// So that the pipes end with the last process inside.
+fn close_standard_streams() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdin(&null)?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Until pid 1 has ended, by itself or because the caller's end of the socket closed.
+fn wait(socket: &UnixStream, pid: i32) -> io::Result<Usage> {
+    let ended = sys::pidfd(pid)?;
+    loop {
+        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        if fds[0].any().unwrap_or(true) {
+            return reap(pid);
+        }
+        let mut byte = [0];
+        let mut reader = socket;
+        if fds[1].any().unwrap_or(false) && !matches!(reader.read(&mut byte), Ok(1..)) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            return reap(pid);
+        }
+    }
+}
+
+/// Waits for pid 1: when it is reaped, the kernel has killed and reaped all else in its pid namespace.
+fn reap(pid: i32) -> io::Result<Usage> {
+    let mut status = 0;
+    // SAFETY: plain data, filled by the call.
+    let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live data of the right type.
+        match unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut used) } {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return Err(io::Error::last_os_error()),
+            _ => break,
+        }
+    }
+    let micros = |time: libc::timeval| u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0);
+    Ok(Usage {
+        cpu_micros: micros(used.ru_utime) + micros(used.ru_stime),
+        peak_memory_bytes: u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024,
+        out_of_memory: false,
+    })
+}

@@ -1,0 +1,186 @@
+//! What parent and child say to each other over their socket.
+//!
+//! ```text
+//! caller                      monitor (host)                 init (pid 1 inside)
+//!   | -- Order, stdin fd ------> |                                |
+//!   |                            | -- clone, id maps, cgroups --> |
+//!   | <----------------------------- Note*, Started or Failed --- |
+//!   | <----------------------------- Ended(status) -------------- |
+//!   | <-- Finished(usage) ------ |
+//! ```
+//!
+//! A message is its length (four bytes, little endian) and JSON. The end of the caller's side of the socket is the order to kill everything.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::SandboxError;
+use crate::spec::Spec;
+
+/// Longest message: the kernel takes at most 2 MiB of arguments and environment by default; JSON may double that.
+const MESSAGE_MAX: usize = 16 << 20;
+
+/// What the child has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) spec: Spec,
+    /// The host's process id of the caller, for the names of control groups.
+    pub(crate) caller: u32,
+    /// Text of /etc/resolv.conf where it is not the host's.
+    pub(crate) resolv_conf: Option<String>,
+}
+
+/// What the child answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// Something is less than asked for.
+    Note(String),
+    /// Namespaces exist; the caller may connect the network of this process and then answers with one byte.
+    Network(i32),
+    /// The process runs.
+    Started,
+    /// Nothing was started.
+    Failed(Failure),
+    /// The process ended: its wait status.
+    Ended(i32),
+    /// Everything is gone.
+    Finished(Usage),
+}
+
+/// What was used up.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Usage {
+    pub(crate) cpu_micros: u64,
+    pub(crate) peak_memory_bytes: u64,
+    pub(crate) out_of_memory: bool,
+}
+
+/// Which step of the descent failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    Prepare,
+    UserNamespace,
+    Namespace,
+    Layer,
+    Overlay,
+    MountSource,
+    MountTarget,
+    Mount,
+    WorkingDirectory,
+    CommandNotFound,
+    NotExecutable,
+    Confine,
+    Limit,
+    Network,
+}
+
+/// A failed step, in a form that crosses the socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    /// What was being done or with what, as the error's fields need it.
+    pub(crate) what: String,
+    #[serde(with = "crate::bytes::path")]
+    pub(crate) path: PathBuf,
+    pub(crate) errno: i32,
+}
+
+impl Failure {
+    /// For `map_err`: remembers what failed and where.
+    pub(crate) fn at(
+        step: Step,
+        what: impl Into<String>,
+        path: impl Into<PathBuf>,
+    ) -> Box<dyn FnOnce(io::Error) -> Self> {
+        let (what, path) = (what.into(), path.into());
+        Box::new(move |error| Self { step, what, path, errno: error.raw_os_error().unwrap_or(nix::libc::EIO) })
+    }
+
+    /// As the caller sees it.
+    pub(crate) fn into_error(self, spec: &Spec) -> SandboxError {
+        let Self { step, what, path, errno } = self;
+        let source = io::Error::from_raw_os_error(errno);
+        let command = || spec.process.args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
+        match step {
+            Step::Prepare => SandboxError::Confine { action: what, source },
+            Step::UserNamespace => SandboxError::UserNamespace { source },
+            Step::Namespace => SandboxError::Namespace { namespace: what, source },
+            Step::Layer => SandboxError::Layer { path, source },
+            Step::Overlay => SandboxError::Overlay {
+                layers: spec.root.lower_dirs.len(),
+                upper: spec.root.upper.as_ref().map(|upper| upper.upper_dir.clone()),
+                source,
+            },
+            Step::MountSource => SandboxError::MountSource { path, source },
+            Step::MountTarget => SandboxError::MountTarget { target: path, source },
+            Step::Mount => SandboxError::Mount { what, target: path, source },
+            Step::WorkingDirectory => SandboxError::WorkingDirectory { command: command(), cwd: path, source },
+            Step::CommandNotFound => SandboxError::CommandNotFound {
+                command: command(),
+                searched: (!command().contains('/')).then_some(what),
+            },
+            Step::NotExecutable => SandboxError::NotExecutable { path, source },
+            Step::Confine => SandboxError::Confine { action: what, source },
+            Step::Limit => SandboxError::Limit { what, path, source },
+            Step::Network => SandboxError::Network { action: what, source },
+        }
+    }
+}
+
+/// Writes one message.
+pub(crate) fn send(mut socket: &UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let body = serde_json::to_vec(message).map_err(io::Error::other)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(body.len() + 4);
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&body);
+    socket.write_all(&frame)
+}
+
+/// Reads one message; `None` at the end.
+pub(crate) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match socket.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MESSAGE_MAX {
+        return Err(io::Error::from_raw_os_error(nix::libc::EMSGSIZE));
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body)?;
+    serde_json::from_slice(&body).map(Some).map_err(io::Error::other)
+}
+
+/// Sends one byte with at most one descriptor.
+pub(crate) fn send_fd(socket: &UnixStream, byte: u8, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let raw: Vec<i32> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[byte])], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// Receives what [`send_fd`] sent; `None` at the end.
+pub(crate) fn receive_fd(socket: &UnixStream) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
+    let mut byte = [0];
+    let mut slices = [IoSliceMut::new(&mut byte)];
+    let mut space = cmsg_space!([i32; 1]);
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let (count, mut fd) = (message.bytes, None);
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: the kernel has just made these descriptors for us.
+            fd = raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }).next_back();
+        }
+    }
+    Ok((count > 0).then_some((byte[0], fd)))
+}
