@@ -1,1 +1,48 @@
-//! OCI images: references, reproducible layers, the local store, archives; knows no CNB
+//! OCI images: references, reproducible layers, the local store, archives. Knows no CNB.
+//!
+//! ```text
+//! files, readers ─LayerBuilder→ Layer ─put_image→ Image ─lower_dirs→ overlay
+//!                                                      └─save→ archive ─load→ Image
+//! ```
+//!
+//! The store keeps trees, not tarballs (see [`Store`]); a layer's diffID is the one that the Go lifecycle would give it. Nothing here talks
+//! to a network.
+#![forbid(unsafe_code)]
+
+mod blob;
+mod builder;
+mod compress;
+mod digest;
+mod durable;
+mod entry;
+mod error;
+mod image;
+mod index;
+mod layer;
+mod lease;
+mod place;
+mod prune;
+mod record;
+mod reference;
+mod scratch;
+mod store;
+mod tar_write;
+mod verify;
+
+pub use blob::Blob;
+pub use builder::{LayerBuilder, Order};
+pub use compress::Compression;
+pub use digest::{DiffId, Digest, DigestError, Hasher, ImageId};
+pub use entry::{Attributes, Entry, Kind, LAYER_MTIME, Ownership};
+pub use error::{LayerError, StoreError};
+pub use image::{Image, Removed};
+pub use index::Entries;
+pub use layer::Layer;
+pub use lease::Lease;
+pub use oci_spec::image as oci;
+pub use prune::{DiskUsage, PruneOptions, Pruned};
+pub use record::{Keeps, Record};
+pub use reference::{Reference, ReferenceError};
+pub use scratch::Scratch;
+pub use store::Store;
+pub use verify::Problem;

@@ -1,0 +1,223 @@
+//! The local store: layers as trees, images, names, records, all below one folder.
+//!
+//! ```text
+//! version                         what this layout is
+//! lock                            shared while something is published, exclusive while prune decides
+//! layers/sha256/<hex>/tree/       the files, mounted as they are as an overlay lower directory
+//!                     index       every entry in tar order, with owners, modes and devices
+//!                     meta.json   size of the tar, number of entries, the original blob where the tar cannot be made again
+//!                     unsynced    the boot in which the tree was written, until it is known to be on the disk
+//! images/sha256/<hex>             image configurations
+//! refs/<hex of the name>          a name and the image it stands for
+//! records/<kind>/<hex of the key> small documents of other crates, and what they keep alive
+//! blobs/sha256/<hex>              compressed layers, made once and kept
+//! made/<diffID hex>.<encoding>    which blob a layer was compressed to
+//! scratch/, leases/               work in progress and who is at it, each locked by its process
+//! ```
+//!
+//! Everything is written beside its place and renamed into it. Trees are made durable together, when an image or a record first refers to them
+//! (`syncfs`); a tree that a power failure caught before that is recomputed before it is used again, or dropped.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fs_err as fs;
+
+use crate::builder::LayerBuilder;
+use crate::digest::DiffId;
+use crate::durable;
+use crate::error::{Doing, StoreError};
+use crate::layer::Layer;
+use crate::lease::Lease;
+use crate::scratch::{Scratch, remove_tree};
+
+const VERSION: &str = "hoist-store 1";
+/// How long another hoist is waited for. Prune holds the lock for milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// Up to so many files are synced one by one; more, and one `syncfs` is faster (measured: 1000 files 110 ms against 12 ms).
+const SYNC_ONE_BY_ONE: u64 = 24;
+
+/// A handle to a store; cheap to clone. The first layer it makes or hands out takes a lease that lives as long as the handle and its clones.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    session: Mutex<Option<Arc<Lease>>>,
+    lock_patience: Duration,
+}
+
+/// A held lock of the store.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    _file: fs::File,
+}
+
+impl Store {
+    /// Opens the store below `root`, making it where there is none.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_with_patience(&root.into(), LOCK_PATIENCE)
+    }
+
+    pub(crate) fn open_with_patience(root: &Path, lock_patience: Duration) -> Result<Self, StoreError> {
+        let root = std::path::absolute(root).doing("finding the store")?;
+        let version = root.join("version");
+        match fs::read_to_string(&version) {
+            Ok(found) if found.trim_end() == VERSION => {}
+            Ok(found) => {
+                return Err(StoreError::Version {
+                    root,
+                    found: found.trim().chars().take(60).collect(),
+                    understood: VERSION,
+                });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&root, &version)?,
+            Err(source) => return Err(StoreError::io("opening the store", source)),
+        }
+        let inner = Inner { root, session: Mutex::new(None), lock_patience };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where the store is.
+    pub fn root_dir(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// A private folder on the store's file system, for work in progress; removed when dropped.
+    pub fn scratch(&self, label: &str) -> Result<Scratch, StoreError> {
+        Scratch::make(&self.path("scratch"), label)
+    }
+
+    /// Begins a layer.
+    pub fn layer_builder(&self) -> Result<LayerBuilder, StoreError> {
+        self.session()?;
+        LayerBuilder::begin(self)
+    }
+
+    /// The layer of that diffID, where the store has it; it stays while this handle lives.
+    pub fn layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, StoreError> {
+        self.session()?;
+        let locked = self.shared()?;
+        let Some(layer) = Layer::open(self, *diff_id)? else {
+            return Ok(None);
+        };
+        durable::touch(&layer.meta_path()).doing("marking a layer as in use")?;
+        drop(locked);
+        layer.settle()
+    }
+
+    /// A lease of its own, for example for a running container: see [`Lease::hold_image`].
+    pub fn lease(&self) -> Result<Lease, StoreError> {
+        Lease::take(&self.path("leases"))
+    }
+
+    pub(crate) fn session(&self) -> Result<Arc<Lease>, StoreError> {
+        let mut session = self.inner.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = session.as_ref() {
+            return Ok(Arc::clone(lease));
+        }
+        let lease = Arc::new(self.lease()?);
+        *session = Some(Arc::clone(&lease));
+        Ok(lease)
+    }
+
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.inner.root.join(below)
+    }
+
+    pub(crate) fn layer_dir(&self, diff_id: &DiffId) -> PathBuf {
+        self.inner.root.join("layers/sha256").join(diff_id.hex())
+    }
+
+    /// A path for a file that is about to be renamed into place.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path("scratch").join(durable::unique("file"))
+    }
+
+    /// Held while something is published or looked up for use: prune waits.
+    pub(crate) fn shared(&self) -> Result<Locked, StoreError> {
+        self.lock(true)
+    }
+
+    /// Held while prune decides and moves away.
+    pub(crate) fn exclusive(&self) -> Result<Locked, StoreError> {
+        self.lock(false)
+    }
+
+    fn lock(&self, shared: bool) -> Result<Locked, StoreError> {
+        let file = fs::File::open(self.path("lock")).doing("opening the store's lock")?;
+        if durable::lock_within(file.file(), shared, self.inner.lock_patience).doing("locking the store")? {
+            return Ok(Locked { _file: file });
+        }
+        Err(StoreError::InUse { root: self.inner.root.clone(), waited_secs: self.inner.lock_patience.as_secs() })
+    }
+
+    /// Puts a finished tree folder into its place; false where the layer was there already. Call it with the lock shared.
+    pub(crate) fn publish_layer(&self, from: &Path, diff_id: &DiffId) -> Result<bool, StoreError> {
+        let place = self.layer_dir(diff_id);
+        match fs::rename(from, &place) {
+            Ok(()) => Ok(true),
+            Err(_) if place.join("meta.json").exists() => {
+                durable::touch(&place.join("meta.json")).doing("marking a layer as in use")?;
+                Ok(false)
+            }
+            Err(source) => Err(StoreError::io(format!("publishing layer {diff_id}"), source)),
+        }
+    }
+
+    /// Moves something out of its place at once, so that nobody sees it half removed; the caller removes what is returned.
+    pub(crate) fn discard(&self, path: &Path) -> Result<PathBuf, StoreError> {
+        let trash = self.path("scratch").join(durable::unique("trash"));
+        fs::rename(path, &trash).doing("moving away what is to be removed")?;
+        Ok(trash)
+    }
+
+    /// Makes sure that the trees of `layers` are on the disk.
+    pub(crate) fn sync_layers(&self, layers: &[Layer]) -> Result<(), StoreError> {
+        let unsynced: Vec<&Layer> = layers.iter().filter(|layer| layer.is_unsynced()).collect();
+        if unsynced.is_empty() {
+            return Ok(());
+        }
+        let files: u64 = unsynced.iter().map(|layer| layer.entry_count()).sum();
+        if files <= SYNC_ONE_BY_ONE {
+            for layer in &unsynced {
+                layer.sync_each().doing("writing a layer to the disk")?;
+            }
+            durable::sync_parent(&self.path("layers/sha256/any")).doing("writing layers to the disk")?;
+        } else {
+            durable::sync_file_system(&self.inner.root).doing("writing layers to the disk")?;
+        }
+        for layer in unsynced {
+            layer.mark_synced();
+        }
+        Ok(())
+    }
+}
+
+fn make(root: &Path, version: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    let action = "making the store";
+    let fresh = !root.exists();
+    fs::create_dir_all(root).doing(action)?;
+    if fresh {
+        fs::set_permissions(root, PermissionsExt::from_mode(0o700)).doing(action)?;
+    }
+    for dir in ["layers/sha256", "images/sha256", "refs", "records", "blobs/sha256", "made", "scratch", "leases"] {
+        fs::create_dir_all(root.join(dir)).doing(action)?;
+    }
+    let lock = fs::OpenOptions::new().create(true).append(true).open(root.join("lock")).doing(action)?;
+    drop(lock);
+    let temporary = root.join("scratch").join(durable::unique("file"));
+    durable::write_durably(version, &temporary, format!("{VERSION}\n").as_bytes())
+}
+
+/// Removes what [`Store::discard`] moved away. What cannot be removed now is found by the next prune.
+pub(crate) fn dispose(trash: &Path) {
+    if remove_tree(trash).is_err() {
+        let _ = fs::remove_file(trash);
+    }
+}
