@@ -82,7 +82,8 @@ pub fn parse_paragraphs(text: &str) -> Result<Vec<Paragraph>, ControlError> {
                 paragraphs.push(std::mem::take(&mut current));
             }
         } else if line.starts_with([' ', '\t']) {
-            let (_, value) = current.fields.last_mut().ok_or_else(|| fail("it continues a field, but none precedes it"))?;
+            let (_, value) =
+                current.fields.last_mut().ok_or_else(|| fail("it continues a field, but none precedes it"))?;
             value.push('\n');
             value.push_str(line[1..].trim_end());
         } else {

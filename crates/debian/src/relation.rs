@@ -128,7 +128,9 @@ pub fn parse_dependencies(text: &str) -> Result<Vec<Dependency>, RelationError> 
     text.split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty())
-        .map(|part| part.split('|').map(|one| parse_alternative(one.trim())).collect::<Result<Vec<_>, _>>().map(Dependency))
+        .map(|part| {
+            part.split('|').map(|one| parse_alternative(one.trim())).collect::<Result<Vec<_>, _>>().map(Dependency)
+        })
         .collect()
 }
 
