@@ -4,7 +4,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use hoist_sandbox::{Cancel, Network, OutputSink, Process, Publish, Root, Spec, Stdin, User, main_if_child, run};
+use hoist_sandbox::{
+    Cancel, Limits, Network, OutputSink, Process, Publish, Root, Spec, Stdin, User, main_if_child, run,
+};
 
 struct Terminal;
 
@@ -26,6 +28,7 @@ fn main() {
     main_if_child();
     let mut args: std::collections::VecDeque<String> = std::env::args().skip(1).collect();
     let (mut user, mut network, mut publish) = (User { uid: 1001, gid: 1000 }, Network::None, Vec::new());
+    let mut limits = Limits::default();
     while args.front().is_some_and(|arg| arg.starts_with('-')) {
         let (option, value) = (args.pop_front().expect("option"), args.pop_front().expect("value of an option"));
         match option.as_str() {
@@ -33,6 +36,10 @@ fn main() {
                 let (uid, gid) = value.split_once(':').expect("UID:GID");
                 user = User { uid: uid.parse().expect("uid"), gid: gid.parse().expect("gid") };
             }
+            "-m" => limits.memory_bytes = value.parse().ok(),
+            "-c" => limits.cpus = value.parse().ok(),
+            "-l" => limits.pids = value.parse().ok(),
+            "-t" => limits.timeout = value.parse().ok().map(std::time::Duration::from_secs_f64),
             "-n" if value == "host" => network = Network::Host,
             "-n" if value == "private" => network = Network::Private { publish: Vec::new() },
             "-p" => {
@@ -53,6 +60,7 @@ fn main() {
     process.stdin = Stdin::Inherit;
     let mut spec = Spec::new(Root { lower_dirs, upper: None, read_only: false }, process);
     spec.network = network;
+    spec.limits = limits;
     let cancel = Cancel::new().expect("eventfd");
     match run(&spec, &mut Terminal, &cancel) {
         Ok(exit) => {

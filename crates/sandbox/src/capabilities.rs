@@ -1,7 +1,5 @@
 //! What this machine can do for a sandbox, and why not where it cannot: for `hoist system info` and for notes on limits that are off.
 
-use std::io;
-
 use serde::Serialize;
 
 /// One thing that a machine can or cannot do.
@@ -59,9 +57,4 @@ pub fn capabilities() -> Capabilities {
         seccomp: no(),
         pasta: no(),
     }
-}
-
-/// Removes the control groups of runs whose hoist and monitor were both killed; returns how many.
-pub fn clean_stale() -> io::Result<usize> {
-    Ok(0)
 }

@@ -1,26 +1,327 @@
-//! Control groups.
+//! Control groups: which there are, one for each run where limits ask for it, and the removal of those that dead runs left.
+//!
+//! Version 1 has a tree for each controller, version 2 one for all, and hybrid machines have both with the controllers in version 1. A group
+//! of a run is made below the group that hoist itself is in (or, in version 2, the nearest one above that hands controllers down), so that
+//! limits of whoever started hoist hold as well. Its name tells its owner: `hoist-<pid>-<start time>`.
 
-use crate::wire::{Failure, Order, Usage};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The control groups of one run.
-pub(crate) struct Cgroups {}
+use crate::spec::Limits;
+use crate::wire::{Failure, Order, Step, Usage};
 
-impl Cgroups {
-    /// Makes them and sets their limits.
-    pub(crate) fn create(_order: &Order, _note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
-        Ok(Self {})
+/// Time slice in which processor time is handed out.
+const PERIOD_MICROS: u64 = 100_000;
+/// How deep below a mount groups of dead runs are looked for.
+const SEARCH_DEPTH: usize = 8;
+/// All limited controllers, in the order in which they are set up.
+pub(crate) const CONTROLLERS: [Controller; 3] = [Controller::Memory, Controller::Cpu, Controller::Pids];
+
+/// What can be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+impl Controller {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
     }
 
-    /// Moves a process into them.
-    pub(crate) fn enter(&mut self, _pid: i32) -> Result<(), Failure> {
+    fn is_wanted(self, limits: &Limits) -> bool {
+        match self {
+            Self::Memory => limits.memory_bytes.is_some(),
+            Self::Cpu => limits.cpus.is_some(),
+            Self::Pids => limits.pids.is_some(),
+        }
+    }
+
+    /// What holds instead where this controller is missing.
+    fn substitute(self) -> &'static str {
+        match self {
+            Self::Memory => "the limit holds for the data of each process alone",
+            Self::Cpu => "the process is kept on as many processors, rounded up",
+            Self::Pids => "the limit holds for processes of its user inside, and not for root",
+        }
+    }
+}
+
+/// One mounted hierarchy and where hoist is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hierarchy {
+    pub(crate) version: u8,
+    pub(crate) mount: PathBuf,
+    /// Our own group.
+    pub(crate) own: PathBuf,
+    /// Version 1: the controllers of this tree.
+    controllers: Vec<String>,
+}
+
+/// All hierarchies, from the texts of /proc/self/mountinfo and /proc/self/cgroup.
+pub(crate) fn parse_hierarchies(mountinfo: &str, cgroup: &str) -> Vec<Hierarchy> {
+    let mut found = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let left: Vec<&str> = left.split(' ').collect();
+        let right: Vec<&str> = right.split(' ').collect();
+        let (&[_, _, _, root, mount, ..], &[kind, _, options, ..]) = (&left[..], &right[..]) else { continue };
+        let version = match kind {
+            "cgroup" => 1,
+            "cgroup2" => 2,
+            _ => continue,
+        };
+        let controllers: Vec<String> = options.split(',').map(str::to_owned).collect();
+        let own = cgroup.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':');
+            let (_, names, path) = (fields.next()?, fields.next()?, fields.next()?);
+            let ours = if version == 2 {
+                names.is_empty()
+            } else {
+                !names.is_empty()
+                    && names.split(',').all(|name| controllers.iter().any(|controller| controller == name))
+            };
+            ours.then_some(path)
+        });
+        if let Some(below) = own.and_then(|own| Path::new(own).strip_prefix(root).ok().map(Path::to_path_buf)) {
+            let mount = PathBuf::from(mount.replace("\\040", " "));
+            found.push(Hierarchy { version, own: mount.join(below), mount, controllers });
+        }
+    }
+    found
+}
+
+/// All hierarchies of this machine.
+pub(crate) fn read_hierarchies() -> Vec<Hierarchy> {
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    parse_hierarchies(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+}
+
+/// Where groups with this controller can be made, or why nowhere.
+pub(crate) fn find_parent(hierarchies: &[Hierarchy], controller: Controller) -> Result<(u8, PathBuf), String> {
+    let name = controller.name();
+    let first = hierarchies.iter().find(|h| h.version == 1 && h.controllers.iter().any(|c| c == name));
+    if let Some(first) = first {
+        return if is_writable(&first.own) {
+            Ok((1, first.own.clone()))
+        } else {
+            Err(format!("{} belongs to another user", first.own.display()))
+        };
+    }
+    let Some(second) = hierarchies.iter().find(|h| h.version == 2) else {
+        return Err(format!("no control group hierarchy has the controller {name}"));
+    };
+    let handed_down = |dir: &Path| {
+        let listed = fs_err::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+        listed.split_whitespace().any(|listed| listed == name)
+    };
+    let above = second.own.ancestors().take_while(|dir| dir.starts_with(&second.mount));
+    let mut handing = above.filter(|dir| handed_down(dir)).peekable();
+    if handing.peek().is_none() {
+        return Err(format!("no group above {} hands down the controller {name}", second.own.display()));
+    }
+    let found = handing.find(|dir| is_writable(dir) && is_writable(&dir.join("cgroup.procs")));
+    found.map(|dir| (2, dir.to_path_buf())).ok_or_else(|| {
+        format!("no group that hands down {name} is delegated to this user (`systemd-run --user --scope -p Delegate=yes` makes one)")
+    })
+}
+
+fn is_writable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
+}
+
+/// Which limits the control groups keep; for the others something weaker holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    pub(crate) memory: bool,
+    pub(crate) cpu: bool,
+    pub(crate) pids: bool,
+}
+
+/// The groups of one run, one for each hierarchy.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    groups: Vec<(u8, PathBuf)>,
+    memory: Option<(u8, PathBuf)>,
+    pub(crate) held: Held,
+}
+
+impl Cgroups {
+    /// Makes what the limits ask for and sets them; what does not hold is told to `note`.
+    pub(crate) fn create(order: &Order, note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
+        let limits = &order.spec.limits;
+        let mut made = Self::default();
+        if !CONTROLLERS.iter().any(|controller| controller.is_wanted(limits)) {
+            return Ok(made);
+        }
+        let hierarchies = if order.spec.use_cgroups { read_hierarchies() } else { Vec::new() };
+        for controller in CONTROLLERS.into_iter().filter(|controller| controller.is_wanted(limits)) {
+            if let Err(failure) = made.add(&hierarchies, controller, order, note) {
+                made.remove();
+                return Err(failure);
+            }
+        }
+        Ok(made)
+    }
+
+    fn add(
+        &mut self,
+        hierarchies: &[Hierarchy],
+        controller: Controller,
+        order: &Order,
+        note: &mut dyn FnMut(String),
+    ) -> Result<(), Failure> {
+        let parent = if order.spec.use_cgroups {
+            find_parent(hierarchies, controller)
+        } else {
+            Err("control groups are switched off".to_owned())
+        };
+        let (version, parent) = match parent {
+            Ok(found) => found,
+            Err(reason) => {
+                note(format!("the {} limit is off: {reason}; {}", controller.name(), controller.substitute()));
+                return Ok(());
+            }
+        };
+        let failed = |path: &Path| Failure::at(Step::Limit, controller.name(), path);
+        let dir = parent.join(own_name().map_err(failed(&parent))?);
+        if !self.groups.contains(&(version, dir.clone())) {
+            clean_in(&parent);
+            fs_err::create_dir(&dir).map_err(failed(&dir))?;
+            self.groups.push((version, dir.clone()));
+        }
+        for (file, value) in settings(version, controller, &order.spec.limits, order.spec.init) {
+            let path = dir.join(file);
+            // Swap accounting may be compiled out; without it there is nothing to limit.
+            if path.exists() || !file.contains("sw") {
+                fs_err::write(&path, value).map_err(failed(&path))?;
+            }
+        }
+        match controller {
+            Controller::Memory => (self.held.memory, self.memory) = (true, Some((version, dir))),
+            Controller::Cpu => self.held.cpu = true,
+            Controller::Pids => self.held.pids = true,
+        }
         Ok(())
     }
 
-    /// What was used.
-    pub(crate) fn usage(&self) -> Usage {
-        Usage::default()
+    /// Moves a process into all of them.
+    pub(crate) fn enter(&self, pid: i32) -> Result<(), Failure> {
+        for (_, dir) in &self.groups {
+            let path = dir.join("cgroup.procs");
+            fs_err::write(&path, pid.to_string()).map_err(Failure::at(Step::Limit, "a process", &path))?;
+        }
+        Ok(())
     }
 
-    /// Removes them.
-    pub(crate) fn remove(self) {}
+    /// What was used, as far as it was counted.
+    pub(crate) fn usage(&self) -> Usage {
+        let Some((version, dir)) = &self.memory else { return Usage::default() };
+        let (events, peak) = if *version == 1 {
+            ("memory.oom_control", "memory.max_usage_in_bytes")
+        } else {
+            ("memory.events", "memory.peak")
+        };
+        let events = fs_err::read_to_string(dir.join(events)).unwrap_or_default();
+        let kills =
+            events.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|count| count.parse::<u64>().ok());
+        let peak = fs_err::read_to_string(dir.join(peak)).unwrap_or_default();
+        Usage {
+            out_of_memory: kills.is_some_and(|kills| kills > 0),
+            peak_memory_bytes: peak.trim().parse().unwrap_or(0),
+            cpu_micros: 0,
+        }
+    }
+
+    /// Removes them. Called when nothing lives inside any more; what remains all the same is found by [`clean_stale`].
+    pub(crate) fn remove(self) {
+        for (_, dir) in self.groups {
+            for _ in 0..50 {
+                match fs_err::remove_dir(&dir) {
+                    // The last process is still on its way out.
+                    Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+/// Files and values of one limit. Swap counts as memory, so that a limit does not turn into disk traffic.
+fn settings(version: u8, controller: Controller, limits: &Limits, init: bool) -> Vec<(&'static str, String)> {
+    let memory = limits.memory_bytes.unwrap_or(u64::MAX);
+    // Pid 1 is ours and not counted against the process.
+    let pids = limits.pids.unwrap_or(u64::MAX).saturating_add(u64::from(init));
+    let quota = quota_micros(limits.cpus.unwrap_or(1.0));
+    match (version, controller) {
+        (1, Controller::Memory) => {
+            vec![("memory.limit_in_bytes", memory.to_string()), ("memory.memsw.limit_in_bytes", memory.to_string())]
+        }
+        (_, Controller::Memory) => vec![("memory.max", memory.to_string()), ("memory.swap.max", "0".to_owned())],
+        (1, Controller::Cpu) => {
+            vec![("cpu.cfs_period_us", PERIOD_MICROS.to_string()), ("cpu.cfs_quota_us", quota.to_string())]
+        }
+        (_, Controller::Cpu) => vec![("cpu.max", format!("{quota} {PERIOD_MICROS}"))],
+        (_, Controller::Pids) => vec![("pids.max", pids.to_string())],
+    }
+}
+
+/// Processor time per period; the kernel takes no less than a millisecond.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded before the cast
+fn quota_micros(cpus: f64) -> u64 {
+    (cpus.clamp(0.01, 10_000.0) * PERIOD_MICROS as f64).round() as u64
+}
+
+/// The name of the groups of this process.
+fn own_name() -> io::Result<String> {
+    let pid = std::process::id();
+    let start = start_time(pid).ok_or_else(|| io::Error::from_raw_os_error(nix::libc::ESRCH))?;
+    Ok(format!("hoist-{pid}-{start}"))
+}
+
+/// When a process started, in ticks since boot: with its id it names a process for good.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; 19 fields lie between it and the start time.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether a directory is the group of a run whose monitor is dead.
+fn is_stale(name: &str) -> bool {
+    let mut parts = name.strip_prefix("hoist-").into_iter().flat_map(|rest| rest.splitn(2, '-'));
+    let numbers = (parts.next().and_then(|pid| pid.parse().ok()), parts.next().and_then(|start| start.parse().ok()));
+    let (Some(pid), Some(start)) = numbers else { return false };
+    start_time(pid) != Some(start)
+}
+
+/// Removes stale groups directly below `parent`. A group that anything lives in cannot be removed, so no mistake kills anything.
+fn clean_in(parent: &Path) -> usize {
+    let Ok(entries) = fs_err::read_dir(parent) else { return 0 };
+    let stale = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_stale));
+    stale.filter(|entry| fs_err::remove_dir(entry.path()).is_ok()).count()
+}
+
+/// Removes the control groups of runs whose hoist and monitor were both killed; returns how many. Groups that are not ours to
+/// remove are left.
+pub fn clean_stale() -> usize {
+    read_hierarchies().iter().map(|hierarchy| clean_below(&hierarchy.mount, SEARCH_DEPTH)).sum()
+}
+
+fn clean_below(dir: &Path, depth: usize) -> usize {
+    let mut removed = clean_in(dir);
+    let Ok(entries) = fs_err::read_dir(dir) else { return removed };
+    if depth > 0 {
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            removed += clean_below(&entry.path(), depth - 1);
+        }
+    }
+    removed
 }

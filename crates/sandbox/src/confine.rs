@@ -4,9 +4,11 @@ use std::io;
 
 use caps::CapSet;
 use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use crate::cgroup::Held;
 use crate::spec::{Spec, User};
 use crate::user::Mapping;
 use crate::wire::{Failure, Step};
@@ -16,12 +18,39 @@ use crate::{seccomp, sys};
 const OPEN_FILES: u64 = 65_536;
 
 /// No core dumps (the host's core pattern may be a program outside), a sane number of descriptors.
-pub(crate) fn set_resource_limits(_spec: &Spec) -> io::Result<()> {
+///
+/// Where a control group does not keep a limit, what the kernel offers for single processes holds instead.
+pub(crate) fn set_resource_limits(spec: &Spec, held: Held, ids: Mapping) -> io::Result<()> {
+    let limits = &spec.limits;
+    if let (Some(bytes), false) = (limits.memory_bytes, held.memory) {
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes)?;
+    }
+    if let (Some(pids), false, true) = (limits.pids, held.pids, ids != Mapping::None) {
+        // Counted for each user namespace since Linux 5.14: what the user runs elsewhere does not count. Pid 1 does.
+        let pids = pids.saturating_add(u64::from(spec.init));
+        setrlimit(Resource::RLIMIT_NPROC, pids, pids)?;
+    }
+    if let (Some(cpus), false) = (limits.cpus, held.cpu) {
+        keep_on_processors(cpus)?;
+    }
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let files = hard.min(OPEN_FILES);
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
     Ok(())
+}
+
+/// Keeps this process, and what it starts, on the first so many of the processors that it may use.
+fn keep_on_processors(cpus: f64) -> io::Result<()> {
+    let this = nix::unistd::Pid::from_raw(0);
+    let (allowed, mut kept, mut count) = (sched_getaffinity(this)?, CpuSet::new(), 0.0);
+    for processor in 0..CpuSet::count() {
+        if count < cpus && allowed.is_set(processor)? {
+            kept.set(processor)?;
+            count += 1.0;
+        }
+    }
+    Ok(sched_setaffinity(this, &kept)?)
 }
 
 /// Gives the pipes to the user, so that `/dev/stdout` can be opened by name.

@@ -11,22 +11,33 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
 use nix::unistd::{AccessFlags, ForkResult, Pid};
 
+use crate::cgroup::Held;
 use crate::spec::{Network, Spec};
 use crate::user::Mapping;
 use crate::wire::{self, Failure, Message, Order, Step};
 use crate::{confine, root, sys};
 
+/// What pid 1 knows.
+pub(crate) struct Inside<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) socket: &'a UnixStream,
+    pub(crate) ids: Mapping,
+    /// Which limits control groups keep.
+    pub(crate) held: Held,
+}
+
 /// Pid 1 from its first instruction to its last.
-pub(crate) fn main(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, gate: File, ids: Mapping) -> ! {
-    let code = match descend(order, socket, stdin, gate, ids) {
+pub(crate) fn main(inside: &Inside<'_>, stdin: Option<OwnedFd>, gate: File) -> ! {
+    let code = match descend(inside, stdin, gate) {
         Ok(()) => 0,
         Err(failure) => {
-            let _ = wire::send(socket, &Message::Failed(failure));
+            let _ = wire::send(inside.socket, &Message::Failed(failure));
             1
         }
     };
@@ -35,14 +46,8 @@ pub(crate) fn main(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, g
     unsafe { libc::_exit(code) }
 }
 
-fn descend(
-    order: &Order,
-    socket: &UnixStream,
-    stdin: Option<OwnedFd>,
-    mut gate: File,
-    ids: Mapping,
-) -> Result<(), Failure> {
-    let spec = &order.spec;
+fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Result<(), Failure> {
+    let (order, spec) = (inside.order, &inside.order.spec);
     let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
     // Fails at the end of file if the monitor died before that.
@@ -56,10 +61,14 @@ fn descend(
     confine::own_output(&spec.process.user);
     pass(&mut gate)?;
     drop(gate);
-    confine::set_resource_limits(spec).map_err(Failure::at(Step::Limit, "resources", "setrlimit"))?;
-    confine::become_user(spec, ids)?;
+    confine::set_resource_limits(spec, inside.held, inside.ids).map_err(Failure::at(
+        Step::Limit,
+        "resources",
+        "setrlimit",
+    ))?;
+    confine::become_user(spec, inside.ids)?;
     let program = resolve(spec)?;
-    start(spec, socket, &program)
+    start(spec, inside.socket, &program)
 }
 
 /// Waits for the monitor.
@@ -115,6 +124,7 @@ fn resolve(spec: &Spec) -> Result<PathBuf, Failure> {
 fn start(spec: &Spec, socket: &UnixStream, program: &Path) -> Result<(), Failure> {
     let failed = |path: &Path| Failure::at(Step::NotExecutable, "", path);
     let command = Command::new(spec, program).map_err(failed(program))?;
+    let born = Instant::now();
     // All signals wait from here on, so that none is lost between fork and the first wait; the process gets an empty mask.
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(|e| failed(program)(e.into()))?;
     if !spec.init {
@@ -143,10 +153,15 @@ fn start(spec: &Spec, socket: &UnixStream, program: &Path) -> Result<(), Failure
                 release_streams()?;
                 stay(child)
             });
-            let _ = ended.and_then(|status| wire::send(socket, &Message::Ended(status)));
+            let _ = ended
+                .and_then(|status| wire::send(socket, &Message::Ended { status, wall_micros: micros(born.elapsed()) }));
             Ok(())
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Pid 1 keeps neither input nor output open.

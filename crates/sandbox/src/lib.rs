@@ -19,11 +19,13 @@ mod run;
 mod seccomp;
 mod spec;
 mod sys;
+mod syscalls;
 mod user;
 mod wire;
 
 pub use cancel::Cancel;
-pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities, clean_stale};
+pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities};
+pub use cgroup::clean_stale;
 pub use error::SandboxError;
 pub use exit::{Exit, ExitStatus, OutputSink};
 pub use monitor::main_if_child;

@@ -46,11 +46,11 @@ fn serve() -> io::Result<()> {
     }
     // Away from the caller's terminal, so that Ctrl-C reaches the caller alone, which then decides.
     nix::unistd::setsid()?;
-    let mut cgroups = match Cgroups::create(&order, &mut |note| drop(wire::send(&socket, &Message::Note(note)))) {
+    let cgroups = match Cgroups::create(&order, &mut |note| drop(wire::send(&socket, &Message::Note(note)))) {
         Ok(cgroups) => cgroups,
         Err(failure) => return wire::send(&socket, &Message::Failed(failure)),
     };
-    let result = supervise(&order, &socket, stdin, &mut cgroups);
+    let result = supervise(&order, &socket, stdin, &cgroups);
     let mut usage = cgroups.usage();
     cgroups.remove();
     match result {
@@ -64,12 +64,7 @@ fn serve() -> io::Result<()> {
 }
 
 /// From the clone of pid 1 to its end.
-fn supervise(
-    order: &Order,
-    socket: &UnixStream,
-    stdin: Option<OwnedFd>,
-    cgroups: &mut Cgroups,
-) -> Result<Usage, Failure> {
+fn supervise(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, cgroups: &Cgroups) -> Result<Usage, Failure> {
     let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
     let ids = user::Mapping::choose(&order.spec.process.user);
     let mut namespaces =
@@ -82,7 +77,7 @@ fn supervise(
     let sys::Cloned::Parent(pid) = pid else {
         drop(gate_end);
         let gate = File::from(OwnedFd::from(gate));
-        init::main(order, socket, stdin, gate, mapped);
+        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, stdin, gate);
     };
     drop((gate, stdin));
     let released = release(order, socket, pid, mapped, cgroups, &mut gate_end);
@@ -101,7 +96,7 @@ fn release(
     socket: &UnixStream,
     pid: i32,
     ids: user::Mapping,
-    cgroups: &mut Cgroups,
+    cgroups: &Cgroups,
     gate: &mut io::PipeWriter,
 ) -> Result<(), Failure> {
     ids.write(pid).map_err(Failure::at(Step::UserNamespace, "", ""))?;

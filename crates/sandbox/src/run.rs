@@ -83,8 +83,7 @@ struct Session {
     pipes: [Option<File>; 2],
     born: Instant,
     started: Option<Instant>,
-    ended: Option<Instant>,
-    wait_status: Option<i32>,
+    wait_status: Option<(i32, Duration)>,
     usage: Option<Usage>,
     stopped: Option<Stopped>,
     failure: Option<Failure>,
@@ -121,7 +120,6 @@ impl Session {
             pipes: pipes.map(Some),
             born,
             started: None,
-            ended: None,
             wait_status: None,
             usage: None,
             stopped: None,
@@ -214,7 +212,9 @@ impl Session {
             }
             Message::Started => self.started = Some(Instant::now()),
             Message::Failed(failure) => self.failure = Some(failure),
-            Message::Ended(status) => (self.ended, self.wait_status) = (Some(Instant::now()), Some(status)),
+            Message::Ended { status, wall_micros } => {
+                self.wait_status = Some((status, Duration::from_micros(wall_micros)))
+            }
             Message::Finished(usage) => self.usage = Some(usage),
             Message::Network(_) => {}
         }
@@ -277,7 +277,7 @@ impl Session {
         let usage = self.usage.unwrap_or_default();
         let status = match (self.stopped, self.wait_status, self.started) {
             // It ended by itself before our order to stop could reach it.
-            (Some(Stopped::Timeout | Stopped::Cancelled) | None, Some(status), _) => exit_status(status, usage),
+            (Some(Stopped::Timeout | Stopped::Cancelled) | None, Some((status, _)), _) => exit_status(status, usage),
             (Some(Stopped::Timeout), ..) => ExitStatus::TimedOut,
             (Some(Stopped::Cancelled), ..) => ExitStatus::Cancelled,
             (Some(Stopped::Output | Stopped::SinkFailed), ..) => ExitStatus::OutputLimit,
@@ -288,7 +288,7 @@ impl Session {
         let start = self.started.unwrap_or(self.born);
         Ok(Exit {
             status,
-            wall: self.ended.unwrap_or_else(Instant::now).saturating_duration_since(start),
+            wall: self.wait_status.map_or_else(|| start.elapsed(), |(_, wall)| wall),
             cpu: Duration::from_micros(usage.cpu_micros),
             peak_memory_bytes: usage.peak_memory_bytes,
             notes: self.notes,

@@ -5,7 +5,7 @@
 //!   | -- Order, stdin fd ------> |                                |
 //!   |                            | -- clone, id maps, cgroups --> |
 //!   | <----------------------------- Note*, Started or Failed --- |
-//!   | <----------------------------- Ended(status) -------------- |
+//!   | <----------------------------- Ended --------------------- |
 //!   | <-- Finished(usage) ------ |
 //! ```
 //!
@@ -48,8 +48,13 @@ pub(crate) enum Message {
     Started,
     /// Nothing was started.
     Failed(Failure),
-    /// The process ended: its wait status.
-    Ended(i32),
+    /// The process ended.
+    Ended {
+        /// As `wait(2)` has it.
+        status: i32,
+        /// Since its start.
+        wall_micros: u64,
+    },
     /// Everything is gone.
     Finished(Usage),
 }
