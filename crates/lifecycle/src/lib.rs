@@ -1,1 +1,37 @@
-//! The CNB lifecycle, one file for each phase
+//! The CNB lifecycle: analyze, detect, restore, build, export, one file for each phase.
+//!
+//! ```text
+//! Analyzed ─detect→ Detected ─restore→ Restored ─build→ Built ─export→ Exported
+//! ```
+//!
+//! Each phase takes what the one before made, so that a wrong order does not compile. Only detect and build run other people's code, and
+//! only through [`Runner`]; this crate knows no sandbox, no Debian and no network.
+#![forbid(unsafe_code)]
+
+mod analyze;
+mod build;
+mod buildpacks;
+mod cache;
+mod counters;
+mod detect;
+mod environment;
+mod exchange;
+mod lines;
+mod restore;
+mod runner;
+mod sbom;
+mod setup;
+mod timing;
+mod tree;
+
+pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target};
+pub use build::{BuildError, Built, build};
+pub use buildpacks::{Buildpack, Buildpacks, BuildpacksError};
+pub use cache::CACHE_RECORD_KIND;
+pub use counters::{Counters, Counts};
+pub use detect::{Answer, DetectError, Detected, GroupFailure, detect};
+pub use restore::{RestoreError, Restored, restore};
+pub use runner::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
+pub use sbom::SbomError;
+pub use setup::{BuildRoot, BuildUser, Directories, Setup};
+pub use tree::TreeError;

@@ -1,0 +1,129 @@
+//! Analyze: what is known before the build begins, namely the previous image, the run image and the build cache.
+//!
+//! platform.md, "analyzer". Reads no layer.
+
+use hoist_events::{Event, Phase};
+use hoist_image::{Image, StoreError};
+use hoist_spec::{
+    BASE_ID_LABEL, DISTRO_NAME_LABEL, DISTRO_VERSION_LABEL, Distribution, DocumentError, ImageTarget,
+    LIFECYCLE_METADATA_LABEL, LifecycleMetadata, RunImage, STACK_ID_LABEL,
+};
+
+use crate::cache::CacheRecord;
+use crate::setup::Setup;
+use crate::timing::timed;
+
+/// What a build starts from.
+pub struct AnalyzeRequest {
+    /// The image of the same name that the build before made.
+    pub previous: Option<Image>,
+    /// The image that the app image is put on.
+    pub run_image: Image,
+    /// Its names, for the label.
+    pub run_image_names: RunImage,
+    /// Names the build cache among those in the store: usually the image's name. None for a build without a cache.
+    pub cache_key: Option<String>,
+}
+
+/// The first phase is done.
+pub struct Analyzed {
+    pub(crate) run_image: Image,
+    pub(crate) run_image_names: RunImage,
+    pub(crate) target: ImageTarget,
+    pub(crate) previous: Option<LifecycleMetadata>,
+    pub(crate) cache_key: Option<String>,
+    pub(crate) cache: CacheRecord,
+}
+
+impl Analyzed {
+    /// What the run image is made for.
+    pub fn target(&self) -> &ImageTarget {
+        &self.target
+    }
+
+    /// What is known of the previous image's layers.
+    pub fn previous(&self) -> Option<&LifecycleMetadata> {
+        self.previous.as_ref()
+    }
+}
+
+/// Analyze failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The build cache cannot be read.
+    #[error("reading the build cache `{key}`")]
+    Cache {
+        /// Its key.
+        key: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl AnalyzeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cache { .. } => Some("build once with --clear-cache".to_owned()),
+        }
+    }
+}
+
+/// Looks at the previous image, the run image and the cache.
+pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, AnalyzeError> {
+    timed(setup.reporter, Phase::Analyze, || {
+        let previous = request.previous.as_ref().and_then(|image| match previous_metadata(image) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                // platform.md lets a previous image with an unreadable label be treated as none.
+                let hint = Some("it is built as if there were no previous image".to_owned());
+                let text = format!("the previous image's label cannot be used: {error}");
+                setup.reporter.report(&Event::Warning { text, hint });
+                None
+            }
+        });
+        let cache = match &request.cache_key {
+            None => CacheRecord::default(),
+            Some(key) => CacheRecord::read(setup.store, key)
+                .map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?
+                .unwrap_or_default(),
+        };
+        Ok(Analyzed {
+            target: image_target(&request.run_image),
+            run_image: request.run_image,
+            run_image_names: request.run_image_names,
+            previous,
+            cache_key: request.cache_key,
+            cache,
+        })
+    })
+}
+
+fn previous_metadata(image: &Image) -> Result<Option<LifecycleMetadata>, DocumentError> {
+    label(image, LIFECYCLE_METADATA_LABEL).map(LifecycleMetadata::parse).transpose()
+}
+
+fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
+    let labels = image.config().config().as_ref()?.labels().as_ref()?;
+    labels.get(key).map(String::as_str)
+}
+
+/// What an image is made for, from its configuration and labels.
+pub fn image_target(image: &Image) -> ImageTarget {
+    let config = image.config();
+    let mut distro = label(image, DISTRO_NAME_LABEL).map(|name| Distribution {
+        name: name.to_owned(),
+        version: label(image, DISTRO_VERSION_LABEL).unwrap_or_default().to_owned(),
+    });
+    if distro.is_none() && label(image, STACK_ID_LABEL) == Some("io.buildpacks.stacks.bionic") {
+        distro = Some(Distribution { name: "ubuntu".into(), version: "18.04".into() });
+    }
+    ImageTarget {
+        id: label(image, BASE_ID_LABEL).map(str::to_owned),
+        os: config.os().to_string(),
+        arch: config.architecture().to_string(),
+        variant: None,
+        distro,
+    }
+}

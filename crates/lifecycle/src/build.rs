@@ -1,0 +1,361 @@
+//! Build: the buildpacks of the group make their layers, one after another.
+//!
+//! buildpack.md, "Phase #3: Build"; platform.md, "builder". After each buildpack the lifecycle reads what it left: `<layer>.toml`,
+//! `build.toml`, `launch.toml`, SBOM documents; a layer with no type is renamed to `<layer>.ignore`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hoist_events::{Phase, Stream};
+use hoist_spec::{
+    BuildMetadata, BuildToml, BuildpackDescriptor, BuildpackPlan, DocumentError, Environment, LaunchToml, LayerToml,
+    MetadataBuildpack, Plan, Process, StoreToml,
+};
+
+use crate::buildpacks::Buildpack;
+use crate::environment;
+use crate::exchange::Exchange;
+use crate::lines::Lines;
+use crate::restore::{Restored, is_layer_name};
+use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
+use crate::sbom::{self, SbomError, SbomFile};
+use crate::setup::Setup;
+use crate::timing::timed;
+use crate::tree::{Node, Tree, TreeError, UpperWriter};
+
+/// A layer as its buildpack left it.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltLayer {
+    pub(crate) name: String,
+    pub(crate) toml: LayerToml,
+}
+
+/// What one buildpack left.
+#[derive(Debug, Clone)]
+pub(crate) struct BuiltBuildpack {
+    pub(crate) id: String,
+    pub(crate) version: String,
+    /// By name.
+    pub(crate) layers: Vec<BuiltLayer>,
+    pub(crate) store: Option<StoreToml>,
+}
+
+/// All buildpacks of the group have built.
+pub struct Built {
+    pub(crate) restored: Restored,
+    pub(crate) buildpacks: Vec<BuiltBuildpack>,
+    pub(crate) metadata: BuildMetadata,
+    pub(crate) sboms: Vec<SbomFile>,
+}
+
+impl Built {
+    /// Processes, labels and slices of the image to come.
+    pub fn metadata(&self) -> &BuildMetadata {
+        &self.metadata
+    }
+
+    /// The phase before.
+    pub fn restored(&self) -> &Restored {
+        &self.restored
+    }
+}
+
+/// Build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A process could not be started.
+    #[error("running bin/build of {buildpack}")]
+    Runner {
+        /// `id@version`.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: RunnerError,
+    },
+    /// A buildpack ended with another code than 0.
+    #[error("{buildpack} failed: {how}")]
+    Buildpack {
+        /// `id@version`.
+        buildpack: String,
+        /// `exit code 1`, or why it was ended.
+        how: String,
+        /// The exit code, where it has one.
+        code: Option<i32>,
+        /// The last lines of its output.
+        said: String,
+    },
+    /// Something that it left cannot be read, or something for it cannot be written.
+    #[error("reading what {buildpack} left")]
+    Tree {
+        /// `id@version`.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// A document that it left is wrong.
+    #[error("reading {path} of {buildpack}")]
+    Document {
+        /// `id@version`.
+        buildpack: String,
+        /// The document's path inside.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DocumentError,
+    },
+    /// An SBOM document that it left is wrong.
+    #[error("reading the SBOM documents of {buildpack}")]
+    Sbom {
+        /// `id@version`.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: SbomError,
+    },
+}
+
+impl BuildError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Runner { source, .. } => source.hint.clone(),
+            Self::Buildpack { .. } => Some("the buildpack's own message is in the lines above".to_owned()),
+            Self::Tree { .. } => Some("the buildpack put something else there; report it to its author".to_owned()),
+            Self::Document { source, .. } => source.hint(),
+            Self::Sbom { source, .. } => source.hint(),
+        }
+    }
+
+    /// The specification's exit code: 51 for a buildpack's failure, 52 otherwise.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Buildpack { .. } => 51,
+            _ => 52,
+        }
+    }
+}
+
+/// Larger than any real document that a buildpack writes.
+const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
+
+/// Runs the buildpacks of the group.
+pub fn build(setup: &Setup<'_>, restored: Restored) -> Result<Built, BuildError> {
+    timed(setup.reporter, Phase::Build, || {
+        let mut work = Work {
+            setup,
+            tree: Tree::new(setup.overlay_dirs(&restored.dirs)),
+            environment: environment::initial(setup),
+            plan: restored.detected.plan.clone(),
+            metadata: BuildMetadata::default(),
+            processes: BTreeMap::new(),
+            sboms: Vec::new(),
+        };
+        let mut buildpacks = Vec::new();
+        for buildpack in &restored.detected.group {
+            let plan = work.plan.for_buildpack(&buildpack.descriptor.buildpack.id);
+            work.run(&restored, buildpack, &plan)?;
+            buildpacks.push(work.read(buildpack, &plan)?);
+        }
+        let mut metadata = work.metadata;
+        metadata.processes = work.processes.into_values().collect();
+        Ok(Built { buildpacks, metadata, sboms: work.sboms, restored })
+    })
+}
+
+struct Work<'a> {
+    setup: &'a Setup<'a>,
+    tree: Tree,
+    environment: Environment,
+    plan: Plan,
+    metadata: BuildMetadata,
+    processes: BTreeMap<String, Process>,
+    sboms: Vec<SbomFile>,
+}
+
+impl Work<'_> {
+    fn run(&mut self, restored: &Restored, buildpack: &Buildpack, plan: &BuildpackPlan) -> Result<(), BuildError> {
+        let setup = self.setup;
+        let descriptor = &buildpack.descriptor;
+        let name = descriptor.full_name();
+        let tree_failed = |source| BuildError::Tree { buildpack: name.clone(), source };
+        let text = plan.write().map_err(|source| BuildError::Document {
+            buildpack: name.clone(),
+            path: setup.directories.exchange_dir.clone(),
+            source,
+        })?;
+        let exchange_name = format!("build-{}", hoist_spec::escape_id(&descriptor.buildpack.id));
+        let exchange = Exchange::new(setup, &exchange_name, &text).map_err(tree_failed)?;
+        let call = self.call(restored, buildpack, &exchange).map_err(tree_failed)?;
+        let mut lines = Lines::new(Some(setup.reporter), &descriptor.buildpack.id);
+        setup.counters.process_started();
+        let exit = setup
+            .runner
+            .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
+            .map_err(|source| BuildError::Runner { buildpack: name.clone(), source })?;
+        let said = lines.finish();
+        let (how, code) = match exit {
+            BuildpackExit::Exited(0) => return Ok(()),
+            BuildpackExit::Exited(code) => (format!("exit code {code}"), Some(code)),
+            BuildpackExit::Killed { reason } => (reason, None),
+        };
+        Err(BuildError::Buildpack { buildpack: name, how, code, said })
+    }
+
+    fn call(
+        &self,
+        restored: &Restored,
+        buildpack: &Buildpack,
+        exchange: &Exchange,
+    ) -> Result<BuildpackCall, TreeError> {
+        let setup = self.setup;
+        let descriptor = &buildpack.descriptor;
+        let layers_dir = setup.buildpack_layers_dir(&descriptor.buildpack.id);
+        let platform_dir = setup.directories.platform_dir.clone();
+        let plan_path = exchange.plan_path();
+        let mut variables = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
+        if descriptor.api.at_least(8) {
+            variables.extend([
+                ("CNB_PLATFORM_DIR", platform_dir.as_path()),
+                ("CNB_BP_PLAN_PATH", plan_path.as_path()),
+                ("CNB_LAYERS_DIR", layers_dir.as_path()),
+            ]);
+        }
+        let target = restored.detected.analyzed.target();
+        let environment = environment::for_buildpack(setup, &self.environment, descriptor, target, &variables)?;
+        Ok(BuildpackCall {
+            phase: BuildpackPhase::Build,
+            buildpack_id: descriptor.buildpack.id.clone(),
+            buildpack_version: descriptor.buildpack.version.clone(),
+            program: buildpack.dir.join("bin/build"),
+            args: [&layers_dir, &platform_dir, &plan_path].map(|path| path.clone().into_os_string()).to_vec(),
+            environment: environment.into_variables(),
+            working_dir: setup.directories.app_dir.clone(),
+            exchange_host_dir: exchange.host_dir().to_owned(),
+            exchange_dir: setup.directories.exchange_dir.clone(),
+            restored_dirs: restored.dirs.clone(),
+            upper: Upper::Keep(setup.root.upper_dir.clone()),
+        })
+    }
+
+    /// Reads what a buildpack left and takes it into account for those after it.
+    fn read(&mut self, buildpack: &Buildpack, plan: &BuildpackPlan) -> Result<BuiltBuildpack, BuildError> {
+        let descriptor = &buildpack.descriptor;
+        let name = descriptor.full_name();
+        let tree_failed = |source| BuildError::Tree { buildpack: name.clone(), source };
+        let id = &descriptor.buildpack.id;
+        let dir = self.setup.buildpack_layers_dir(id);
+        let layers = self.read_layers(descriptor, &dir)?;
+        for layer in layers.iter().filter(|layer| layer.toml.types().build) {
+            environment::add_build_layer(&mut self.environment, &self.tree, &dir.join(&layer.name))
+                .map_err(tree_failed)?;
+        }
+        let build = self.document(descriptor, &dir.join("build.toml"), |text| BuildToml::parse(text, plan))?;
+        let unmet = build.unwrap_or_default().unmet;
+        let met: Vec<String> = plan.entries.iter().map(|entry| entry.name.clone()).collect();
+        let met: Vec<String> = met.into_iter().filter(|met| !unmet.iter().any(|unmet| unmet.name == *met)).collect();
+        self.plan.remove_met(&met);
+        let types = |name: &str| layers.iter().find(|layer| layer.name == name).map(|layer| layer.toml.types());
+        let sboms = sbom::collect(&self.tree, &dir, descriptor, &types)
+            .map_err(|source| BuildError::Sbom { buildpack: name.clone(), source })?;
+        self.sboms.extend(sboms);
+        let api = descriptor.api;
+        let launch = self.document(descriptor, &dir.join("launch.toml"), |text| LaunchToml::parse(text, api))?;
+        self.add_launch(descriptor, launch.unwrap_or_default());
+        let store = self.document(descriptor, &dir.join("store.toml"), StoreToml::parse)?;
+        self.metadata.buildpacks.push(MetadataBuildpack {
+            id: id.clone(),
+            version: descriptor.buildpack.version.clone(),
+            api,
+            homepage: descriptor.buildpack.homepage.clone(),
+        });
+        Ok(BuiltBuildpack { id: id.clone(), version: descriptor.buildpack.version.clone(), layers, store })
+    }
+
+    fn document<T>(
+        &self,
+        descriptor: &BuildpackDescriptor,
+        path: &Path,
+        parse: impl FnOnce(&str) -> Result<T, DocumentError>,
+    ) -> Result<Option<T>, BuildError> {
+        let buildpack = descriptor.full_name();
+        match self.tree.read_text(path, MAX_DOCUMENT_BYTES) {
+            Err(source) => Err(BuildError::Tree { buildpack, source }),
+            Ok(None) => Ok(None),
+            Ok(Some(text)) => match parse(&text) {
+                Ok(document) => Ok(Some(document)),
+                Err(source) => Err(BuildError::Document { buildpack, path: path.to_owned(), source }),
+            },
+        }
+    }
+
+    fn read_layers(&self, descriptor: &BuildpackDescriptor, dir: &Path) -> Result<Vec<BuiltLayer>, BuildError> {
+        let tree_failed = |source| BuildError::Tree { buildpack: descriptor.full_name(), source };
+        let mut layers = Vec::new();
+        for (file, node) in self.tree.list(dir).map_err(tree_failed)? {
+            let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".toml")) else { continue };
+            if matches!(node, Node::Directory(_)) || !is_layer_name(name) {
+                continue;
+            }
+            let path = dir.join(&file);
+            let Some(toml) = self.document(descriptor, &path, LayerToml::parse)? else { continue };
+            let types = toml.types();
+            if !types.launch && !types.build && !types.cache {
+                self.ignore(dir, name).map_err(tree_failed)?;
+            }
+            layers.push(BuiltLayer { name: name.to_owned(), toml });
+        }
+        Ok(layers)
+    }
+
+    /// "the lifecycle MUST rename `<layers>/<layer>/` to `<layers>/<layer>.ignore/`", so that later buildpacks do not find it.
+    fn ignore(&self, dir: &Path, name: &str) -> Result<(), TreeError> {
+        let setup = self.setup;
+        let layer_dir = dir.join(name);
+        if !self.tree.is_dir(&layer_dir)? {
+            return Ok(());
+        }
+        let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
+        let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
+        if writer.host_path(&layer_dir)?.is_dir() {
+            writer.rename(&layer_dir, &dir.join(format!("{name}.ignore")))?;
+        }
+        if self.tree.is_dir(&layer_dir)? {
+            writer.whiteout(&layer_dir)?;
+        }
+        Ok(())
+    }
+
+    /// The last definition of a process type and of a label counts; a definition that is not the default takes the default away.
+    fn add_launch(&mut self, descriptor: &BuildpackDescriptor, launch: LaunchToml) {
+        for entry in launch.processes {
+            let default = &mut self.metadata.buildpack_default_process_type;
+            if entry.default {
+                *default = Some(entry.kind.clone());
+            } else if default.as_ref() == Some(&entry.kind) {
+                let text = format!("the default process `{}` is redefined by one that is not the default", entry.kind);
+                self.setup.reporter.warn(&text, Some("add default = true to its definition"));
+                *default = None;
+            }
+            let mut working_dir = entry.working_dir;
+            if working_dir.is_some() && !descriptor.api.at_least(8) {
+                let text = format!("working-dir of process `{}` is ignored below buildpack API 0.8", entry.kind);
+                self.setup.reporter.warn(&text, None);
+                working_dir = None;
+            }
+            let process = Process {
+                kind: entry.kind.clone(),
+                command: hoist_spec::Command::List(entry.command.entries()),
+                args: entry.args,
+                direct: descriptor.api.at_least(9) || entry.direct.unwrap_or(false),
+                default: false,
+                buildpack_id: descriptor.buildpack.id.clone(),
+                working_dir,
+                exec_env: entry.exec_env,
+            };
+            self.processes.insert(entry.kind, process);
+        }
+        self.metadata.labels.extend(launch.labels);
+        self.metadata.slices.extend(launch.slices);
+    }
+}

@@ -1,0 +1,365 @@
+//! Detect: which group of buildpacks applies, and what each of them is asked for.
+//!
+//! buildpack.md, "Phase #1: Detection"; platform.md, "detector". Groups are tried in order; the detect programs of a group run at the
+//! same time and each buildpack is asked once, in however many groups it stands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hoist_events::{DetectOutcome, Event, Phase, Stream};
+use hoist_spec::{
+    BuildPlan, Candidate, Environment, GroupBuildpack, GroupEntry, OrderError, OrderGroup, Plan, flatten_order,
+    resolve_plan,
+};
+
+use crate::analyze::Analyzed;
+use crate::buildpacks::{Buildpack, Buildpacks};
+use crate::environment;
+use crate::exchange::Exchange;
+use crate::lines::Lines;
+use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
+use crate::setup::Setup;
+use crate::timing::timed;
+use crate::tree::TreeError;
+
+/// A group of buildpacks applies.
+pub struct Detected {
+    pub(crate) analyzed: Analyzed,
+    pub(crate) group: Vec<Buildpack>,
+    pub(crate) plan: Plan,
+}
+
+impl Detected {
+    /// The buildpacks that take part, in the order in which they build.
+    pub fn group(&self) -> Vec<GroupBuildpack> {
+        self.group.iter().map(group_buildpack).collect()
+    }
+
+    /// What they are asked for.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+pub(crate) fn group_buildpack(buildpack: &Buildpack) -> GroupBuildpack {
+    let info = &buildpack.descriptor.buildpack;
+    GroupBuildpack {
+        id: info.id.clone(),
+        version: info.version.clone(),
+        api: buildpack.descriptor.api,
+        homepage: info.homepage.clone(),
+    }
+}
+
+/// What one buildpack of a group answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// `id@version`.
+    pub buildpack: String,
+    /// Whether the group may go on without it.
+    pub optional: bool,
+    /// What it answered.
+    pub outcome: DetectOutcome,
+    /// What it wrote, or why it was not asked.
+    pub said: String,
+}
+
+/// Why one group does not apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFailure {
+    /// Its buildpacks.
+    pub answers: Vec<Answer>,
+    /// The reason in one sentence.
+    pub reason: String,
+}
+
+/// Detect failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    /// The order cannot be used.
+    #[error("reading the order of the builder")]
+    Order(#[source] OrderError),
+    /// A process could not be started.
+    #[error("running bin/detect of {buildpack}")]
+    Runner {
+        /// `id@version`.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: RunnerError,
+    },
+    /// A plan or an environment cannot be prepared.
+    #[error("preparing bin/detect of {buildpack}")]
+    Tree {
+        /// `id@version`.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// No group applies.
+    #[error("no group of buildpacks applies to the app{}", explain(.groups))]
+    NoGroup {
+        /// Why not, for each group in order.
+        groups: Vec<GroupFailure>,
+        /// Whether a buildpack failed with an unexpected code.
+        errored: bool,
+    },
+}
+
+fn explain(groups: &[GroupFailure]) -> String {
+    let mut text = String::new();
+    for (number, group) in groups.iter().enumerate() {
+        text.push_str(&format!("\n  group {}: {}", number + 1, group.reason));
+        for answer in &group.answers {
+            let outcome = match answer.outcome {
+                DetectOutcome::Pass => "applies".to_owned(),
+                DetectOutcome::Fail => "does not apply".to_owned(),
+                DetectOutcome::Error { code } => format!("failed with code {code}"),
+            };
+            let optional = if answer.optional { " (optional)" } else { "" };
+            text.push_str(&format!("\n    {}{optional}: {outcome}", answer.buildpack));
+            for line in answer.said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
+                text.push_str(&format!("\n      {line}"));
+            }
+        }
+    }
+    text
+}
+
+impl DetectError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Order(_) => Some("correct the order in builder.toml and make the builder again".to_owned()),
+            Self::Runner { source, .. } => source.hint.clone(),
+            Self::Tree { .. } => None,
+            Self::NoGroup { errored: true, .. } => {
+                Some("look at the output of the buildpack that failed, or leave it out of the order".to_owned())
+            }
+            Self::NoGroup { .. } => Some(
+                "add a file that one of these buildpacks looks for, for example requirements.txt, or choose others with --buildpack"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// The specification's exit code: 20 when no group passes, 21 when in addition a buildpack failed, 22 otherwise.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::NoGroup { errored: false, .. } => 20,
+            Self::NoGroup { errored: true, .. } => 21,
+            _ => 22,
+        }
+    }
+}
+
+/// What a buildpack's detect left; the same for each group that it stands in.
+#[derive(Debug, Clone)]
+struct Run {
+    outcome: DetectOutcome,
+    said: String,
+    plan: BuildPlan,
+}
+
+/// Asks the buildpacks and finds the first group that applies.
+pub fn detect(
+    setup: &Setup<'_>,
+    analyzed: Analyzed,
+    order: &[OrderGroup],
+    buildpacks: &Buildpacks,
+) -> Result<Detected, DetectError> {
+    timed(setup.reporter, Phase::Detect, || {
+        let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
+        let groups = flatten_order(order, &lookup).map_err(DetectError::Order)?;
+        let mut runs = BTreeMap::new();
+        let mut failures: Vec<GroupFailure> = Vec::new();
+        for group in groups {
+            let members = members(setup, &group, buildpacks);
+            run_missing(setup, &analyzed, &members, &mut runs)?;
+            match judge(setup, &members, &runs) {
+                Ok((group, plan)) => return Ok(Detected { analyzed, group, plan }),
+                Err(failure) if failures.contains(&failure) => {}
+                Err(failure) => failures.push(failure),
+            }
+        }
+        let is_error = |answer: &Answer| matches!(answer.outcome, DetectOutcome::Error { .. });
+        let errored = failures.iter().flat_map(|failure| &failure.answers).any(is_error);
+        Err(DetectError::NoGroup { groups: failures, errored })
+    })
+}
+
+/// The buildpacks of a group that are for this execution environment.
+fn members<'a>(
+    setup: &Setup<'_>,
+    group: &[GroupEntry],
+    buildpacks: &'a Buildpacks,
+) -> Vec<(GroupEntry, &'a Buildpack)> {
+    let fits = |entry: &GroupEntry, buildpack: &Buildpack| {
+        let listed = entry.exec_env.is_empty() || entry.exec_env.iter().any(|e| e == "*" || *e == setup.exec_env);
+        listed && buildpack.descriptor.supports_exec_env(&setup.exec_env)
+    };
+    let found = group.iter().filter_map(|entry| Some((entry, buildpacks.get(&entry.id, &entry.version)?)));
+    found
+        .filter(|(entry, buildpack)| fits(entry, buildpack))
+        .map(|(entry, buildpack)| (entry.clone(), buildpack))
+        .collect()
+}
+
+/// Runs the detect programs that no group before has run, as many at a time as there are processors.
+fn run_missing(
+    setup: &Setup<'_>,
+    analyzed: &Analyzed,
+    members: &[(GroupEntry, &Buildpack)],
+    runs: &mut BTreeMap<String, Run>,
+) -> Result<(), DetectError> {
+    let missing: Vec<&Buildpack> = members
+        .iter()
+        .map(|(_, buildpack)| *buildpack)
+        .filter(|buildpack| !runs.contains_key(&buildpack.descriptor.full_name()))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<Run, DetectError>)>> = Mutex::new(Vec::new());
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < missing.len()) {
+                    let run = run_detect(setup, analyzed, missing[at]);
+                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, run));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    for (at, run) in done {
+        runs.insert(missing[at].descriptor.full_name(), run?);
+    }
+    Ok(())
+}
+
+fn run_detect(setup: &Setup<'_>, analyzed: &Analyzed, buildpack: &Buildpack) -> Result<Run, DetectError> {
+    let descriptor = &buildpack.descriptor;
+    let name = descriptor.full_name();
+    let target = analyzed.target();
+    if !descriptor.effective_targets().iter().any(|wanted| wanted.matches(target)) {
+        let said = format!("it is not made for {}/{}", target.os, target.arch);
+        return Ok(Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() });
+    }
+    let prepare = |source| DetectError::Tree { buildpack: name.clone(), source };
+    let escaped = hoist_spec::escape_id(&descriptor.buildpack.id);
+    let exchange_name = format!("detect-{escaped}-{}", descriptor.buildpack.version);
+    let exchange = Exchange::new(setup, &exchange_name, "").map_err(prepare)?;
+    let call = detect_call(setup, analyzed, buildpack, &exchange).map_err(prepare)?;
+    let mut lines = Lines::new(None, &descriptor.buildpack.id);
+    setup.counters.process_started();
+    let exit = setup
+        .runner
+        .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
+        .map_err(|source| DetectError::Runner { buildpack: name.clone(), source })?;
+    let said = lines.finish();
+    Ok(match exit {
+        BuildpackExit::Exited(0) => match read_plan(&exchange) {
+            Ok(plan) => Run { outcome: DetectOutcome::Pass, said, plan },
+            Err(problem) => failed(-1, &said, &problem),
+        },
+        BuildpackExit::Exited(100) => Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() },
+        BuildpackExit::Exited(code) => failed(code, &said, ""),
+        BuildpackExit::Killed { reason } => failed(-1, &said, &reason),
+    })
+}
+
+fn failed(code: i32, said: &str, problem: &str) -> Run {
+    let said = [said, problem].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n");
+    Run { outcome: DetectOutcome::Error { code }, said, plan: BuildPlan::default() }
+}
+
+fn read_plan(exchange: &Exchange) -> Result<BuildPlan, String> {
+    let text = exchange.read_plan().map_err(|error| error.to_string())?;
+    BuildPlan::parse(&text).map_err(|error| error.to_string())
+}
+
+fn detect_call(
+    setup: &Setup<'_>,
+    analyzed: &Analyzed,
+    buildpack: &Buildpack,
+    exchange: &Exchange,
+) -> Result<BuildpackCall, TreeError> {
+    let descriptor = &buildpack.descriptor;
+    let plan_path = exchange.plan_path();
+    let platform_dir = setup.directories.platform_dir.clone();
+    let mut call = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
+    if descriptor.api.at_least(8) {
+        call.extend([("CNB_PLATFORM_DIR", platform_dir.as_path()), ("CNB_BUILD_PLAN_PATH", plan_path.as_path())]);
+    }
+    let initial: Environment = environment::initial(setup);
+    let environment = environment::for_buildpack(setup, &initial, descriptor, analyzed.target(), &call)?;
+    Ok(BuildpackCall {
+        phase: BuildpackPhase::Detect,
+        buildpack_id: descriptor.buildpack.id.clone(),
+        buildpack_version: descriptor.buildpack.version.clone(),
+        program: buildpack.dir.join("bin/detect"),
+        args: [&platform_dir, &plan_path].map(|path: &PathBuf| path.clone().into_os_string()).to_vec(),
+        environment: environment.into_variables(),
+        working_dir: setup.directories.app_dir.clone(),
+        exchange_host_dir: exchange.host_dir().to_owned(),
+        exchange_dir: setup.directories.exchange_dir.clone(),
+        restored_dirs: Vec::new(),
+        upper: Upper::Throwaway,
+    })
+}
+
+/// Whether a group applies, by what its buildpacks answered.
+fn judge(
+    setup: &Setup<'_>,
+    members: &[(GroupEntry, &Buildpack)],
+    runs: &BTreeMap<String, Run>,
+) -> Result<(Vec<Buildpack>, Plan), GroupFailure> {
+    let mut answers = Vec::new();
+    let mut candidates = Vec::new();
+    let mut refused = None;
+    for (entry, buildpack) in members {
+        let name = buildpack.descriptor.full_name();
+        let Some(run) = runs.get(&name) else { continue };
+        report(setup, &name, entry.optional, run);
+        let Run { outcome, said, plan } = run.clone();
+        if outcome == DetectOutcome::Pass {
+            let mut entry = entry.clone();
+            entry.version.clone_from(&buildpack.descriptor.buildpack.version);
+            candidates.push(Candidate { entry, plan });
+        } else if !entry.optional && refused.is_none() {
+            refused = Some(match outcome {
+                DetectOutcome::Error { .. } => format!("{name} failed, and the group needs it"),
+                _ => format!("{name} does not apply, and the group needs it"),
+            });
+        }
+        answers.push(Answer { buildpack: name, optional: entry.optional, outcome, said });
+    }
+    let reason = match refused {
+        Some(reason) => reason,
+        None if candidates.is_empty() => "none of its buildpacks applies".to_owned(),
+        None => match resolve_plan(&candidates) {
+            Ok(resolution) => {
+                let chosen = |entry: &GroupEntry| members.iter().find(|(member, _)| member.id == entry.id);
+                let group = resolution.group.iter().filter_map(chosen).map(|(_, buildpack)| (*buildpack).clone());
+                return Ok((group.collect(), resolution.plan));
+            }
+            Err(error) => error.to_string(),
+        },
+    };
+    Err(GroupFailure { answers, reason })
+}
+
+fn report(setup: &Setup<'_>, name: &str, optional: bool, run: &Run) {
+    if let DetectOutcome::Error { .. } = run.outcome {
+        for line in run.said.lines() {
+            let event = Event::Output { source: name.to_owned(), stream: Stream::Stderr, line: line.to_owned() };
+            setup.reporter.report(&event);
+        }
+    }
+    let event = Event::Detected { buildpack: name.to_owned(), optional, outcome: run.outcome.clone() };
+    setup.reporter.report(&event);
+}

@@ -1,0 +1,288 @@
+//! Restore: what buildpacks get back from the build before, namely `store.toml`, `<layer>.toml` without types, SBOM documents, and the
+//! content of cached layers.
+//!
+//! buildpack.md, "Layer Types"; platform.md, "restorer". Content is not copied: the layers of the store become lower directories of the
+//! build's overlay, so that afterwards the upper directory holds exactly what changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use hoist_events::{Event, LayerAction, Phase};
+use hoist_image::{DiffId, Layer, Lease, StoreError};
+use hoist_spec::{BuildpackLayers, DocumentError, LayerRecord, escape_id};
+
+use crate::cache::diff_ids;
+use crate::detect::Detected;
+use crate::setup::Setup;
+use crate::timing::timed;
+use crate::tree::{Node, Tree, TreeError, UpperWriter};
+
+/// A cached layer that the build sees again.
+#[derive(Debug, Clone)]
+pub(crate) struct RestoredLayer {
+    pub(crate) record: LayerRecord,
+    /// Its OCI layers, lowest first.
+    pub(crate) layers: Vec<Layer>,
+}
+
+/// Names a layer: the buildpack's id and the layer's name.
+pub(crate) type LayerKey = (String, String);
+
+/// Everything is back that the cache and the previous image have.
+pub struct Restored {
+    pub(crate) detected: Detected,
+    pub(crate) layers: BTreeMap<LayerKey, RestoredLayer>,
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Keeps the layers from being pruned while the build uses them.
+    pub(crate) _lease: Lease,
+}
+
+impl Restored {
+    /// Host paths of the restored layers' trees: lower directories that [`crate::BuildpackCall::restored_dirs`] names.
+    pub fn restored_dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// The phase before.
+    pub fn detected(&self) -> &Detected {
+        &self.detected
+    }
+}
+
+/// Restore failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A layer of the store cannot be opened.
+    #[error("restoring layer `{layer}` of {buildpack}")]
+    Store {
+        /// The buildpack's id.
+        buildpack: String,
+        /// The layer's name.
+        layer: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// The layers of the build cannot be held.
+    #[error("keeping the cached layers while they are used")]
+    Lease(#[source] StoreError),
+    /// A file cannot be written.
+    #[error("restoring the metadata of {buildpack}")]
+    Tree {
+        /// The buildpack's id.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// A document cannot be written.
+    #[error("restoring the metadata of {buildpack}")]
+    Document {
+        /// The buildpack's id.
+        buildpack: String,
+        /// Why.
+        #[source]
+        source: DocumentError,
+    },
+}
+
+impl RestoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store { .. } | Self::Lease(_) => Some("build once with --clear-cache".to_owned()),
+            Self::Tree { .. } | Self::Document { .. } => None,
+        }
+    }
+
+    /// The specification's exit code for a failed restore.
+    pub fn exit_code(&self) -> i32 {
+        42
+    }
+}
+
+/// More than any real SBOM document.
+pub(crate) const MAX_SBOM_BYTES: u64 = 256 << 20;
+
+/// Brings back what the build before left.
+pub fn restore(setup: &Setup<'_>, detected: Detected) -> Result<Restored, RestoreError> {
+    timed(setup.reporter, Phase::Restore, || {
+        let lease = setup.store.lease().map_err(RestoreError::Lease)?;
+        let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
+        let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
+        let mut layers = BTreeMap::new();
+        for buildpack in &detected.group {
+            let id = &buildpack.descriptor.buildpack.id;
+            restore_buildpack(setup, &detected, id, &writer, &mut layers)?;
+        }
+        let held: Vec<DiffId> =
+            layers.values().flat_map(|restored: &RestoredLayer| restored.layers.iter().map(Layer::diff_id)).collect();
+        lease.hold(&held).map_err(RestoreError::Lease)?;
+        restore_sboms(setup, &detected, &writer, &layers)?;
+        let dirs = layers.values().flat_map(|restored| restored.layers.iter().rev().map(Layer::tree_dir)).collect();
+        Ok(Restored { detected, layers, dirs, _lease: lease })
+    })
+}
+
+fn restore_buildpack(
+    setup: &Setup<'_>,
+    detected: &Detected,
+    id: &str,
+    writer: &UpperWriter,
+    restored: &mut BTreeMap<LayerKey, RestoredLayer>,
+) -> Result<(), RestoreError> {
+    let tree_failed = |source| RestoreError::Tree { buildpack: id.to_owned(), source };
+    let document_failed = |source| RestoreError::Document { buildpack: id.to_owned(), source };
+    let dir = setup.buildpack_layers_dir(id);
+    writer.create_dir(&dir).map_err(tree_failed)?;
+    let previous = detected.analyzed.previous().and_then(|previous| previous.buildpack(id));
+    if let Some(store) = previous.and_then(|layers| layers.store.as_ref()) {
+        let text = store.to_toml().write().map_err(document_failed)?;
+        writer.write(&dir.join("store.toml"), text.as_bytes()).map_err(tree_failed)?;
+    }
+    let cache = detected.analyzed.cache.buildpacks.iter().find(|layers| layers.key == id);
+    for (name, decision) in decide(previous, cache) {
+        let record = match decision {
+            Decision::Metadata(record) => record,
+            Decision::Content(record) => {
+                let found = find(setup, id, &name, &record)?;
+                let Some(layers) = found else {
+                    let reason = "it is no longer in the store".to_owned();
+                    report(setup, id, &name, LayerAction::Dropped, reason, None);
+                    continue;
+                };
+                let size = layers.iter().map(Layer::size_bytes).sum();
+                report(setup, id, &name, LayerAction::Restored, "it is cached".to_owned(), Some(size));
+                restored.insert((id.to_owned(), name.clone()), RestoredLayer { record: record.clone(), layers });
+                record
+            }
+            Decision::Dropped(reason) => {
+                report(setup, id, &name, LayerAction::Dropped, reason.to_owned(), None);
+                continue;
+            }
+        };
+        let text = record.to_restored_toml().write().map_err(document_failed)?;
+        writer.write(&dir.join(format!("{name}.toml")), text.as_bytes()).map_err(tree_failed)?;
+    }
+    Ok(())
+}
+
+/// What becomes of one layer of the build before.
+enum Decision {
+    /// `<layer>.toml` alone: the layer is for launch only and stays in the image if the buildpack wants.
+    Metadata(LayerRecord),
+    /// `<layer>.toml` and the content.
+    Content(LayerRecord),
+    /// Nothing, and why.
+    Dropped(&'static str),
+}
+
+/// The matrix of buildpack.md: content is restored only where `cache`; metadata where `cache`, or for `launch` alone.
+fn decide(previous: Option<&BuildpackLayers>, cache: Option<&BuildpackLayers>) -> Vec<(String, Decision)> {
+    let in_image = |name: &str| previous.and_then(|layers| layers.layers.get(name)).filter(|record| record.launch);
+    let in_cache = |name: &str| cache.and_then(|layers| layers.layers.get(name)).filter(|record| record.cache);
+    let names = [previous, cache].into_iter().flatten().flat_map(|layers| layers.layers.keys());
+    let names: BTreeSet<&String> = names.filter(|name| is_layer_name(name)).collect();
+    let mut decisions = Vec::new();
+    for name in names {
+        let decision = match (in_image(name), in_cache(name)) {
+            (Some(image), Some(cached)) if image.cache && image.sha != cached.sha => {
+                Decision::Dropped("the cache and the previous image have different versions of it")
+            }
+            (Some(image), Some(cached)) if image.cache => {
+                Decision::Content(LayerRecord { hoist: cached.hoist.clone(), ..image.clone() })
+            }
+            (Some(image), None) if image.cache => Decision::Dropped("it is not in the cache"),
+            (Some(image), _) if image.build => Decision::Dropped("it is for build and not cached"),
+            (Some(image), _) => Decision::Metadata(image.clone()),
+            (None, Some(cached)) => Decision::Content(cached.clone()),
+            (None, None) => continue,
+        };
+        decisions.push((name.clone(), decision));
+    }
+    decisions
+}
+
+/// Names come from a label that anyone may have written: one component, and none of the documents beside the layers.
+pub(crate) fn is_layer_name(name: &str) -> bool {
+    let reserved = matches!(name, "" | "." | ".." | "store" | "launch" | "build");
+    !reserved && name.len() <= 200 && !name.contains(['/', '\0'])
+}
+
+fn find(setup: &Setup<'_>, id: &str, name: &str, record: &LayerRecord) -> Result<Option<Vec<Layer>>, RestoreError> {
+    let ids = diff_ids(record);
+    let mut layers = Vec::with_capacity(ids.len());
+    for diff_id in &ids {
+        let found = setup.store.layer(diff_id).map_err(|source| RestoreError::Store {
+            buildpack: id.to_owned(),
+            layer: name.to_owned(),
+            source,
+        })?;
+        let Some(layer) = found else { return Ok(None) };
+        layers.push(layer);
+    }
+    Ok((!layers.is_empty()).then_some(layers))
+}
+
+pub(crate) fn report(
+    setup: &Setup<'_>,
+    buildpack: &str,
+    layer: &str,
+    action: LayerAction,
+    reason: String,
+    size_bytes: Option<u64>,
+) {
+    let buildpack = (!buildpack.is_empty()).then(|| buildpack.to_owned());
+    setup.reporter.report(&Event::Layer { buildpack, layer: layer.to_owned(), action, reason, size_bytes });
+}
+
+/// SBOM documents of restored layers go beside the layers again: `<layer>.sbom.cdx.json`.
+fn restore_sboms(
+    setup: &Setup<'_>,
+    detected: &Detected,
+    writer: &UpperWriter,
+    restored: &BTreeMap<LayerKey, RestoredLayer>,
+) -> Result<(), RestoreError> {
+    let launch = detected.analyzed.previous().and_then(|previous| previous.sbom.as_ref()).map(|layer| &layer.sha);
+    let cache = detected.analyzed.cache.sbom.as_ref();
+    for (sha, kind) in [(cache, "cache"), (launch, "launch")] {
+        let Some(diff_id) = sha.and_then(|sha| sha.parse::<DiffId>().ok()) else { continue };
+        // A missing SBOM layer only means that buildpacks must write their documents again.
+        let Ok(Some(layer)) = setup.store.layer(&diff_id) else { continue };
+        let tree = Tree::new(vec![layer.tree_dir()]);
+        let root = setup.directories.layers_dir.join("sbom").join(kind);
+        for buildpack in &detected.group {
+            let id = &buildpack.descriptor.buildpack.id;
+            let wanted = |name: &str| match kind {
+                "cache" => restored.contains_key(&(id.clone(), name.to_owned())),
+                _ => true,
+            };
+            copy_sboms(&tree, &root.join(escape_id(id)), &setup.buildpack_layers_dir(id), writer, &wanted)
+                .map_err(|source| RestoreError::Tree { buildpack: id.clone(), source })?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_sboms(
+    tree: &Tree,
+    from: &Path,
+    to: &Path,
+    writer: &UpperWriter,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<(), TreeError> {
+    for (layer, node) in tree.list(from)? {
+        let (Some(layer), Node::Directory(dirs)) = (layer.to_str(), node) else { continue };
+        if !wanted(layer) || !is_layer_name(layer) {
+            continue;
+        }
+        for (file, node) in crate::tree::list(&dirs)? {
+            let (Some(file), Node::Other(path)) = (file.to_str(), node) else { continue };
+            if file.starts_with("sbom.") {
+                let content = crate::tree::read_regular(&path, &from.join(layer).join(file), MAX_SBOM_BYTES)?;
+                writer.write(&to.join(format!("{layer}.{file}")), &content)?;
+            }
+        }
+    }
+    Ok(())
+}
