@@ -16,6 +16,7 @@ mod entry;
 mod failure;
 mod layer;
 mod output;
+mod pip;
 mod process;
 mod shipped;
 

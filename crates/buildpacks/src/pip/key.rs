@@ -1,0 +1,169 @@
+//! The honest cache key of the environment: all that decides what lies in it, compared field by field.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::interpreter::Interpreter;
+use super::requirements::RequirementsTree;
+use super::settings::Settings;
+use super::uv::{UV_VERSION, hex};
+
+/// Changed when this buildpack writes the layer in another way.
+const LAYOUT: u32 = 1;
+
+/// What an environment was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EnvironmentKey {
+    /// Hash of all requirements files.
+    pub(crate) requirements: String,
+    /// Hash of the app's own folders that are required by path; empty when there are none.
+    pub(crate) local: String,
+    /// The interpreter's identity.
+    pub(crate) interpreter: String,
+    /// The installer and its version.
+    pub(crate) installer: String,
+    /// Settings that change what is chosen.
+    pub(crate) settings: String,
+    /// The layer's path: scripts and bytecode hold it.
+    pub(crate) place: String,
+    /// How this buildpack writes the layer.
+    pub(crate) layout: u32,
+}
+
+/// What is to be done with a restored environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing changed.
+    Keep,
+    /// It can be brought up to date; why.
+    Update(Vec<String>),
+    /// It must be made anew; why.
+    Remake(Vec<String>),
+}
+
+impl EnvironmentKey {
+    pub(crate) fn new(
+        tree: &RequirementsTree,
+        app_dir: &Path,
+        interpreter: &Interpreter,
+        settings: &Settings,
+        place: &Path,
+    ) -> Self {
+        Self {
+            requirements: requirements_hash(tree),
+            local: local_hash(tree, app_dir),
+            interpreter: interpreter.identity.clone(),
+            installer: format!("uv {UV_VERSION}"),
+            settings: settings.fingerprint(),
+            place: place.display().to_string(),
+            layout: LAYOUT,
+        }
+    }
+
+    /// Compares with the key of a restored environment. Both are taken apart, so that a field that nobody compares does not compile.
+    pub(crate) fn verdict(&self, old: &Self) -> Verdict {
+        let Self { requirements, local, interpreter, installer, settings, place, layout } = self;
+        let mut remake = Vec::new();
+        let mut update = Vec::new();
+        if *interpreter != old.interpreter {
+            remake.push(format!("the interpreter is {interpreter}, it was {}", old.interpreter));
+        }
+        if *installer != old.installer {
+            remake.push(format!("the installer is {installer}, it was {}", old.installer));
+        }
+        if *settings != old.settings {
+            remake.push("the index settings changed".to_owned());
+        }
+        if *place != old.place {
+            remake.push(format!("the layer is at {place}, it was at {}", old.place));
+        }
+        if *layout != old.layout {
+            remake.push("this hoist writes environments in another way".to_owned());
+        }
+        if *requirements != old.requirements {
+            update.push("the requirements changed".to_owned());
+        }
+        if *local != old.local {
+            update.push("a folder of the app that is required by path changed".to_owned());
+        }
+        match (remake.is_empty(), update.is_empty()) {
+            (true, true) => Verdict::Keep,
+            (true, false) => Verdict::Update(update),
+            (false, _) => {
+                remake.append(&mut update);
+                Verdict::Remake(remake)
+            }
+        }
+    }
+
+    /// A name for what would be chosen from these requirements anywhere on this machine.
+    pub(crate) fn resolution_id(&self) -> String {
+        let parts = [&self.requirements, &self.interpreter, &self.installer, &self.settings];
+        let mut hasher = Sha256::new();
+        hasher.update(std::env::consts::ARCH);
+        for part in parts {
+            hasher.update([0]);
+            hasher.update(part);
+        }
+        hex(&hasher.finalize())
+    }
+}
+
+fn requirements_hash(tree: &RequirementsTree) -> String {
+    let mut hasher = Sha256::new();
+    for file in &tree.files {
+        hasher.update(file.path.to_string_lossy().as_bytes());
+        hasher.update([0]);
+        hasher.update(&file.text);
+        hasher.update([0]);
+    }
+    hex(&hasher.finalize())
+}
+
+fn local_hash(tree: &RequirementsTree, app_dir: &Path) -> String {
+    if tree.local_paths.is_empty() {
+        return String::new();
+    }
+    let mut hasher = Sha256::new();
+    for local in &tree.local_paths {
+        for entry in walkdir::WalkDir::new(app_dir.join(local)).sort_by_file_name().into_iter().flatten().take(50_000) {
+            hasher.update(entry.path().to_string_lossy().as_bytes());
+            hasher.update([0]);
+            if entry.file_type().is_file() {
+                hasher.update(super::uv::sha256_of(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    hex(&hasher.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> EnvironmentKey {
+        EnvironmentKey {
+            requirements: "r".into(),
+            local: String::new(),
+            interpreter: "3.13.5".into(),
+            installer: "uv 1".into(),
+            settings: String::new(),
+            place: "/layers/hoist_pip/env".into(),
+            layout: 1,
+        }
+    }
+
+    #[test]
+    fn changed_requirements_update_and_anything_else_remakes() {
+        assert_eq!(key().verdict(&key()), Verdict::Keep);
+        let changed = EnvironmentKey { requirements: "other".into(), ..key() };
+        assert_eq!(changed.verdict(&key()), Verdict::Update(vec!["the requirements changed".into()]));
+        let moved = EnvironmentKey { interpreter: "3.11.2".into(), requirements: "other".into(), ..key() };
+        assert_eq!(
+            moved.verdict(&key()),
+            Verdict::Remake(vec!["the interpreter is 3.11.2, it was 3.13.5".into(), "the requirements changed".into()])
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! Reads `requirements.txt` with all it includes: which requirement stands in which line of which file. Decides nothing about versions;
+//! what a line means beyond its name, `-r`, `-c` and local paths is the installer's to say.
+
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::encoding::decode_text;
+
+const MAX_FILES: usize = 128;
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A requirements file and everything it includes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RequirementsTree {
+    /// The files, the named one first, in the order in which they are included.
+    pub(crate) files: Vec<RequirementsFile>,
+    /// All requirement lines.
+    pub(crate) requirements: Vec<RequirementLine>,
+    /// Folders and files of the app that are required by path.
+    pub(crate) local_paths: Vec<PathBuf>,
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequirementsFile {
+    /// Path below the app.
+    pub(crate) path: PathBuf,
+    /// The decoded text.
+    pub(crate) text: String,
+    /// Whether the bytes are just this text, so that any tool can read them.
+    pub(crate) plain: bool,
+}
+
+/// One requirement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequirementLine {
+    /// The normalised name, when the line has one.
+    pub(crate) name: Option<String>,
+    /// The text without its comment.
+    pub(crate) text: String,
+    /// Which file.
+    pub(crate) file: usize,
+    /// Which line, from 1.
+    pub(crate) line: usize,
+    /// Whether it stands in a constraints file.
+    pub(crate) constraint: bool,
+}
+
+/// Why the files cannot be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum RequirementsError {
+    #[error("{} is not there", path.display())]
+    Missing { path: PathBuf, included_from: Option<(PathBuf, usize)>, near: Vec<String> },
+    #[error("{} lies outside of the app", path.display())]
+    Outside { path: PathBuf, included_from: Option<(PathBuf, usize)> },
+    #[error("{} is not text: {reason}", path.display())]
+    NotText { path: PathBuf, reason: String },
+    #[error("{} has {bytes} bytes", path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("more than {MAX_FILES} files are included")]
+    TooMany,
+}
+
+/// Reads `path` (below the app) and what it includes.
+pub(crate) fn read_requirements(app_dir: &Path, path: &Path) -> Result<RequirementsTree, RequirementsError> {
+    let mut tree = RequirementsTree::default();
+    read_file(app_dir, path, None, false, &mut tree)?;
+    Ok(tree)
+}
+
+fn read_file(
+    app_dir: &Path,
+    path: &Path,
+    included_from: Option<(PathBuf, usize)>,
+    constraint: bool,
+    tree: &mut RequirementsTree,
+) -> Result<(), RequirementsError> {
+    let outside = || RequirementsError::Outside { path: path.to_owned(), included_from: included_from.clone() };
+    let relative = lexical(path).ok_or_else(outside)?;
+    if tree.files.iter().any(|file| file.path == relative) {
+        return Ok(());
+    }
+    if tree.files.len() >= MAX_FILES {
+        return Err(RequirementsError::TooMany);
+    }
+    let file = load(app_dir, &relative, included_from)?;
+    let number = tree.files.len();
+    let text = file.text.clone();
+    tree.files.push(file);
+    let base = relative.parent().unwrap_or(Path::new("")).to_owned();
+    for (line, text) in logical_lines(&text) {
+        if let Some((target, is_constraint)) = include_of(&text) {
+            if !target.contains("://") {
+                let from = Some((relative.clone(), line));
+                read_file(app_dir, &base.join(target), from, constraint || is_constraint, tree)?;
+            }
+            continue;
+        }
+        if let Some(local) = local_path_of(&text).and_then(|local| lexical(&base.join(local))) {
+            tree.local_paths.push(local);
+        }
+        if !text.starts_with("--") && !text.starts_with("-i ") && !text.starts_with("-f ") {
+            let name = name_of(&text);
+            tree.requirements.push(RequirementLine { name, text, file: number, line, constraint });
+        }
+    }
+    Ok(())
+}
+
+fn load(
+    app_dir: &Path,
+    relative: &Path,
+    included_from: Option<(PathBuf, usize)>,
+) -> Result<RequirementsFile, RequirementsError> {
+    let root = fs::canonicalize(app_dir).unwrap_or_else(|_| app_dir.to_owned());
+    let Ok(real) = fs::canonicalize(root.join(relative)) else {
+        let near = near_files(&root, relative);
+        return Err(RequirementsError::Missing { path: relative.to_owned(), included_from, near });
+    };
+    if !real.starts_with(&root) {
+        return Err(RequirementsError::Outside { path: relative.to_owned(), included_from });
+    }
+    let bytes = fs::metadata(&real).map_or(0, |data| data.len());
+    if bytes > MAX_FILE_BYTES {
+        return Err(RequirementsError::TooLarge { path: relative.to_owned(), bytes });
+    }
+    let not_text = |reason: &dyn std::error::Error| RequirementsError::NotText {
+        path: relative.to_owned(),
+        reason: reason.to_string(),
+    };
+    let bytes = fs::read(&real).map_err(|error| not_text(&error))?;
+    let text = decode_text(&bytes).map_err(|error| not_text(&error))?;
+    let plain = bytes == text.as_bytes();
+    Ok(RequirementsFile { path: relative.to_owned(), text, plain })
+}
+
+/// The path with `.` and `..` taken out; `None` when it leaves the app.
+fn lexical(path: &Path) -> Option<PathBuf> {
+    let mut result = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => result.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                if !result.pop() {
+                    return None;
+                }
+            }
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(result)
+}
+
+/// Text files of the app whose names are near `wanted` or that look like requirements.
+fn near_files(root: &Path, wanted: &Path) -> Vec<String> {
+    let wanted_name = wanted.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let wanted_path = wanted.to_string_lossy();
+    let mut found: Vec<(usize, String)> = walkdir::WalkDir::new(root)
+        .max_depth(4)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.'))
+        .flatten()
+        .take(20_000)
+        .filter(|entry| entry.file_type().is_file())
+        .filter_map(|entry| {
+            let path = entry.path().strip_prefix(root).ok()?.to_string_lossy().into_owned();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let distance = super::names::distance(&name, &wanted_name).min(super::names::distance(&path, &wanted_path));
+            (distance <= 3 || (name.contains("requirements") && name.ends_with("txt"))).then_some((distance, path))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().take(3).map(|(_, path)| path).collect()
+}
+
+/// Lines joined at `\`, without comments, with the number of their first line; empty ones are left out.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines = Vec::new();
+    let mut pending: Option<(usize, String)> = None;
+    for (index, raw) in text.lines().enumerate() {
+        let (number, mut so_far) = pending.take().unwrap_or((index + 1, String::new()));
+        let uncommented = uncomment(raw);
+        if let Some(open) = uncommented.strip_suffix('\\') {
+            so_far.push_str(open);
+            so_far.push(' ');
+            pending = Some((number, so_far));
+            continue;
+        }
+        so_far.push_str(uncommented);
+        lines.push((number, so_far));
+    }
+    lines.extend(pending);
+    lines
+        .into_iter()
+        .map(|(number, line)| (number, line.trim().to_owned()))
+        .filter(|(_, line)| !line.is_empty())
+        .collect()
+}
+
+fn uncomment(line: &str) -> &str {
+    if line.trim_start().starts_with('#') {
+        return "";
+    }
+    let end = line.find(" #").or_else(|| line.find("\t#")).unwrap_or(line.len());
+    line[..end].trim_end()
+}
+
+/// The target of `-r x`, `-rx`, `--requirement=x`, `-c x` …, and whether it is a constraint.
+fn include_of(line: &str) -> Option<(&str, bool)> {
+    for (option, constraint) in [("--requirement", false), ("--constraint", true), ("-r", false), ("-c", true)] {
+        if let Some(rest) = line.strip_prefix(option) {
+            let target = rest.trim_start_matches(['=', ' ', '\t']).trim_matches(['"', '\'']);
+            let is_longer_word = option.starts_with("--") && rest.starts_with(|c: char| c.is_alphanumeric());
+            if !target.is_empty() && !is_longer_word {
+                return Some((target, constraint));
+            }
+        }
+    }
+    None
+}
+
+/// The path of a requirement that is a folder or archive of the app.
+fn local_path_of(line: &str) -> Option<&str> {
+    let editable = line.strip_prefix("-e").or_else(|| line.strip_prefix("--editable"));
+    let target = editable.map_or(line, |rest| rest.trim_start_matches(['=', ' ']));
+    let target = target.split(" ;").next()?.trim();
+    let target = target.split_once(" @ ").map_or(target, |(_, url)| url.trim());
+    let target = target.strip_prefix("file:").map_or(target, |path| path.trim_start_matches("//"));
+    if target.contains("://") || target.starts_with('/') {
+        return None;
+    }
+    let looks_local = target.starts_with('.')
+        || target.contains('/')
+        || Path::new(target).extension().is_some_and(|extension| extension == "whl")
+        || editable.is_some();
+    looks_local.then(|| target.split('[').next().unwrap_or(target))
+}
+
+/// The normalised name that a requirement line begins with.
+fn name_of(line: &str) -> Option<String> {
+    if let Some((_, name)) = line.split_once("#egg=") {
+        return Some(normalize(name.split(['&', '[']).next()?));
+    }
+    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))).unwrap_or(line.len());
+    let name = &line[..end];
+    (name.starts_with(|c: char| c.is_ascii_alphanumeric()) && !line[end..].starts_with(['/', ':']))
+        .then(|| normalize(name))
+}
+
+/// A distribution name as PEP 503 compares it.
+pub(crate) fn normalize(name: &str) -> String {
+    let mut result = String::with_capacity(name.len());
+    for character in name.chars() {
+        if matches!(character, '-' | '_' | '.') {
+            if !result.ends_with('-') {
+                result.push('-');
+            }
+        } else {
+            result.extend(character.to_lowercase());
+        }
+    }
+    result
+}
+
+impl RequirementsTree {
+    /// The first line that requires `name`: `requirements.txt line 3: flask==3`.
+    pub(crate) fn place_of(&self, name: &str) -> Option<String> {
+        let wanted = normalize(name);
+        let found = self.requirements.iter().find(|line| line.name.as_deref() == Some(&wanted))?;
+        Some(format!("{} line {}: {}", self.files[found.file].path.display(), found.line, found.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn included_files_are_read_with_their_places() {
+        let dir = app(&[
+            ("requirements.txt", b"# top\nFlask==3.0 # web\n-r reqs/base.txt\n-c limits.txt\n-e ./own\n"),
+            ("reqs/base.txt", b"Zope.Interface>=5\\\n  --hash=sha256:00\n--requirement=../more.txt\n"),
+            ("more.txt", b"lib @ git+https://h/x.git#egg=Other_Name\nwheels/a.whl\n"),
+            ("limits.txt", b"werkzeug<4\n"),
+        ]);
+        let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+        let paths: Vec<_> = tree.files.iter().map(|file| file.path.display().to_string()).collect();
+        assert_eq!(paths, ["requirements.txt", "reqs/base.txt", "more.txt", "limits.txt"]);
+        assert_eq!(tree.place_of("flask").unwrap(), "requirements.txt line 2: Flask==3.0");
+        assert_eq!(
+            tree.place_of("zope-interface").unwrap(),
+            "reqs/base.txt line 1: Zope.Interface>=5   --hash=sha256:00"
+        );
+        assert!(tree.place_of("other.name").unwrap().starts_with("more.txt line 1"));
+        assert!(tree.requirements.iter().any(|line| line.constraint && line.name.as_deref() == Some("werkzeug")));
+        assert_eq!(tree.local_paths, [PathBuf::from("wheels/a.whl"), PathBuf::from("own")]);
+    }
+
+    #[test]
+    fn a_missing_include_names_the_near_files() {
+        let dir = app(&[("requirements.txt", b"a\n-r reqs/bass.txt\n"), ("reqs/base.txt", b"")]);
+        assert_eq!(
+            read_requirements(dir.path(), Path::new("requirements.txt")),
+            Err(RequirementsError::Missing {
+                path: "reqs/bass.txt".into(),
+                included_from: Some(("requirements.txt".into(), 2)),
+                near: vec!["reqs/base.txt".into(), "requirements.txt".into()],
+            })
+        );
+    }
+
+    #[test]
+    fn an_include_never_leaves_the_app() {
+        let dir = app(&[("requirements.txt", b"-r ../../etc/passwd\n"), ("link.txt", b"-r up.txt\n")]);
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("up.txt")).unwrap();
+        for start in ["requirements.txt", "link.txt"] {
+            let error = read_requirements(dir.path(), Path::new(start)).unwrap_err();
+            assert!(matches!(error, RequirementsError::Outside { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_include_each_other_end() {
+        let dir = app(&[("requirements.txt", b"-r b.txt\nx\n"), ("b.txt", b"-r requirements.txt\ny\n")]);
+        let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+        assert_eq!(tree.files.len(), 2);
+        assert_eq!(tree.requirements.len(), 2);
+    }
+
+    #[test]
+    fn utf_16_is_read_and_known_to_be_not_plain() {
+        let bytes: Vec<u8> =
+            [0xFF, 0xFE].into_iter().chain("flask\r\n".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let dir = app(&[("requirements.txt", &bytes)]);
+        let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+        assert!(!tree.files[0].plain);
+        assert_eq!(tree.requirements[0].name.as_deref(), Some("flask"));
+    }
+}

@@ -1,0 +1,195 @@
+//! uv: the pinned binary, taken from its wheel by the interpreter's own pip, and how it is run.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+
+use super::interpreter::Interpreter;
+use super::settings::{Settings, mask_credentials};
+use crate::context::Environment;
+use crate::process;
+
+/// The version of uv that is used.
+pub(crate) const UV_VERSION: &str = "0.13.9";
+
+/// Architecture, SHA-256 of the wheel, SHA-256 of the binary inside of it.
+const PINS: &[(&str, &str, &str)] = &[
+    (
+        "x86_64",
+        "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
+        "b73acdf73b96c3ac9e56d2fa933427b3ee6a901e3cce6ba1e3ecb3f91ca0d86a",
+    ),
+    (
+        "aarch64",
+        "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+        "bbecb5ac518030bb5e84f1999c577228460192832ac24a92bd772735682979f4",
+    ),
+];
+
+const UNPACK: &str = "import glob, sys, zipfile
+name = 'uv-' + sys.argv[2] + '.data/scripts/uv'
+wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + '/uv-*.whl')[0])
+open(sys.argv[1] + '/uv', 'wb').write(wheel.read(name))
+";
+
+/// Why there is no uv.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UvError {
+    #[error("there is no pinned uv for {architecture}")]
+    Architecture { architecture: &'static str },
+    #[error("the interpreter has no pip to fetch uv with")]
+    NoPip,
+    #[error("pip could not fetch uv {UV_VERSION} from the package index: {message}")]
+    Fetch { message: String },
+    #[error("what pip fetched as uv has another hash than the pinned one: {found}")]
+    Hash { found: String },
+    #[error("{action}")]
+    Io { action: &'static str, source: std::io::Error },
+}
+
+/// A uv that can be run.
+#[derive(Debug, Clone)]
+pub(crate) struct Uv {
+    binary: PathBuf,
+    environment: Environment,
+}
+
+/// What a run of uv said.
+#[derive(Debug, Clone)]
+pub(crate) struct UvRun {
+    pub(crate) ok: bool,
+    /// Standard error and output, credentials masked.
+    pub(crate) text: String,
+}
+
+impl Uv {
+    /// The pinned uv from `bin_dir`, fetched first when it is not there or is not what it should be.
+    pub(crate) fn obtain(
+        interpreter: &Interpreter,
+        settings: &Settings,
+        bin_dir: &Path,
+        cache_dir: &Path,
+        temporary: &Path,
+    ) -> Result<Self, UvError> {
+        let architecture = std::env::consts::ARCH;
+        let pin = PINS.iter().find(|pin| pin.0 == architecture).ok_or(UvError::Architecture { architecture })?;
+        let binary = bin_dir.join(format!("uv-{UV_VERSION}-{}", &pin.2[..16]));
+        if sha256_of(&binary).ok().as_deref() != Some(pin.2) {
+            fetch(interpreter, settings, pin.1, &temporary.join("fetch"))?;
+            let fetched = temporary.join("fetch/uv");
+            let found =
+                sha256_of(&fetched).map_err(|source| UvError::Io { action: "reading the fetched uv", source })?;
+            if found != pin.2 {
+                return Err(UvError::Hash { found });
+            }
+            settle(&fetched, bin_dir, &binary)
+                .map_err(|source| UvError::Io { action: "keeping the fetched uv", source })?;
+        }
+        let mut environment = settings.uv.clone();
+        let path = settings.uv.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let fixed = [
+            ("PATH", path),
+            ("HOME", temporary.into()),
+            ("TMPDIR", temporary.into()),
+            ("UV_CACHE_DIR", cache_dir.into()),
+            ("UV_LINK_MODE", "copy".into()),
+            ("UV_NO_CONFIG", "1".into()),
+            ("UV_PYTHON_DOWNLOADS", "never".into()),
+            ("UV_NO_PROGRESS", "1".into()),
+            ("NO_COLOR", "1".into()),
+            ("SOURCE_DATE_EPOCH", "315532801".into()),
+        ];
+        environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
+        Ok(Self { binary, environment })
+    }
+
+    /// Runs uv in `dir` to its end.
+    pub(crate) fn run<I, S>(&self, dir: &Path, arguments: I) -> Result<UvRun, UvError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = process::command(&self.binary, &self.environment);
+        command.current_dir(dir).args(arguments);
+        let output = process::run(&mut command).map_err(|source| UvError::Io { action: "starting uv", source })?;
+        let both = [output.stderr, output.stdout].concat();
+        Ok(UvRun { ok: output.status.success(), text: mask_credentials(&String::from_utf8_lossy(&both)) })
+    }
+}
+
+fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path) -> Result<(), UvError> {
+    let io = |source| UvError::Io { action: "fetching uv", source };
+    fs::create_dir_all(dir).map_err(io)?;
+    let list = dir.join("uv.txt");
+    fs::write(&list, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n")).map_err(io)?;
+    let mut command = interpreter.pip(&settings.pip, dir).ok_or(UvError::NoPip)?;
+    command.args([
+        "download",
+        "--quiet",
+        "--require-hashes",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--dest",
+    ]);
+    command.arg(dir).arg("--requirement").arg(&list).current_dir(dir);
+    let output = process::run(&mut command).map_err(io)?;
+    if !output.status.success() {
+        let text = mask_credentials(&String::from_utf8_lossy(&output.stderr));
+        let message = text
+            .lines()
+            .rev()
+            .find(|line| line.contains("ERROR"))
+            .or(text.lines().last())
+            .unwrap_or("no message")
+            .trim()
+            .to_owned();
+        return Err(UvError::Fetch { message });
+    }
+    let mut command = process::command(&interpreter.executable, &Environment::new());
+    command.args(["-I", "-S", "-c", UNPACK]).arg(dir).arg(UV_VERSION);
+    let output = process::run(&mut command).map_err(io)?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(UvError::Fetch {
+            message: format!("its wheel cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim()),
+        })
+    }
+}
+
+/// Copies beside its place and renames, so that two builds at once do not see half a file.
+fn settle(fetched: &Path, bin_dir: &Path, binary: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(bin_dir)?;
+    let temporary = bin_dir.join(format!(".uv-{}", std::process::id()));
+    fs::copy(fetched, &temporary)?;
+    fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755))?;
+    fs::File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, binary)
+}
+
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..count]);
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
