@@ -389,6 +389,18 @@ impl LayerBuilder {
         self.nodes.insert(key, Node { entry, implied: false });
     }
 
+    pub(crate) fn is_whiteout(&self, path: &Path) -> bool {
+        self.nodes.contains_key(&key(path, &Kind::Whiteout))
+    }
+
+    /// Marks a folder opaque, unless it is already.
+    pub(crate) fn opaque_once(&mut self, path: &Path) -> Result<(), LayerError> {
+        if !self.nodes.contains_key(&key(path, &Kind::Opaque)) {
+            self.opaque(path)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn node(&self, path: &Path) -> Option<&Node> {
         self.nodes.get(&key(path, &Kind::Directory))
     }
@@ -460,8 +472,11 @@ impl LayerBuilder {
         }
         let Some(parent) = dir.parent() else { return Ok(()) }; // the tree's root is there
         self.ensure_directory(parent, wanted_by)?;
-        if self.nodes.contains_key(&key(dir, &Kind::Whiteout)) {
+        let hidden = self.is_whiteout(dir);
+        if hidden && !self.foreign {
             return Err(LayerError::NotADirectory { path: wanted_by.to_owned(), through: dir.to_owned() });
+        } else if hidden {
+            self.remove(dir)?;
         }
         let host = self.tree.join(relative(dir));
         let attributes = Attributes::root(0o755);
@@ -470,6 +485,9 @@ impl LayerBuilder {
         self.insert(dir.to_owned(), attributes, Kind::Directory, LAYER_MTIME);
         if let Some(node) = self.nodes.get_mut(&key(dir, &Kind::Directory)) {
             node.implied = true;
+        }
+        if hidden {
+            self.opaque(dir)?;
         }
         Ok(())
     }

@@ -53,6 +53,10 @@ impl Image {
         Ok(Self { store: store.clone(), id: ImageId(Digest::of(&bytes)), bytes, config, diff_ids })
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The digest of the configuration.
     pub fn id(&self) -> ImageId {
         self.id

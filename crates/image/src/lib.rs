@@ -9,6 +9,7 @@
 //! to a network.
 #![forbid(unsafe_code)]
 
+mod archive_write;
 mod blob;
 mod builder;
 mod compress;
@@ -20,15 +21,20 @@ mod image;
 mod index;
 mod layer;
 mod lease;
+mod load;
+mod load_layer;
 mod place;
 mod prune;
 mod record;
 mod reference;
 mod scratch;
+mod source;
 mod store;
+mod tar_read;
 mod tar_write;
 mod verify;
 
+pub use archive_write::{ArchiveFormat, SaveError};
 pub use blob::Blob;
 pub use builder::{LayerBuilder, Order};
 pub use compress::Compression;
@@ -39,6 +45,7 @@ pub use image::{Image, Removed};
 pub use index::Entries;
 pub use layer::Layer;
 pub use lease::Lease;
+pub use load::{LoadError, LoadLimits, Loaded};
 pub use oci_spec::image as oci;
 pub use prune::{DiskUsage, PruneOptions, Pruned};
 pub use record::{Keeps, Record};

@@ -4,7 +4,6 @@
 //! format: USTAR where every field fits, with long names split into prefix and name; else PAX, where the extended header carries all
 //! fields that do not fit, *also* a name that could have been split. Changing one byte here changes every diffID.
 
-use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -232,9 +231,4 @@ fn split_ustar(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = name[..length].iter().rposition(|byte| *byte == b'/')?;
     let behind = name.len() - at - 1;
     (at > 0 && behind > 0 && behind <= NAME && at <= PREFIX).then(|| (&name[..at], &name[at + 1..]))
-}
-
-/// The bytes of an `OsStr` path joined from tar bytes.
-pub(crate) fn os(bytes: &[u8]) -> &OsStr {
-    OsStr::from_bytes(bytes)
 }

@@ -1,0 +1,288 @@
+//! Writing images for other tools: OCI layouts (a folder or a tar) and docker-archives.
+//!
+//! An OCI layout holds compressed layers, as registries have them. A docker-archive (image-spec has no word for it; `docker load` reads
+//! `manifest.json`) holds plain tars, so nothing is compressed to hand an image to a local daemon. Both are written in one pass.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde_json::{Value, json};
+
+use crate::compress::Compression;
+use crate::digest::{DiffId, Digest};
+use crate::durable;
+use crate::entry::{Attributes, Entry, Kind, LAYER_MTIME};
+use crate::error::{StoreError, io_hint};
+use crate::image::Image;
+use crate::reference::Reference;
+use crate::scratch::remove_tree;
+use crate::tar_write;
+
+/// What [`Image::save`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// An OCI layout in a tar: skopeo's `oci-archive`, podman, containerd, Docker from version 25 on.
+    Oci,
+    /// What `docker save` writes: every Docker, podman, skopeo.
+    Docker,
+}
+
+/// An image cannot be saved.
+#[derive(Debug, thiserror::Error)]
+pub enum SaveError {
+    /// The place is taken.
+    #[error("saving an image to `{}`: it is there already and not an empty folder", .path.display())]
+    Taken {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Writing failed.
+    #[error("saving an image: {action}")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl SaveError {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Taken { .. } => "choose another place, or remove what is there".to_owned(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
+                "the reader ended early: look at its error".to_owned()
+            }
+            Self::Io { source, .. } => io_hint(source),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+fn doing(action: &'static str) -> impl FnOnce(io::Error) -> SaveError {
+    move |source| SaveError::Io { action, source }
+}
+
+/// A blob of an OCI layout: from memory or from the store.
+struct Part {
+    digest: Digest,
+    size_bytes: u64,
+    from: From,
+}
+
+enum From {
+    Memory(Vec<u8>),
+    Store(PathBuf),
+}
+
+/// The documents of an OCI layout.
+struct Layout {
+    index: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+impl Image {
+    /// Writes the image as one tar, to a file, a pipe or a socket. `names` become its names in the archive; an empty list writes none.
+    /// `compression` is for the layers of an OCI archive; a docker-archive has none.
+    pub fn save(
+        &self,
+        out: &mut dyn Write,
+        names: &[Reference],
+        format: ArchiveFormat,
+        compression: Compression,
+    ) -> Result<(), SaveError> {
+        match format {
+            ArchiveFormat::Oci => self.save_oci(out, names, compression)?,
+            ArchiveFormat::Docker => self.save_docker(out, names)?,
+        }
+        tar_write::write_end(out).and_then(|()| out.flush()).map_err(doing("finishing the archive"))
+    }
+
+    /// As [`save`](Self::save), to a file that appears only when it is whole.
+    pub fn save_to_file(
+        &self,
+        path: &Path,
+        names: &[Reference],
+        format: ArchiveFormat,
+        compression: Compression,
+    ) -> Result<(), SaveError> {
+        let temporary = beside(path);
+        let written = fs::File::create_new(&temporary).map_err(doing("making the archive")).and_then(|file| {
+            let mut out = io::BufWriter::with_capacity(1 << 20, file);
+            self.save(&mut out, names, format, compression)?;
+            let file = out.into_inner().map_err(|error| doing("writing the archive")(error.into_error()))?;
+            file.sync_all().map_err(doing("writing the archive to the disk"))?;
+            fs::rename(&temporary, path).map_err(doing("putting the archive into its place"))
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+
+    /// Writes the image as a folder with an OCI layout. The folder appears when it is whole; it must not exist or be empty.
+    pub fn save_to_dir(&self, path: &Path, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
+        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file() {
+            return Err(SaveError::Taken { path: path.to_owned() });
+        }
+        let layout = self.layout(names, compression)?;
+        let temporary = beside(path);
+        let written = layout.write_dir(&temporary).and_then(|()| {
+            durable::sync_file_system(&temporary)?;
+            fs::rename(&temporary, path) // replaces an empty folder
+        });
+        if written.is_err() {
+            let _ = remove_tree(&temporary);
+        }
+        written.map_err(doing("writing the OCI layout"))
+    }
+
+    fn save_oci(&self, out: &mut dyn Write, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
+        let layout = self.layout(names, compression)?;
+        let action = "writing the OCI archive";
+        put(out, "oci-layout", LAYOUT).map_err(doing(action))?;
+        put(out, "index.json", &layout.index).map_err(doing(action))?;
+        for part in &layout.parts {
+            let name = format!("blobs/sha256/{}", part.digest.hex());
+            match &part.from {
+                From::Memory(bytes) => put(out, &name, bytes),
+                From::Store(path) => put_header(out, &name, part.size_bytes)
+                    .and_then(|()| crate::layer::copy_content(path, part.size_bytes, out))
+                    .map(|_| ()),
+            }
+            .map_err(doing(action))?;
+        }
+        Ok(())
+    }
+
+    /// Manifest, configuration and layers under one index.
+    fn layout(&self, names: &[Reference], compression: Compression) -> Result<Layout, SaveError> {
+        let mut parts = Vec::new();
+        let mut layers = Vec::new();
+        let mut done = BTreeSet::new();
+        for layer in self.layers()? {
+            let blob = layer.blob(compression)?;
+            layers.push(descriptor(blob.compression.media_type(), &blob.digest, blob.size_bytes));
+            if done.insert(blob.digest) {
+                parts.push(Part {
+                    digest: blob.digest,
+                    size_bytes: blob.size_bytes,
+                    from: From::Store(self.store().blob_path(&blob.digest)),
+                });
+            }
+        }
+        let mut memory = |bytes: Vec<u8>| {
+            let digest = Digest::of(&bytes);
+            let size_bytes = bytes.len() as u64;
+            let from = From::Memory(bytes);
+            parts.insert(0, Part { digest, size_bytes, from });
+            (digest, size_bytes)
+        };
+        let (config, config_bytes) = memory(self.config_bytes().to_vec());
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config, config_bytes),
+            "layers": layers,
+        });
+        let (manifest, manifest_bytes) = memory(manifest.to_string().into_bytes());
+        let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest, manifest_bytes);
+        listed["platform"] =
+            json!({ "architecture": self.config().architecture().to_string(), "os": self.config().os().to_string() });
+        let manifests: Vec<Value> = match names {
+            [] => vec![listed],
+            names => names.iter().map(|name| named(&listed, name)).collect(),
+        };
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": manifests,
+        });
+        Ok(Layout { index: index.to_string().into_bytes(), parts })
+    }
+
+    fn save_docker(&self, out: &mut dyn Write, names: &[Reference]) -> Result<(), SaveError> {
+        let action = "writing the docker-archive";
+        let config = format!("{}.json", self.id().hex());
+        let layers = self.layers()?;
+        let file = |diff_id: DiffId| format!("{}/layer.tar", diff_id.hex());
+        let manifest = json!([{
+            "Config": config,
+            "RepoTags": names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "Layers": layers.iter().map(|layer| file(layer.diff_id())).collect::<Vec<_>>(),
+        }]);
+        put(out, "manifest.json", manifest.to_string().as_bytes()).map_err(doing(action))?;
+        put(out, &config, self.config_bytes()).map_err(doing(action))?;
+        let mut done = BTreeSet::new();
+        for layer in layers {
+            if !done.insert(layer.diff_id()) {
+                continue;
+            }
+            put_header(out, &file(layer.diff_id()), layer.size_bytes()).map_err(doing(action))?;
+            layer.write_tar(out)?; // a tar's length is a multiple of a block: no padding
+        }
+        Ok(())
+    }
+}
+
+impl Layout {
+    fn write_dir(&self, path: &Path) -> io::Result<()> {
+        let blobs = path.join("blobs/sha256");
+        fs::create_dir_all(&blobs)?;
+        fs::write(path.join("oci-layout"), LAYOUT)?;
+        fs::write(path.join("index.json"), &self.index)?;
+        for part in &self.parts {
+            let to = blobs.join(part.digest.hex());
+            match &part.from {
+                From::Memory(bytes) => fs::write(to, bytes)?,
+                From::Store(from) => _ = fs::copy(from, to)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn descriptor(media_type: &str, digest: &Digest, size_bytes: u64) -> Value {
+    json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size_bytes })
+}
+
+/// The two annotations by which tools know an image's name: the specification's has the tag for skopeo and podman, containerd's the whole name.
+fn named(listed: &Value, name: &Reference) -> Value {
+    let mut listed = listed.clone();
+    listed["annotations"] = json!({
+        "io.containerd.image.name": name.to_string(),
+        "org.opencontainers.image.ref.name": name.to_string(),
+    });
+    listed
+}
+
+fn put(out: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<()> {
+    put_header(out, name, bytes.len() as u64)?;
+    out.write_all(bytes)?;
+    tar_write::write_padding(out, bytes.len() as u64)
+}
+
+fn put_header(out: &mut dyn Write, name: &str, size_bytes: u64) -> io::Result<()> {
+    let entry = Entry {
+        path: PathBuf::from(name),
+        attributes: Attributes::root(0o644),
+        kind: Kind::File { size_bytes, crc32: 0 },
+        mtime_secs: LAYER_MTIME,
+    };
+    out.write_all(&tar_write::header(&entry)?)
+}
+
+/// A place for the unfinished work in the same folder.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    path.with_file_name(durable::unique(&format!(".{name}")))
+}
