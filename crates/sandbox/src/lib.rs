@@ -10,6 +10,7 @@ mod cgroup;
 mod confine;
 mod error;
 mod exit;
+mod forward;
 mod init;
 mod inside;
 mod monitor;

@@ -15,9 +15,10 @@ use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
 use crate::cgroup::Cgroups;
+use crate::network::Pasta;
 use crate::spec::Network;
 use crate::wire::{self, Failure, Message, Order, Step, Usage};
-use crate::{init, sys, user};
+use crate::{init, network, sys, user};
 
 /// Continues as the sandbox's child if this process was started as one, and returns otherwise. First line of every `main`.
 ///
@@ -39,6 +40,7 @@ fn serve() -> io::Result<()> {
     // SAFETY: fcntl has just made this descriptor.
     let socket = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(socket) });
     let Some((_, stdin)) = wire::receive_fd(&socket)? else { return Ok(()) };
+    let Some((_, connector)) = wire::receive_fd(&socket)? else { return Ok(()) };
     let Some(order) = wire::receive::<Order>(&socket)? else { return Ok(()) };
     for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler.
@@ -50,7 +52,7 @@ fn serve() -> io::Result<()> {
         Ok(cgroups) => cgroups,
         Err(failure) => return wire::send(&socket, &Message::Failed(failure)),
     };
-    let result = supervise(&order, &socket, stdin, &cgroups);
+    let result = supervise(&order, &socket, Given { stdin, connector }, &cgroups);
     let mut usage = cgroups.usage();
     cgroups.remove();
     match result {
@@ -63,8 +65,16 @@ fn serve() -> io::Result<()> {
     }
 }
 
+/// Descriptors that came with the order.
+struct Given {
+    /// What the process reads; `None` for nothing.
+    stdin: Option<OwnedFd>,
+    /// The channel of the connector, where ports are published.
+    connector: Option<OwnedFd>,
+}
+
 /// From the clone of pid 1 to its end.
-fn supervise(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, cgroups: &Cgroups) -> Result<Usage, Failure> {
+fn supervise(order: &Order, socket: &UnixStream, given: Given, cgroups: &Cgroups) -> Result<Usage, Failure> {
     let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
     let ids = user::Mapping::choose(&order.spec.process.user);
     let mut namespaces =
@@ -75,13 +85,23 @@ fn supervise(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, cgroups
     // SAFETY: the standard library has started no thread, and `main_if_child` comes before any other code.
     let (pid, mapped) = unsafe { user::clone_mapped(namespaces, ids) }?;
     let sys::Cloned::Parent(pid) = pid else {
-        drop(gate_end);
+        drop((gate_end, given.connector));
         let gate = File::from(OwnedFd::from(gate));
-        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, stdin, gate);
+        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, given.stdin, gate);
     };
-    drop((gate, stdin));
-    let released = release(order, socket, pid, mapped, cgroups, &mut gate_end);
+    drop((gate, given.stdin));
     close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
+    let mut pasta = None;
+    let released = release(pid, mapped, cgroups, &mut gate_end).and_then(|()| {
+        given.connector.map_or(Ok(()), |channel| network::start_connector(pid, mapped, channel))?;
+        if matches!(order.spec.network, Network::Private { .. }) {
+            pasta = let_out(order, socket, pid);
+        }
+        // A pid 1 that has died already has told its reason.
+        let _ = gate_end.write_all(&[2]);
+        Ok(())
+    });
+    drop(gate_end);
     if released.is_err() {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
@@ -90,30 +110,23 @@ fn supervise(order: &Order, socket: &UnixStream, stdin: Option<OwnedFd>, cgroups
     usage
 }
 
-/// Maps ids, moves pid 1 into its control groups and lets it go on, once for each.
-fn release(
-    order: &Order,
-    socket: &UnixStream,
-    pid: i32,
-    ids: user::Mapping,
-    cgroups: &Cgroups,
-    gate: &mut io::PipeWriter,
-) -> Result<(), Failure> {
+/// Maps ids, lets pid 1 build its root, and moves it into its control groups meanwhile.
+fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut io::PipeWriter) -> Result<(), Failure> {
     ids.write(pid).map_err(Failure::at(Step::UserNamespace, "", ""))?;
     // A pid 1 that has died already has told its reason.
     let _ = gate.write_all(&[1]);
-    cgroups.enter(pid)?;
-    if matches!(order.spec.network, Network::Private { .. }) {
-        wire::send(socket, &Message::Network(pid)).map_err(Failure::at(Step::Network, "asking for a link", ""))?;
-        let answer = wire::receive_fd(socket).map_err(Failure::at(Step::Network, "waiting for a link", ""))?;
-        if answer.is_none() {
-            return Err(Failure::at(Step::Network, "the caller went away", "")(io::Error::from_raw_os_error(
-                libc::EPIPE,
-            )));
-        }
-    }
-    let _ = gate.write_all(&[2]);
-    Ok(())
+    cgroups.enter(pid)
+}
+
+/// Opens the way out of a private network, or says why there is none.
+fn let_out(order: &Order, socket: &UnixStream, pid: i32) -> Option<Pasta> {
+    let started = match &order.pasta {
+        Some(program) => Pasta::start(program, pid, socket),
+        None => Err("pasta is not installed (Debian package passt)".to_owned()),
+    };
+    started
+        .map_err(|reason| wire::send(socket, &Message::Note(format!("the private network has no way out: {reason}"))))
+        .ok()
 }
 
 /// So that the pipes end with the last process inside.

@@ -1,36 +1,136 @@
-//! What connects a run with the network.
+//! The child's side of the network: the connector, which lends the caller sockets of the inner network, and `pasta`, which lets out.
+//!
+//! A socket belongs to the network namespace in which it was made, whoever holds it. So a process of ours that has entered the namespace
+//! makes sockets and hands them to the caller, which connects them to published ports; neither root nor a bridge is needed.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::error::SandboxError;
-use crate::exit::OutputSink;
-use crate::spec::Network;
+use nix::libc;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::unistd::ForkResult;
 
-/// The links of one run.
-pub(crate) struct Links {}
+use crate::sys;
+use crate::user::Mapping;
+use crate::wire::{self, Failure, Step};
 
-impl Links {
-    /// Listens on what is published, before anything is started.
-    pub(crate) fn prepare(_network: &Network, _output: &mut dyn OutputSink) -> Result<Self, SandboxError> {
-        Ok(Self {})
+/// Where names are asked for inside a network with a way out; `pasta` passes that on to the host's own resolver.
+pub(crate) const NAME_SERVER: &str = "169.254.1.1";
+/// How long `pasta` may take to configure the network.
+const PASTA_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the connector for a socket of this family.
+pub(crate) const WANT_V4: u8 = 4;
+/// See [`WANT_V4`].
+pub(crate) const WANT_V6: u8 = 6;
+
+/// Starts the connector for the namespaces of `pid`. It ends with its channel, or with the monitor.
+pub(crate) fn start_connector(pid: i32, ids: Mapping, channel: OwnedFd) -> Result<(), Failure> {
+    let at = |action: &str| Failure::at(Step::Network, action, "");
+    let open = |name: &str| File::open(format!("/proc/{pid}/ns/{name}"));
+    // SAFETY: one thread.
+    match unsafe { nix::unistd::fork() }.map_err(|e| at("starting the connector")(e.into()))? {
+        ForkResult::Parent { .. } => Ok(()),
+        ForkResult::Child => {
+            let serve = || -> io::Result<()> {
+                sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)?;
+                if ids != Mapping::None {
+                    setns(open("user")?, CloneFlags::CLONE_NEWUSER)?;
+                }
+                setns(open("net")?, CloneFlags::CLONE_NEWNET)?;
+                lend_sockets(channel)
+            };
+            let code = i32::from(serve().is_err());
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+/// Makes a socket for each byte that asks for one.
+fn lend_sockets(channel: OwnedFd) -> io::Result<()> {
+    // Descriptor 0 is the only one kept: neither the pipes of the process nor the monitor's socket may be held open from here.
+    nix::unistd::dup2_stdin(&channel)?;
+    std::mem::forget(channel);
+    sys::close_from(1)?;
+    // SAFETY: descriptor 0 is the channel, and nothing else in this process uses it.
+    let channel = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    while let Some((family, _)) = wire::receive_fd(&channel)? {
+        let family = if family == WANT_V6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None).ok();
+        wire::send_fd(&channel, u8::from(made.is_some()), made.as_ref().map(AsFd::as_fd))?;
+    }
+    Ok(())
+}
+
+/// A running `pasta`, stopped on drop.
+pub(crate) struct Pasta {
+    child: Child,
+}
+
+impl Pasta {
+    /// Starts it for the network of `pid` and waits until that has a route (or `caller` hangs up); otherwise the reason why there is no way out.
+    pub(crate) fn start(program: &Path, pid: i32, caller: &UnixStream) -> Result<Self, String> {
+        // The one program of the host that is started: found by the caller, absolute.
+        #[allow(clippy::disallowed_methods)]
+        let mut command = Command::new(program);
+        command.args(["--config-net", "--quiet", "--foreground", "--no-map-gw"]);
+        command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none", "--dns-forward", NAME_SERVER]);
+        if nix::unistd::geteuid().is_root() {
+            // It would change to nobody, who may not enter the namespaces; it gives up root by entering them.
+            command.args(["--runas", "0:0"]);
+        }
+        command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()))?;
+        let mut pasta = Self { child };
+        let begun = Instant::now();
+        while !has_route(pid) {
+            if let Ok(Some(status)) = pasta.child.try_wait() {
+                return Err(format!("{} ended ({status}): {}", program.display(), pasta.last_words()));
+            }
+            if sys::is_readable(caller.as_fd()) {
+                return Err("the run was stopped".to_owned());
+            }
+            if begun.elapsed() > PASTA_PATIENCE {
+                return Err(format!("{} made no route within {} s", program.display(), PASTA_PATIENCE.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(pasta)
     }
 
-    /// Text of the inner /etc/resolv.conf where it is not the host's.
-    #[allow(clippy::unused_self)]
-    pub(crate) fn resolv_conf(&self) -> Option<String> {
-        None
+    /// What it said before it ended.
+    fn last_words(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Some(stderr) = self.child.stderr.take() {
+            let _ = stderr.take(4096).read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).lines().filter(|line| !line.contains("syslog")).collect::<Vec<_>>().join("; ")
     }
+}
 
-    /// Connects the network of the process `pid`.
-    #[allow(clippy::unused_self)]
-    pub(crate) fn connect(
-        &mut self,
-        _pid: i32,
-        socket: &UnixStream,
-        _notes: &mut [String],
-        _output: &mut dyn OutputSink,
-    ) -> Result<(), SandboxError> {
-        let _ = crate::wire::send_fd(socket, 1, None);
-        Ok(())
+impl Drop for Pasta {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
+}
+
+/// Whether the network namespace of a process has a route to everywhere.
+fn has_route(pid: i32) -> bool {
+    let read = |file: &str| fs_err::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    let v4 = read("route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
+    let anywhere = "0".repeat(32);
+    let is_default = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.first() == Some(&anywhere.as_str()) && fields.get(1) == Some(&"00") && fields.last() != Some(&"lo")
+    };
+    v4 || read("ipv6_route").lines().any(is_default)
 }

@@ -19,8 +19,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::cancel::Cancel;
 use crate::error::SandboxError;
 use crate::exit::{Exit, ExitStatus, OutputSink};
-use crate::network::Links;
-use crate::spec::{Spec, Stdin};
+use crate::forward::Forwarder;
+use crate::network::NAME_SERVER;
+use crate::spec::{Network, Spec, Stdin};
 use crate::wire::{self, Failure, Message, Order, Usage};
 
 /// The name by which a child knows that it is one.
@@ -34,10 +35,11 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 /// When the process could not be started, or its output not be passed on. What the process does wrong is in [`Exit`].
 pub fn run(spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<Exit, SandboxError> {
     check(spec)?;
-    let links = Links::prepare(&spec.network, output)?;
-    let mut session = Session::start(spec, &links)?;
-    let watched = session.watch(spec, output, cancel, links);
+    let (forwarder, connector) = Forwarder::start(&spec.network, output)?.unzip();
+    let mut session = Session::start(spec, connector)?;
+    let watched = session.watch(spec, output, cancel);
     let vanished = session.finish();
+    drop(forwarder);
     watched?;
     session.into_exit(spec, &vanished)
 }
@@ -92,7 +94,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(spec: &Spec, links: &Links) -> Result<Self, SandboxError> {
+    fn start(spec: &Spec, connector: Option<UnixStream>) -> Result<Self, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(prepare("making a socket pair"))?;
         let (stdout, stdout_end) = io::pipe().map_err(prepare("making a pipe for its output"))?;
         let (stderr, stderr_end) = io::pipe().map_err(prepare("making a pipe for its errors"))?;
@@ -113,7 +115,7 @@ impl Session {
             .stderr(stderr_end)
             .spawn()
             .map_err(|source| SandboxError::Reexec { source })?;
-        let order = Order { spec: spec.clone(), caller: std::process::id(), resolv_conf: links.resolv_conf() };
+        let order = Order::new(spec);
         let session = Self {
             child,
             socket,
@@ -128,20 +130,16 @@ impl Session {
             notes: Vec::new(),
         };
         // A child that is gone already shows itself in `watch`, with its status: not here as a broken pipe.
-        if wire::send_fd(&session.socket, 0, stdin.as_ref().map(AsFd::as_fd)).is_ok() {
+        let sent = wire::send_fd(&session.socket, 0, stdin.as_ref().map(AsFd::as_fd))
+            .and_then(|()| wire::send_fd(&session.socket, 1, connector.as_ref().map(AsFd::as_fd)));
+        if sent.is_ok() {
             let _ = wire::send(&session.socket, &order);
         }
         Ok(session)
     }
 
     /// Until the child's side of the socket is closed: everything inside is gone then.
-    fn watch(
-        &mut self,
-        spec: &Spec,
-        output: &mut dyn OutputSink,
-        cancel: &Cancel,
-        mut links: Links,
-    ) -> Result<(), SandboxError> {
+    fn watch(&mut self, spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<(), SandboxError> {
         let mut sink_error = None;
         let mut deadline = spec.limits.timeout.map(|timeout| self.born + timeout);
         loop {
@@ -164,7 +162,6 @@ impl Session {
             }
             if ready {
                 match wire::receive(&self.socket) {
-                    Ok(Some(Message::Network(pid))) => links.connect(pid, &self.socket, &mut self.notes, output)?,
                     Ok(Some(message)) => {
                         let start = matches!(message, Message::Started);
                         self.hear(message, output);
@@ -216,7 +213,6 @@ impl Session {
                 self.wait_status = Some((status, Duration::from_micros(wall_micros)))
             }
             Message::Finished(usage) => self.usage = Some(usage),
-            Message::Network(_) => {}
         }
     }
 
@@ -271,7 +267,7 @@ impl Session {
     }
 
     fn into_exit(self, spec: &Spec, monitor: &str) -> Result<Exit, SandboxError> {
-        if let Some(failure) = self.failure {
+        if let (Some(failure), None) = (self.failure, self.stopped) {
             return Err(failure.into_error(spec));
         }
         let usage = self.usage.unwrap_or_default();
@@ -319,4 +315,20 @@ fn stdin_fd(stdin: &Stdin) -> io::Result<Option<OwnedFd>> {
             Ok(Some(file.into()))
         }
     }
+}
+
+impl Order {
+    fn new(spec: &Spec) -> Self {
+        let pasta =
+            if matches!(spec.network, Network::Private { .. }) { crate::capabilities::find_pasta() } else { None };
+        let host_names = || fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let resolv_conf = pasta.is_some().then(|| inner_resolv_conf(&host_names()));
+        Self { spec: spec.clone(), pasta, resolv_conf }
+    }
+}
+
+/// The host's search domains and options with the inner name server.
+fn inner_resolv_conf(host: &str) -> String {
+    let kept = host.lines().filter(|line| ["search", "domain", "options"].iter().any(|word| line.starts_with(word)));
+    kept.fold(format!("nameserver {NAME_SERVER}\n"), |text, line| text + line + "\n")
 }

@@ -31,8 +31,8 @@ const MESSAGE_MAX: usize = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) spec: Spec,
-    /// The host's process id of the caller, for the names of control groups.
-    pub(crate) caller: u32,
+    /// The program that lets a private network out, where there is one.
+    pub(crate) pasta: Option<PathBuf>,
     /// Text of /etc/resolv.conf where it is not the host's.
     pub(crate) resolv_conf: Option<String>,
 }
@@ -42,8 +42,6 @@ pub(crate) struct Order {
 pub(crate) enum Message {
     /// Something is less than asked for.
     Note(String),
-    /// Namespaces exist; the caller may connect the network of this process and then answers with one byte.
-    Network(i32),
     /// The process runs.
     Started,
     /// Nothing was started.
