@@ -20,6 +20,7 @@ pub(crate) const OPAQUE: &str = "user.overlay.opaque";
 /// Makes anything but a regular file.
 pub(crate) fn put(tree: &Path, host: &Path, attributes: Attributes, kind: &Kind, mtime_secs: i64) -> io::Result<()> {
     match kind {
+        Kind::Directory if host == tree => return Ok(()),
         Kind::Directory => return fs::create_dir(host), // dressed last, by `finish`
         Kind::Symlink { target } => fs_err::os::unix::fs::symlink(target, host)?,
         Kind::HardLink { target } => return fs::hard_link(tree.join(relative(target)), host),

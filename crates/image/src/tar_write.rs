@@ -232,3 +232,29 @@ fn split_ustar(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let behind = name.len() - at - 1;
     (at > 0 && behind > 0 && behind <= NAME && at <= PREFIX).then(|| (&name[..at], &name[at + 1..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::entry::{Attributes, LAYER_MTIME};
+
+    /// SHA-256 of headers that Go's `archive/tar` wrote.
+    #[test]
+    fn sizes_and_times_beyond_octal_are_written_as_go_does() {
+        for (path, size_bytes, mtime_secs, sha256) in [
+            ("/big", 8_589_934_591, LAYER_MTIME, "a99f9b2a35905ef0643c2f7a02bfcec628862e4308b720c00c4954a11e8487c9"),
+            ("/big", 8_589_934_592, LAYER_MTIME, "b199133eac3014cc4d9935c27d27e51de97752e86c663634a26830e9788bb1c9"),
+            ("/t", 0, -1, "6324e4e032e3aa469cf6ac9284c9b2792d02ceda806dd10f6091807c18bfb0b7"),
+            ("/t", 0, 8_589_934_592, "e00a10c0e74ca64ee8c9e3acd4b5bf0c0316817b6163fc643eea9a7b518824b6"),
+        ] {
+            let entry = Entry {
+                path: path.into(),
+                attributes: Attributes::root(0o644),
+                kind: Kind::File { size_bytes, crc32: 0 },
+                mtime_secs,
+            };
+            assert_eq!(Digest::of(&header(&entry).unwrap()).hex(), sha256, "{path} {size_bytes} {mtime_secs}");
+        }
+    }
+}
