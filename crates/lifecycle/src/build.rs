@@ -102,7 +102,7 @@ pub enum BuildError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: DocumentError,
+        source: Box<DocumentError>,
     },
     /// An SBOM document that it left is wrong.
     #[error("reading the SBOM documents of {buildpack}")]
@@ -182,7 +182,7 @@ impl Work<'_> {
         let text = plan.write().map_err(|source| BuildError::Document {
             buildpack: name.clone(),
             path: setup.directories.exchange_dir.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let exchange_name = format!("build-{}", hoist_spec::escape_id(&descriptor.buildpack.id));
         let exchange = Exchange::new(setup, &exchange_name, &text).map_err(tree_failed)?;
@@ -284,7 +284,7 @@ impl Work<'_> {
             Ok(None) => Ok(None),
             Ok(Some(text)) => match parse(&text) {
                 Ok(document) => Ok(Some(document)),
-                Err(source) => Err(BuildError::Document { buildpack, path: path.to_owned(), source }),
+                Err(source) => Err(BuildError::Document { buildpack, path: path.to_owned(), source: Box::new(source) }),
             },
         }
     }

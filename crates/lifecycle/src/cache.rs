@@ -54,10 +54,6 @@ impl CacheRecord {
         store.put_record(CACHE_RECORD_KIND, key, self, &refs)
     }
 
-    pub(crate) fn layer(&self, buildpack: &str, name: &str) -> Option<&LayerRecord> {
-        self.buildpacks.iter().find(|layers| layers.key == buildpack)?.layers.get(name)
-    }
-
     /// The layers made from this input, if all are still there.
     pub(crate) fn made_from(&self, store: &Store, what: &str, input: &str) -> Result<Option<Vec<Layer>>, StoreError> {
         match self.made_from.get(what) {

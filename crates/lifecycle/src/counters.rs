@@ -39,8 +39,8 @@ impl Counters {
         self.layers_hashed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn layer_reused(&self) {
-        self.layers_reused.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn layers_reused(&self, count: usize) {
+        self.layers_reused.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self, bytes: u64) {

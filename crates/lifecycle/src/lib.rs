@@ -9,18 +9,26 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod app;
 mod build;
+mod buildpack_layers;
 mod buildpacks;
 mod cache;
+mod content;
 mod counters;
 mod detect;
 mod environment;
 mod exchange;
+mod export;
+mod generated;
+mod glob;
+mod image_config;
 mod lines;
 mod restore;
 mod runner;
 mod sbom;
 mod setup;
+mod split;
 mod timing;
 mod tree;
 
@@ -28,8 +36,10 @@ pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target}
 pub use build::{BuildError, Built, build};
 pub use buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 pub use cache::CACHE_RECORD_KIND;
+pub use content::ContentError;
 pub use counters::{Counters, Counts};
 pub use detect::{Answer, DetectError, Detected, GroupFailure, detect};
+pub use export::{ExportError, ExportRequest, Exported, export};
 pub use restore::{RestoreError, Restored, restore};
 pub use runner::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
 pub use sbom::SbomError;

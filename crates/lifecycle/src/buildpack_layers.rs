@@ -1,0 +1,305 @@
+//! The layers of the buildpacks: which go into the image, which into the cache, and which of them must be made.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use hoist_events::LayerAction;
+use hoist_image::{Attributes, DiffId, Digest, Kind, Layer, LayerBuilder};
+use hoist_spec::{BuildpackLayers, LayerRecord, LifecycleMetadata, SplitLayer, SplitPart, StoreRecord};
+
+use crate::build::{Built, BuiltBuildpack, BuiltLayer};
+use crate::cache::{CacheRecord, diff_ids, find_layers};
+use crate::content::{Change, Content, ContentError, Maker, Source, changes};
+use crate::export::ExportError;
+use crate::restore::{RestoredLayer, report};
+use crate::setup::Setup;
+use crate::split;
+
+/// A layer of the image to come.
+#[derive(Debug, Clone)]
+pub(crate) struct ImageLayer {
+    pub(crate) diff_id: DiffId,
+    pub(crate) created_by: String,
+    pub(crate) reused: bool,
+}
+
+/// An export under way.
+pub(crate) struct Exporting<'a> {
+    pub(crate) setup: &'a Setup<'a>,
+    pub(crate) built: &'a Built,
+    pub(crate) layers: Vec<ImageLayer>,
+    pub(crate) metadata: LifecycleMetadata,
+}
+
+impl<'a> Exporting<'a> {
+    pub(crate) fn new(setup: &'a Setup<'a>, built: &'a Built) -> Self {
+        Self { setup, built, layers: Vec::new(), metadata: LifecycleMetadata::default() }
+    }
+
+    pub(crate) fn push(&mut self, diff_id: DiffId, created_by: &str, reused: bool) {
+        self.layers.push(ImageLayer { diff_id, created_by: created_by.to_owned(), reused });
+    }
+}
+
+/// Container engines stop at 127 layers; some room is left for whoever builds upon the image.
+const MAX_IMAGE_LAYERS: usize = 110;
+
+/// Takes the buildpacks' layers into the image and the cache.
+pub(crate) fn export(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
+    let built = exporting.built;
+    let split_budget = split_budget(exporting);
+    for buildpack in &built.buildpacks {
+        let version = buildpack.version.clone();
+        let mut in_image = BuildpackLayers { key: buildpack.id.clone(), version, ..BuildpackLayers::default() };
+        in_image.store = buildpack.store.as_ref().map(StoreRecord::new);
+        let mut in_cache = BuildpackLayers { store: None, ..in_image.clone() };
+        for layer in &buildpack.layers {
+            let types = layer.toml.types();
+            if !types.launch && !types.cache {
+                continue;
+            }
+            let Some(exported) = export_layer(exporting, buildpack, layer, split_budget)? else { continue };
+            if types.cache {
+                in_cache.layers.insert(layer.name.clone(), exported.record.clone());
+            }
+            if types.launch {
+                for (part, reused) in &exported.parts {
+                    let created_by = format!(
+                        "Layer: '{}', Created by buildpack: {}@{}",
+                        layer.name, buildpack.id, buildpack.version
+                    );
+                    exporting.push(*part, &created_by, *reused);
+                }
+                in_image.layers.insert(layer.name.clone(), exported.record);
+            }
+        }
+        exporting.metadata.buildpacks.push(in_image);
+        cache.buildpacks.push(in_cache);
+    }
+    Ok(())
+}
+
+/// How many OCI layers one split layer may become.
+fn split_budget(exporting: &Exporting<'_>) -> usize {
+    let built = exporting.built;
+    let launch = built.buildpacks.iter().flat_map(|buildpack| &buildpack.layers).filter(|l| l.toml.types().launch);
+    let (split, whole): (Vec<_>, Vec<_>) = launch.partition(|layer| layer.toml.hoist_split().is_some());
+    let run = built.restored.detected.analyzed.run_image.diff_ids().len();
+    let others = run + whole.len() + built.metadata.slices.len() + 5;
+    MAX_IMAGE_LAYERS.saturating_sub(others) / split.len().max(1)
+}
+
+/// A layer as it stands in the store.
+struct ExportedLayer {
+    record: LayerRecord,
+    /// Its OCI layers, lowest first, and whether they were there before.
+    parts: Vec<(DiffId, bool)>,
+}
+
+fn export_layer(
+    exporting: &Exporting<'_>,
+    buildpack: &BuiltBuildpack,
+    layer: &BuiltLayer,
+    split_budget: usize,
+) -> Result<Option<ExportedLayer>, ExportError> {
+    let setup = exporting.setup;
+    let dir = setup.buildpack_layers_dir(&buildpack.id).join(&layer.name);
+    let failed = |source: ContentError| ExportError::Layer {
+        owner: buildpack.id.clone(),
+        layer: layer.name.clone(),
+        source: Box::new(source),
+    };
+    let key = (buildpack.id.clone(), layer.name.clone());
+    let restored = exporting.built.restored.layers.get(&key);
+    let stored: &[Layer] = restored.map_or(&[], |restored| &restored.layers);
+    match changes(&setup.root.upper_dir, &dir, stored).map_err(failed)? {
+        Change::None => {
+            let Some(restored) = restored.filter(|restored| same_split(restored, layer)) else {
+                let content = whole(stored, &dir).map_err(failed)?;
+                return make(exporting, buildpack, layer, &dir, &content, restored, split_budget)
+                    .map(Some)
+                    .map_err(failed);
+            };
+            Ok(Some(reuse(setup, buildpack, layer, &restored.record, "the build did not touch it")))
+        }
+        Change::Content(content) => {
+            make(exporting, buildpack, layer, &dir, &content, restored, split_budget).map(Some).map_err(failed)
+        }
+        Change::Gone if layer.toml.types().launch => without_content(exporting, buildpack, layer).map(Some),
+        Change::Gone => {
+            let text = format!("layer `{}` of {} has cache = true, but no content", layer.name, buildpack.id);
+            setup.reporter.warn(&text, Some("it is not cached"));
+            Ok(None)
+        }
+    }
+}
+
+/// A layer is only taken over as it is if it was divided as it is to be divided now.
+fn same_split(restored: &RestoredLayer, layer: &BuiltLayer) -> bool {
+    restored.record.hoist.is_some() == (layer.toml.hoist_split() == Some("distributions"))
+}
+
+fn whole(stored: &[Layer], dir: &Path) -> Result<Content, ContentError> {
+    let mut content = Content { touched: 1, ..Content::default() };
+    for (index, layer) in stored.iter().enumerate() {
+        for entry in layer.entries()? {
+            let entry = entry?;
+            if entry.path.starts_with(dir) {
+                content.entries.insert(entry.path.clone(), Source::Stored { layer: index, entry });
+            }
+        }
+    }
+    Ok(content)
+}
+
+/// "a launch layer without content is taken from the previous image".
+fn without_content(
+    exporting: &Exporting<'_>,
+    buildpack: &BuiltBuildpack,
+    layer: &BuiltLayer,
+) -> Result<ExportedLayer, ExportError> {
+    let (id, name) = (buildpack.id.clone(), layer.name.clone());
+    if layer.toml.types().cache {
+        return Err(ExportError::CachedWithoutContent { buildpack: id, layer: name });
+    }
+    let previous = exporting.built.restored.detected.analyzed.previous();
+    let record = previous.and_then(|previous| previous.buildpack(&id)?.layers.get(&name));
+    let Some(record) = record else { return Err(ExportError::NoContent { buildpack: id, layer: name }) };
+    let ids: Vec<String> = diff_ids(record).iter().map(ToString::to_string).collect();
+    let found = find_layers(exporting.setup.store, &ids).map_err(ExportError::Store)?;
+    if ids.is_empty() || found.is_none() {
+        return Err(ExportError::NoContent { buildpack: id, layer: name });
+    }
+    Ok(reuse(exporting.setup, buildpack, layer, record, "it is taken from the previous image"))
+}
+
+fn reuse(
+    setup: &Setup<'_>,
+    buildpack: &BuiltBuildpack,
+    layer: &BuiltLayer,
+    record: &LayerRecord,
+    reason: &str,
+) -> ExportedLayer {
+    let parts: Vec<(DiffId, bool)> = diff_ids(record).into_iter().map(|diff_id| (diff_id, true)).collect();
+    setup.counters.layers_reused(parts.len());
+    report(setup, &buildpack.id, &layer.name, LayerAction::Reused, reason.to_owned(), None);
+    let mut new = LayerRecord::new(record.sha.clone(), &layer.toml);
+    new.hoist.clone_from(&record.hoist);
+    ExportedLayer { record: new, parts }
+}
+
+/// Makes a layer of what the build left, as one OCI layer or several.
+fn make(
+    exporting: &Exporting<'_>,
+    buildpack: &BuiltBuildpack,
+    layer: &BuiltLayer,
+    dir: &Path,
+    content: &Content,
+    restored: Option<&RestoredLayer>,
+    split_budget: usize,
+) -> Result<ExportedLayer, ContentError> {
+    let setup = exporting.setup;
+    let stored: &[Layer] = restored.map_or(&[], |restored| &restored.layers);
+    let maker = Maker { user: setup.user, counters: &setup.counters, restored: stored, adopt: true };
+    let reason = if stored.is_empty() {
+        "it was not there before".to_owned()
+    } else {
+        format!("the build touched {} of its files", content.touched)
+    };
+    if layer.toml.hoist_split() != Some("distributions") {
+        let paths = content.entries.keys().collect();
+        let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
+        report(setup, &buildpack.id, &layer.name, LayerAction::Made, reason, Some(made.size_bytes()));
+        let record = LayerRecord::new(made.diff_id().to_string(), &layer.toml);
+        return Ok(ExportedLayer { record, parts: vec![(made.diff_id(), false)] });
+    }
+    let groups = split::by_distribution(content, stored, dir, split_budget)?;
+    let old = old_groups(restored)?;
+    let mut split = SplitLayer::default();
+    let mut parts = Vec::new();
+    let mut size_bytes = 0;
+    for (group, paths) in groups {
+        let (diff_id, reused) = match old.get(&group).filter(|old| old.unchanged(content, &paths)) {
+            Some(old) => {
+                setup.counters.layers_reused(1);
+                (old.diff_id, true)
+            }
+            None => {
+                let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
+                size_bytes += made.size_bytes();
+                (made.diff_id(), false)
+            }
+        };
+        split.layers.push(SplitPart { group, sha: diff_id.to_string() });
+        parts.push((diff_id, reused));
+    }
+    let kept = parts.iter().filter(|(_, reused)| *reused).count();
+    let reason = format!("{reason}; {kept} of its {} OCI layers are kept", parts.len());
+    report(setup, &buildpack.id, &layer.name, LayerAction::Made, reason, Some(size_bytes));
+    let mut record = LayerRecord::new(split_sha(&split), &layer.toml);
+    record.hoist = Some(split);
+    Ok(ExportedLayer { record, parts })
+}
+
+fn begin(setup: &Setup<'_>, buildpack: &BuiltBuildpack) -> Result<LayerBuilder, ContentError> {
+    let mut builder = setup.store.layer_builder()?;
+    let user = Attributes::new(setup.user.uid, setup.user.gid, 0o755);
+    builder.parent(&setup.directories.layers_dir, user)?;
+    builder.parent(setup.buildpack_layers_dir(&buildpack.id), user)?;
+    Ok(builder)
+}
+
+/// What stands in the label for a layer that is several: a digest over the list.
+fn split_sha(split: &SplitLayer) -> String {
+    let list: String = split.layers.iter().map(|part| format!("{} {}\n", part.group, part.sha)).collect();
+    Digest::of(list.as_bytes()).to_string()
+}
+
+/// A group of the restored layer: which of the restored layers it is, and how many files and empty directories it has.
+struct OldGroup {
+    diff_id: DiffId,
+    index: usize,
+    members: usize,
+}
+
+impl OldGroup {
+    /// Whether the group consists of the same, unchanged files.
+    fn unchanged(&self, content: &Content, paths: &BTreeSet<&PathBuf>) -> bool {
+        let from_here = |path: &PathBuf| match content.entries.get(path) {
+            // A directory stands in several groups and is found in the last of them.
+            Some(Source::Stored { entry, .. }) if entry.kind == Kind::Directory => true,
+            Some(Source::Stored { layer, .. }) => *layer == self.index,
+            _ => false,
+        };
+        let on_the_way = |path: &PathBuf| {
+            path.ancestors().skip(1).all(|dir| !matches!(content.entries.get(dir), Some(Source::Host { .. })))
+        };
+        paths.len() == self.members && paths.iter().all(|path| from_here(path) && on_the_way(path))
+    }
+}
+
+fn old_groups(restored: Option<&RestoredLayer>) -> Result<BTreeMap<String, OldGroup>, ContentError> {
+    let mut groups = BTreeMap::new();
+    let Some((restored, split)) = restored.and_then(|restored| Some((restored, restored.record.hoist.as_ref()?)))
+    else {
+        return Ok(groups);
+    };
+    for (index, (part, layer)) in split.layers.iter().zip(&restored.layers).enumerate() {
+        let mut entries: Vec<(PathBuf, bool)> = Vec::new();
+        for entry in layer.entries()? {
+            let entry = entry?;
+            entries.push((entry.path.clone(), entry.kind == Kind::Directory));
+        }
+        groups.insert(part.group.clone(), OldGroup { diff_id: layer.diff_id(), index, members: members(&entries) });
+    }
+    Ok(groups)
+}
+
+/// Entries that are members of a group: all but the directories that are only on the way to others.
+fn members(entries: &[(PathBuf, bool)]) -> usize {
+    let on_the_way = |at: usize| {
+        let (path, _) = &entries[at];
+        entries.get(at + 1).is_some_and(|(next, _)| next.starts_with(path))
+    };
+    (0..entries.len()).filter(|at| !entries[*at].1 || !on_the_way(*at)).count()
+}

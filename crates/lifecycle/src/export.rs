@@ -1,0 +1,209 @@
+//! Export: layers become an image.
+//!
+//! platform.md, "exporter". Order of layers: run image, launch layers of the buildpacks, SBOM, app slices, launcher, config, process
+//! types. A layer that the build did not touch is taken over by its diffID, unread; of a split layer only the touched groups are made.
+
+use std::path::PathBuf;
+
+use hoist_events::{Event, LayerAction, Phase};
+use hoist_image::{Image, LayerError, Reference, StoreError};
+use hoist_spec::{DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunImageRecord};
+
+use crate::build::Built;
+use crate::buildpack_layers::{self, Exporting};
+use crate::cache::CacheRecord;
+use crate::content::ContentError;
+use crate::generated;
+use crate::image_config;
+use crate::setup::Setup;
+use crate::timing::timed;
+
+/// What the image is to be.
+pub struct ExportRequest<'a> {
+    /// Its names.
+    pub names: Vec<Reference>,
+    /// The launcher's bytes.
+    pub launcher: &'a [u8],
+    /// The launcher's version, for the label.
+    pub launcher_version: &'a str,
+    /// The process to be started unless told otherwise; none for what the buildpacks chose.
+    pub default_process: Option<String>,
+    /// Where the source came from.
+    pub project: ProjectMetadata,
+    /// A digest of the staged app, where the platform knows one: an app that the build did not touch is then not read again.
+    pub app_fingerprint: Option<String>,
+    /// The image's time of creation (RFC 3339); none for 1980-01-01T00:00:01Z.
+    pub created: Option<String>,
+}
+
+/// The image stands in the store.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    /// The image.
+    pub image: Image,
+    /// `report.toml`.
+    pub report: Report,
+    /// Its layers above the run image, as the label has them.
+    pub metadata: LifecycleMetadata,
+}
+
+/// Export failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A layer cannot be made.
+    #[error("making layer `{layer}` of {owner}")]
+    Layer {
+        /// The buildpack's id, or `the app`.
+        owner: String,
+        /// The layer's name.
+        layer: String,
+        /// Why.
+        #[source]
+        source: Box<ContentError>,
+    },
+    /// A layer of hoist's own cannot be made.
+    #[error("making the {layer} layer")]
+    Generated {
+        /// Which.
+        layer: &'static str,
+        /// Why.
+        #[source]
+        source: Box<LayerError>,
+    },
+    /// A launch layer has neither content nor a forerunner.
+    #[error(
+        "layer `{layer}` of {buildpack} is for launch, but it has no content and the previous image does not have it"
+    )]
+    NoContent {
+        /// The buildpack's id.
+        buildpack: String,
+        /// The layer's name.
+        layer: String,
+    },
+    /// A cached layer has no content.
+    #[error("layer `{layer}` of {buildpack} has cache = true, but no content")]
+    CachedWithoutContent {
+        /// The buildpack's id.
+        buildpack: String,
+        /// The layer's name.
+        layer: String,
+    },
+    /// A slice's pattern is malformed or leads out of the app.
+    #[error("the slice pattern `{pattern}` is not a path in the app")]
+    Slice {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The chosen default process does not exist.
+    #[error("there is no process `{wanted}` to start by default")]
+    NoProcess {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// A document cannot be written.
+    #[error("writing a document of the image")]
+    Document(#[source] DocumentError),
+    /// The run image has an unusable configuration.
+    #[error("reading the run image's configuration: {problem}")]
+    RunImage {
+        /// What is wrong.
+        problem: String,
+    },
+    /// The store failed.
+    #[error("storing the image")]
+    Store(#[source] StoreError),
+}
+
+impl ExportError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Layer { source, .. } => source.hint(),
+            Self::Store(error) => Some(error.hint()),
+            Self::Generated { source, .. } => Some(source.hint()),
+            Self::NoContent { .. } | Self::CachedWithoutContent { .. } => {
+                Some("the buildpack must make the layer's directory; build once with --clear-cache".to_owned())
+            }
+            Self::Slice { .. } => Some("correct [[slices]] of launch.toml in the buildpack".to_owned()),
+            Self::NoProcess { known, .. } if known.is_empty() => {
+                Some("no buildpack declared a process; add a Procfile".to_owned())
+            }
+            Self::NoProcess { known, .. } => Some(format!("choose one of: {}", known.join(", "))),
+            Self::Document(error) => error.hint(),
+            Self::RunImage { .. } => Some("make the run image again".to_owned()),
+        }
+    }
+
+    /// The specification's exit code for a failed export.
+    pub fn exit_code(&self) -> i32 {
+        62
+    }
+}
+
+/// Makes the image.
+pub fn export(setup: &Setup<'_>, built: &Built, request: ExportRequest<'_>) -> Result<Exported, ExportError> {
+    timed(setup.reporter, Phase::Export, || export_image(setup, built, &request))
+}
+
+fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -> Result<Exported, ExportError> {
+    let analyzed = &built.restored.detected.analyzed;
+    let mut exporting = Exporting::new(setup, built);
+    let mut cache = CacheRecord::default();
+    buildpack_layers::export(&mut exporting, &mut cache)?;
+    generated::sboms(&mut exporting, &mut cache)?;
+    generated::app(&mut exporting, &mut cache, request)?;
+    generated::launcher(&mut exporting, &mut cache, request)?;
+    generated::config(&mut exporting, &mut cache)?;
+    generated::process_types(&mut exporting, &mut cache)?;
+
+    let run_image = &analyzed.run_image;
+    exporting.metadata.run_image = RunImageRecord {
+        top_layer: run_image.diff_ids().last().map(ToString::to_string).unwrap_or_default(),
+        reference: run_image.id().to_string(),
+        image: analyzed.run_image_names.image.clone(),
+        mirrors: analyzed.run_image_names.mirrors.clone(),
+    };
+    let config = image_config::make(setup, built, request, &exporting)?;
+    let image = setup.store.put_image(&config, &request.names).map_err(ExportError::Store)?;
+    if let Some(key) = &analyzed.cache_key {
+        cache.write(setup.store, key).map_err(ExportError::Store)?;
+    }
+    report_dropped(setup, built, &exporting.metadata);
+    let reused = exporting.layers.iter().filter(|layer| layer.reused).count() + run_image.diff_ids().len();
+    setup.reporter.report(&Event::ImageWritten {
+        reference: request.names.first().map(ToString::to_string).unwrap_or_default(),
+        image_id: image.id().to_string(),
+        layers: image.diff_ids().len(),
+        reused,
+    });
+    let mut report = Report::default();
+    report.image.tags = request.names.iter().map(ToString::to_string).collect();
+    report.image.image_id = Some(image.id().to_string());
+    Ok(Exported { image, report, metadata: exporting.metadata })
+}
+
+/// Says which layers of the previous image are no longer part of it.
+fn report_dropped(setup: &Setup<'_>, built: &Built, metadata: &LifecycleMetadata) {
+    let Some(previous) = built.restored.detected.analyzed.previous() else { return };
+    for before in &previous.buildpacks {
+        let now = metadata.buildpack(&before.key);
+        for name in before.layers.keys() {
+            if now.is_none_or(|now| !now.layers.contains_key(name)) {
+                setup.reporter.report(&Event::Layer {
+                    buildpack: Some(before.key.clone()),
+                    layer: name.clone(),
+                    action: LayerAction::Dropped,
+                    reason: "no buildpack made it for launch in this build".to_owned(),
+                    size_bytes: None,
+                });
+            }
+        }
+    }
+}
+
+/// The layers directory's `config` folder.
+pub(crate) fn config_dir(setup: &Setup<'_>) -> PathBuf {
+    setup.directories.layers_dir.join("config")
+}

@@ -1,0 +1,235 @@
+//! Layers that are not a buildpack's: SBOM documents, the app, the launcher, its configuration, the process types.
+//!
+//! Each is made from input whose digest is small work; the cache record says what was made of it, so that an unchanged one is not made
+//! again.
+
+use std::path::Path;
+
+use hoist_events::LayerAction;
+use hoist_image::{Attributes, DiffId, Digest, Hasher, Layer, LayerBuilder, LayerError};
+use hoist_spec::LayerSha;
+
+use crate::app;
+use crate::buildpack_layers::Exporting;
+use crate::cache::{CacheRecord, MadeFrom};
+use crate::content::ContentError;
+use crate::export::{ExportError, ExportRequest, config_dir};
+use crate::restore::{MAX_SBOM_BYTES, report};
+use crate::sbom::SbomKind;
+use crate::tree::{Tree, read_regular};
+
+/// Where the launcher is.
+pub(crate) const LAUNCHER_PATH: &str = "/cnb/lifecycle/launcher";
+/// Where the links to the launcher are.
+pub(crate) const PROCESS_DIR: &str = "/cnb/process";
+
+/// Takes a layer from the cache or makes it; answers its diffID and whether it was there.
+fn made_or_reused(
+    exporting: &Exporting<'_>,
+    cache: &mut CacheRecord,
+    what: &'static str,
+    input: String,
+    fill: impl FnOnce(&mut LayerBuilder) -> Result<(), LayerError>,
+) -> Result<(DiffId, bool), ExportError> {
+    let setup = exporting.setup;
+    let before = &exporting.built.restored.detected.analyzed.cache;
+    let known = before.made_from(setup.store, what, &input).map_err(ExportError::Store)?;
+    let failed = |source: LayerError| ExportError::Generated { layer: what, source: Box::new(source) };
+    let (layer, reused) = match known.as_deref() {
+        Some([layer]) => (layer.clone(), true),
+        _ => {
+            let mut builder = setup.store.layer_builder().map_err(ExportError::Store)?;
+            fill(&mut builder).map_err(failed)?;
+            let layer = builder.finish().map_err(failed)?;
+            setup.counters.layer_hashed();
+            (layer, false)
+        }
+    };
+    if reused {
+        setup.counters.layers_reused(1);
+    } else {
+        setup.counters.read(layer.content_bytes());
+    }
+    say(exporting, what, &layer, reused);
+    cache.made_from.insert(what.to_owned(), MadeFrom { input, diff_ids: vec![layer.diff_id().to_string()] });
+    Ok((layer.diff_id(), reused))
+}
+
+fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool) {
+    let (action, reason) = match reused {
+        true => (LayerAction::Reused, "its input is the same"),
+        false => (LayerAction::Made, "its input is new"),
+    };
+    report(exporting.setup, "", what, action, reason.to_owned(), Some(layer.size_bytes()));
+}
+
+/// A digest over several parts; the length of each is part of it.
+fn digest(parts: &[&[u8]]) -> String {
+    let mut hasher = Hasher::default();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finish().0.to_string()
+}
+
+fn user(exporting: &Exporting<'_>, mode: u32) -> Attributes {
+    Attributes::new(exporting.setup.user.uid, exporting.setup.user.gid, mode)
+}
+
+/// `<layers>/sbom/launch` for the image and `<layers>/sbom/cache` for the cache.
+pub(crate) fn sboms(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
+    for (kind, what) in [(SbomKind::Launch, "sbom"), (SbomKind::Cache, "cache sbom")] {
+        let sbom_dir = exporting.setup.directories.layers_dir.join("sbom");
+        let dir = sbom_dir.join(kind.dir_name());
+        let mut files = Vec::new();
+        for file in exporting.built.sboms.iter().filter(|file| file.kind == kind) {
+            let path = dir.join(&file.path);
+            let content =
+                read_regular(&file.host_path, &path, MAX_SBOM_BYTES).map_err(|source| ExportError::Layer {
+                    owner: "the SBOM documents".to_owned(),
+                    layer: what.to_owned(),
+                    source: Box::new(ContentError::Tree(source)),
+                })?;
+            files.push((path, content));
+        }
+        if files.is_empty() {
+            continue;
+        }
+        let owner = format!("{}:{}", exporting.setup.user.uid, exporting.setup.user.gid);
+        let parts = files
+            .iter()
+            .flat_map(|(path, content)| [std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()), content.as_slice()]);
+        let parts: Vec<&[u8]> = std::iter::once(owner.as_bytes()).chain(parts).collect();
+        let (folder, plain) = (user(exporting, 0o755), user(exporting, 0o644));
+        let (diff_id, reused) = made_or_reused(exporting, cache, what, digest(&parts), |builder| {
+            for (path, _) in &files {
+                for ancestor in path.ancestors().skip(1).filter(|a| *a != Path::new("/")) {
+                    builder.parent(ancestor, folder)?;
+                }
+            }
+            for (path, content) in &files {
+                builder.file(path, plain, &mut content.as_slice(), content.len() as u64)?;
+            }
+            Ok(())
+        })?;
+        if kind == SbomKind::Launch {
+            exporting.push(diff_id, "Software Bill-of-Materials", reused);
+            exporting.metadata.sbom = Some(LayerSha { sha: diff_id.to_string() });
+        } else {
+            cache.sbom = Some(diff_id.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The app. It is taken over unread where the platform knows that the staged app is the same and the build did not write into it.
+pub(crate) fn app(
+    exporting: &mut Exporting<'_>,
+    cache: &mut CacheRecord,
+    request: &ExportRequest<'_>,
+) -> Result<(), ExportError> {
+    let setup = exporting.setup;
+    let app_dir = &setup.directories.app_dir;
+    let slices = &exporting.built.metadata.slices;
+    let failed = |source: ContentError| ExportError::Layer {
+        owner: "the app".to_owned(),
+        layer: app_dir.display().to_string(),
+        source: Box::new(source),
+    };
+    let upper = Tree::new(vec![setup.root.upper_dir.clone()]);
+    let untouched = upper.list(app_dir).map_err(|source| failed(source.into()))?.is_empty()
+        && upper.find(app_dir).map_err(|source| failed(source.into()))?.is_none();
+    let input = request.app_fingerprint.as_ref().filter(|_| untouched).map(|fingerprint| {
+        let patterns: String = slices.iter().map(|slice| format!("{:?}\n", slice.paths)).collect();
+        let place = format!("{}:{} {}", setup.user.uid, setup.user.gid, app_dir.display());
+        digest(&[fingerprint.as_bytes(), patterns.as_bytes(), place.as_bytes()])
+    });
+    let before = &exporting.built.restored.detected.analyzed.cache;
+    let known = match &input {
+        Some(input) => before.made_from(setup.store, "app", input).map_err(ExportError::Store)?,
+        None => None,
+    };
+    let was: Vec<String> = before.made_from.get("app").map(|made| made.diff_ids.clone()).unwrap_or_default();
+    let unread = known.is_some();
+    let layers = match known {
+        Some(layers) => {
+            setup.counters.layers_reused(layers.len());
+            layers
+        }
+        None => {
+            let content =
+                app::read(&Tree::new(setup.overlay_dirs(&exporting.built.restored.dirs)), app_dir).map_err(failed)?;
+            let parts = app::slice(&content, app_dir, slices)?;
+            app::make(setup, &content, &parts).map_err(failed)?
+        }
+    };
+    for (number, layer) in layers.iter().enumerate() {
+        let created_by = match slices.is_empty() {
+            true => "Application Layer".to_owned(),
+            false => format!("Application Slice: {}", number + 1),
+        };
+        let reused = unread || was.contains(&layer.diff_id().to_string());
+        say(exporting, &created_by, layer, reused);
+        exporting.push(layer.diff_id(), &created_by, reused);
+        exporting.metadata.app.push(LayerSha { sha: layer.diff_id().to_string() });
+    }
+    let diff_ids = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
+    cache.made_from.insert("app".to_owned(), MadeFrom { input: input.unwrap_or_default(), diff_ids });
+    Ok(())
+}
+
+/// `/cnb/lifecycle/launcher`.
+pub(crate) fn launcher(
+    exporting: &mut Exporting<'_>,
+    cache: &mut CacheRecord,
+    request: &ExportRequest<'_>,
+) -> Result<(), ExportError> {
+    let program = request.launcher;
+    let input = Digest::of(program).to_string();
+    let (diff_id, reused) = made_or_reused(exporting, cache, "launcher", input, |builder| {
+        let root = Attributes::root(0o755);
+        builder.file(LAUNCHER_PATH, root, &mut &*program, program.len() as u64)?;
+        Ok(())
+    })?;
+    exporting.push(diff_id, "Buildpacks Application Launcher", reused);
+    exporting.metadata.launcher = LayerSha { sha: diff_id.to_string() };
+    Ok(())
+}
+
+/// `<layers>/config/metadata.toml`, which the launcher reads.
+pub(crate) fn config(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
+    let text = exporting.built.metadata.write().map_err(ExportError::Document)?;
+    let dir = config_dir(exporting.setup);
+    let (folder, plain) = (user(exporting, 0o755), user(exporting, 0o644));
+    let place = format!("{}:{} {}", folder.uid, folder.gid, dir.display());
+    let input = digest(&[place.as_bytes(), text.as_bytes()]);
+    let layers_dir = exporting.setup.directories.layers_dir.clone();
+    let (diff_id, reused) = made_or_reused(exporting, cache, "config", input, |builder| {
+        builder.parent(&layers_dir, folder)?;
+        builder.directory(&dir, folder)?;
+        builder.file(dir.join("metadata.toml"), plain, &mut text.as_bytes(), text.len() as u64)?;
+        Ok(())
+    })?;
+    exporting.push(diff_id, "Buildpacks Launcher Config", reused);
+    exporting.metadata.config = LayerSha { sha: diff_id.to_string() };
+    Ok(())
+}
+
+/// `/cnb/process/<type>`, links to the launcher.
+pub(crate) fn process_types(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
+    let kinds: Vec<String> = exporting.built.metadata.processes.iter().map(|process| process.kind.clone()).collect();
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let input = digest(&kinds.iter().map(String::as_bytes).collect::<Vec<_>>());
+    let (diff_id, reused) = made_or_reused(exporting, cache, "process types", input, |builder| {
+        for kind in &kinds {
+            builder.symlink(Path::new(PROCESS_DIR).join(kind), LAUNCHER_PATH, Attributes::root(0o755))?;
+        }
+        Ok(())
+    })?;
+    exporting.push(diff_id, "Buildpacks Process Types", reused);
+    exporting.metadata.process_types = LayerSha { sha: diff_id.to_string() };
+    Ok(())
+}
