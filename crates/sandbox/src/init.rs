@@ -10,18 +10,18 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
-use nix::unistd::{AccessFlags, ForkResult, Pid};
+use nix::unistd::{ForkResult, Pid};
 
 use crate::cgroup::Held;
 use crate::spec::{Network, Spec};
 use crate::user::Mapping;
 use crate::wire::{self, Failure, Message, Order, Step};
-use crate::{confine, root, sys};
+use crate::{confine, program, root, sys};
 
 /// What pid 1 knows.
 pub(crate) struct Inside<'a> {
@@ -67,7 +67,7 @@ fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Resul
         "setrlimit",
     ))?;
     confine::become_user(spec, inside.ids)?;
-    let program = resolve(spec)?;
+    let program = program::resolve(spec)?;
     start(spec, inside.socket, &program)
 }
 
@@ -82,42 +82,6 @@ fn take_stdin(stdin: Option<OwnedFd>) -> io::Result<()> {
         None => fs_err::File::open("/dev/null")?.into_parts().0.into(),
     };
     nix::unistd::dup2_stdin(&fd).map_err(io::Error::from)
-}
-
-/// The program to execute, found as the user that runs it: in `PATH` if its name has no slash.
-fn resolve(spec: &Spec) -> Result<PathBuf, Failure> {
-    let cwd = &spec.process.cwd;
-    nix::unistd::chdir(cwd).map_err(|e| Failure::at(Step::WorkingDirectory, "", cwd)(e.into()))?;
-    let command = spec.process.args.first().map(PathBuf::from).unwrap_or_default();
-    let refuse =
-        |path: &Path, errno: i32| Failure::at(Step::NotExecutable, "", path)(io::Error::from_raw_os_error(errno));
-    let usable = |path: &Path| -> Result<bool, Failure> {
-        match fs_err::metadata(path) {
-            Err(_) => Ok(false),
-            Ok(metadata) if metadata.is_dir() => Err(refuse(path, libc::EISDIR)),
-            Ok(_) => nix::unistd::access(path, AccessFlags::X_OK).map(|()| true).map_err(|e| refuse(path, e as i32)),
-        }
-    };
-    let search =
-        spec.process.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
-    let missing = Failure::at(Step::CommandNotFound, search.to_string_lossy(), &command);
-    if command.as_os_str().as_bytes().contains(&b'/') {
-        return if usable(&command)? {
-            Ok(command.clone())
-        } else {
-            Err(missing(io::Error::from_raw_os_error(libc::ENOENT)))
-        };
-    }
-    let mut refused = None;
-    for directory in search.as_bytes().split(|byte| *byte == b':').filter(|directory| !directory.is_empty()) {
-        let candidate = Path::new(std::ffi::OsStr::from_bytes(directory)).join(&command);
-        match usable(&candidate) {
-            Ok(true) if !command.as_os_str().is_empty() => return Ok(candidate),
-            Ok(_) => {}
-            Err(failure) => refused = Some(failure),
-        }
-    }
-    Err(refused.unwrap_or_else(|| missing(io::Error::from_raw_os_error(libc::ENOENT))))
 }
 
 /// Starts the process and stays with it.

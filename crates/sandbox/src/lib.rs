@@ -15,6 +15,7 @@ mod init;
 mod inside;
 mod monitor;
 mod network;
+mod program;
 mod root;
 mod run;
 mod seccomp;

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -22,6 +24,7 @@ use crate::exit::{Exit, ExitStatus, OutputSink};
 use crate::forward::Forwarder;
 use crate::network::NAME_SERVER;
 use crate::spec::{Network, Spec, Stdin};
+use crate::sys;
 use crate::wire::{self, Failure, Message, Order, Usage};
 
 /// The name by which a child knows that it is one.
@@ -107,7 +110,7 @@ impl Session {
         let born = Instant::now();
         // The one place where this crate starts a program: ourselves.
         #[allow(clippy::disallowed_methods)]
-        let child = Command::new("/proc/self/exe")
+        let child = Command::new(own_program())
             .arg0(CHILD_NAME)
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -300,6 +303,21 @@ fn exit_status(wait_status: i32, usage: Usage) -> ExitStatus {
         _ if usage.out_of_memory => ExitStatus::OutOfMemory,
         Some(code) => ExitStatus::Exited(code),
         None => ExitStatus::Signaled(signal.unwrap_or(nix::libc::SIGKILL)),
+    }
+}
+
+/// Our own binary: where we may, by a read-only mount of it that exists nowhere but here, so that nobody who gets hold of the file inside
+/// (CVE-2019-5736) can write to it.
+fn own_program() -> String {
+    static READ_ONLY: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    let mount = READ_ONLY.get_or_init(|| {
+        let mount = sys::clone_tree(Path::new("/proc/self/exe"), 0).ok()?;
+        sys::set_attributes(&mount, sys::READ_ONLY, 0).ok()?;
+        Some(mount)
+    });
+    match mount {
+        Some(mount) => format!("/proc/self/fd/{}", mount.as_raw_fd()),
+        None => "/proc/self/exe".to_owned(),
     }
 }
 

@@ -146,6 +146,19 @@ pub(crate) fn open_in_root(root: impl AsFd, path: &Path, flags: c_int) -> io::Re
     })
 }
 
+/// Opens a file to look at it, but not through a link of /proc, which may lead out of the root (`/proc/self/exe` is hoist itself).
+pub(crate) fn open_without_magic(path: &Path) -> io::Result<std::fs::File> {
+    let path = c_path(path)?;
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK).unsigned_abs().into();
+    let how = OpenHow { flags, mode: 0, resolve: RESOLVE_NO_MAGICLINKS };
+    // SAFETY: a valid string and a structure of the size given.
+    let opened = owned(unsafe {
+        let size = size_of::<OpenHow>();
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, path.as_ptr(), &raw const how, size)
+    });
+    opened.map(std::fs::File::from)
+}
+
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: called where no owner of such a descriptor exists: right after exec, or right before.
