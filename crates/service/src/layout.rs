@@ -9,7 +9,7 @@ pub enum Layout {
     PlanQk,
     /// The user code lies in `app/user_code` (or `app/user-code`) of a template that brings its own `app` package.
     JobTemplate {
-        /// The user code, relative to the root; always importable (`app/user-code` is staged as `app/user_code`).
+        /// The user code, relative to the root: `app/user_code` or `app/user-code`.
         user_code_dir: PathBuf,
         /// Whether the template has a program of its own (`app/__main__.py` or a Procfile): then that runs, and not hoist's runner.
         own_program: bool,
@@ -55,6 +55,10 @@ impl Layout {
     pub fn entry_point(&self) -> Option<&'static str> {
         match self {
             Self::PlanQk => Some("src.program:run"),
+            // A folder with a dash is no module name; the runner takes a path as well.
+            Self::JobTemplate { user_code_dir, .. } if user_code_dir.ends_with("user-code") => {
+                Some("app/user-code/src/program.py:run")
+            }
             Self::JobTemplate { .. } => Some("app.user_code.src.program:run"),
             Self::App => None,
         }

@@ -1,0 +1,418 @@
+//! Which dependency file leads, and how it is lifted to the root where the buildpacks look.
+//!
+//! Works on the staged copy alone. The rules: the user code's files lead over a template's; one manager in a folder leads by itself;
+//! `requirements.txt` leads over a `pyproject.toml` without a lock; `environment.yml` leads over `requirements.txt` unless it says nothing
+//! that pip cannot do, when the fast way is taken with the Python that it asks for; any other two are an error that says how to choose.
+
+mod conda;
+mod environment_yml;
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Serialize;
+
+use crate::layout::Layout;
+use environment_yml::{EnvironmentYml, Located};
+
+/// A dependency file is text that people read.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A way to declare dependencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manager {
+    /// `requirements.txt`.
+    Pip,
+    /// `environment.yml` or `environment.yaml`.
+    Conda,
+    /// `poetry.lock` with `pyproject.toml`.
+    Poetry,
+    /// `uv.lock` with `pyproject.toml`.
+    Uv,
+    /// `pdm.lock` with `pyproject.toml`.
+    Pdm,
+    /// `Pipfile` with or without `Pipfile.lock`.
+    Pipenv,
+    /// `pylock.toml`.
+    Pylock,
+    /// `pyproject.toml` alone.
+    Pyproject,
+}
+
+impl Manager {
+    const ALL: [Self; 8] =
+        [Self::Pip, Self::Conda, Self::Poetry, Self::Uv, Self::Pdm, Self::Pipenv, Self::Pylock, Self::Pyproject];
+
+    /// The files that tell of it, the telling ones first.
+    pub fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Pip => &["requirements.txt"],
+            Self::Conda => &["environment.yml", "environment.yaml"],
+            Self::Poetry => &["poetry.lock"],
+            Self::Uv => &["uv.lock"],
+            Self::Pdm => &["pdm.lock"],
+            Self::Pipenv => &["Pipfile", "Pipfile.lock"],
+            Self::Pylock => &["pylock.toml"],
+            Self::Pyproject => &["pyproject.toml"],
+        }
+    }
+
+    /// The manager that `--dependencies FILE` names.
+    pub fn of_file(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|manager| manager.files().contains(&name))
+    }
+}
+
+/// The Python that the source asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PythonRequest {
+    /// A version (`3.11`) or PEP 440 specifiers (`>=3.9,<3.12`).
+    pub version: String,
+    /// Where it stands: `environment.yml line 5`.
+    pub origin: String,
+}
+
+/// What was found of dependencies and what leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependencies {
+    /// What the buildpacks find at the root.
+    pub manager: Manager,
+    /// The leading file as the user has it, relative to the source's root.
+    pub file: PathBuf,
+    /// Why it leads, where there was a choice, and how to choose otherwise.
+    pub reason: Option<String>,
+    /// The Python that it asks for.
+    pub python: Option<PythonRequest>,
+    /// `variables:` of an `environment.yml`: they belong to the environment of the running image.
+    pub variables: Vec<(String, String)>,
+}
+
+/// Dependency files that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DependencyError {
+    /// Two managers and no rule that says which leads.
+    #[error("both {first} and {second} declare dependencies, and nothing says which leads")]
+    TwoManagers {
+        /// One file.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The file that was asked for is not there.
+    #[error("{file} was asked for, and there is none at the root or in the user code")]
+    NotThere {
+        /// The file's name.
+        file: String,
+    },
+    /// Packages that only conda has, or that are declared for conda.
+    #[error("{file} needs conda for {packages}, and hoist's conda buildpack is not there yet")]
+    NeedsConda {
+        /// The file.
+        file: String,
+        /// The packages with their lines.
+        packages: String,
+        /// Their lines for requirements.txt, where the package is known on PyPI.
+        lines: Vec<String>,
+        /// Those that are not known there.
+        unknown: Vec<String>,
+    },
+    /// An `environment.yml` that is none.
+    #[error("{file} line {line}: {why}")]
+    Yaml {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        why: String,
+    },
+    /// A file that is included is not there.
+    #[error("{file} line {line} includes {included}, which is not there")]
+    MissingInclude {
+        /// The including file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The included file.
+        included: String,
+    },
+    /// A file cannot be read or written.
+    #[error("lifting {} to the root of the app", path.display())]
+    Lift {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl DependencyError {
+    /// The next step.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::TwoManagers { first, second } => {
+                format!("remove one of them, or choose: --dependencies {first} or --dependencies {second}")
+            }
+            Self::NotThere { .. } => "leave out --dependencies to see what there is".to_owned(),
+            Self::NeedsConda { lines, unknown, .. } => {
+                let mut hint = String::new();
+                if !lines.is_empty() {
+                    hint = format!("move them to requirements.txt, which works today:\n{}", lines.join("\n"));
+                }
+                if !unknown.is_empty() {
+                    let separator = if hint.is_empty() { "" } else { "\n" };
+                    let unknown = unknown.join(", ");
+                    hint = format!(
+                        "{hint}{separator}no PyPI package is known for {unknown}: leave it out where pip's wheels bring what it has, else wait for the conda buildpack"
+                    );
+                }
+                hint + "\nor build from an existing requirements.txt alone: --dependencies requirements.txt"
+            }
+            Self::Yaml { .. } => "correct that line; indentation is by spaces".to_owned(),
+            Self::MissingInclude { included, .. } => format!("write {included} or remove the line"),
+            Self::Lift { .. } => "look at the file's permissions and for a full disk".to_owned(),
+        }
+    }
+}
+
+/// Chooses what leads in the staged app at `root` and lifts it there.
+pub(crate) fn lift(
+    root: &Path,
+    layout: &Layout,
+    forced: Option<Manager>,
+) -> Result<Option<Dependencies>, DependencyError> {
+    let user_code = layout.user_code_dir();
+    let dirs = match layout {
+        Layout::JobTemplate { .. } => vec![user_code.to_owned(), user_code.join("src"), PathBuf::new()],
+        Layout::PlanQk => vec![PathBuf::new(), PathBuf::from("src")],
+        Layout::App => vec![PathBuf::new()],
+    };
+    let there = |dir: &Path| -> Vec<Manager> {
+        let has = |name: &&str| root.join(dir).join(name).is_file();
+        Manager::ALL.into_iter().filter(|manager| manager.files().iter().any(|name| has(name))).collect()
+    };
+    let found = dirs
+        .iter()
+        .map(|dir| (dir.clone(), there(dir)))
+        .find(|(_, managers)| forced.map_or(!managers.is_empty(), |manager| managers.contains(&manager)));
+    let Some((dir, managers)) = found else {
+        return match forced {
+            Some(manager) => Err(DependencyError::NotThere { file: manager.files()[0].to_owned() }),
+            None => Ok(None),
+        };
+    };
+    let stage = Lifting { root, dir };
+    let (manager, reason) = match forced {
+        Some(manager) => (manager, Some("it was asked for".to_owned())),
+        None => choose(&managers)?,
+    };
+    let mut chosen = match manager {
+        Manager::Conda => stage.conda(managers.contains(&Manager::Pip))?,
+        manager => {
+            stage.files(manager)?;
+            Dependencies {
+                manager,
+                file: stage.dir.join(stage.name_of(manager)),
+                reason,
+                python: None,
+                variables: Vec::new(),
+            }
+        }
+    };
+    stage.drop_losers(chosen.manager)?;
+    if root.join(".python-version").is_file() {
+        chosen.python = None;
+    }
+    Ok(Some(chosen))
+}
+
+/// Which of the managers of one folder leads.
+fn choose(managers: &[Manager]) -> Result<(Manager, Option<String>), DependencyError> {
+    // pyproject.toml alone counts only where nothing else does: locks belong to it, and with requirements.txt it configures tools.
+    let mut serious: Vec<Manager> = managers.iter().copied().filter(|manager| *manager != Manager::Pyproject).collect();
+    if serious.contains(&Manager::Conda) {
+        serious.retain(|manager| *manager != Manager::Pip);
+    }
+    match serious[..] {
+        [] => Ok((Manager::Pyproject, None)),
+        [manager] => {
+            let beside_pyproject = manager == Manager::Pip && managers.contains(&Manager::Pyproject);
+            let reason = "pyproject.toml has no lock beside it; choose otherwise with --dependencies pyproject.toml";
+            Ok((manager, beside_pyproject.then(|| reason.to_owned())))
+        }
+        [first, second, ..] => Err(DependencyError::TwoManagers {
+            first: first.files()[0].to_owned(),
+            second: second.files()[0].to_owned(),
+        }),
+    }
+}
+
+/// The leading folder of a staged app.
+struct Lifting<'a> {
+    root: &'a Path,
+    dir: PathBuf,
+}
+
+impl Lifting<'_> {
+    fn name_of(&self, manager: Manager) -> &'static str {
+        let files = manager.files();
+        files.iter().find(|name| self.root.join(&self.dir).join(name).is_file()).unwrap_or(&files[0])
+    }
+
+    fn read(&self, relative: &Path) -> Result<String, DependencyError> {
+        let lift = |source| DependencyError::Lift { path: relative.to_owned(), source };
+        let path = self.root.join(relative);
+        if fs::metadata(&path).map_err(lift)?.len() > MAX_BYTES {
+            return Err(lift(std::io::Error::other(format!("it is larger than {MAX_BYTES} bytes"))));
+        }
+        let bytes = fs::read(&path).map_err(lift)?;
+        Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).into_owned())
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), DependencyError> {
+        fs::write(self.root.join(name), text)
+            .map_err(|source| DependencyError::Lift { path: PathBuf::from(name), source })
+    }
+
+    /// Brings the files of a manager to the root.
+    fn files(&self, manager: Manager) -> Result<(), DependencyError> {
+        if self.dir.as_os_str().is_empty() {
+            return Ok(());
+        }
+        if manager == Manager::Pip {
+            return self.requirements(&[]);
+        }
+        for name in manager.files().iter().chain(&["pyproject.toml"]) {
+            let source = self.root.join(&self.dir).join(name);
+            if source.is_file() {
+                fs::copy(&source, self.root.join(name))
+                    .map_err(|error| DependencyError::Lift { path: self.dir.join(name), source: error })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the `requirements.txt` of the root: a template's own first, then the leading folder's, then `more`.
+    fn requirements(&self, more: &[String]) -> Result<(), DependencyError> {
+        let root_has = self.root.join("requirements.txt").is_file();
+        let at_root = self.dir.as_os_str().is_empty();
+        let mut text = if root_has { self.read(Path::new("requirements.txt"))? } else { String::new() };
+        let own = self.dir.join("requirements.txt");
+        if !at_root && self.root.join(&own).is_file() {
+            let lines = self.read(&own)?;
+            append(&mut text, &if points_elsewhere(&lines) { format!("-r {}", own.display()) } else { lines });
+        }
+        for line in more {
+            append(&mut text, line);
+        }
+        if at_root && more.is_empty() && root_has { Ok(()) } else { self.write("requirements.txt", &text) }
+    }
+
+    /// `environment.yml` leads: by pip where that suffices.
+    fn conda(&self, beside_requirements: bool) -> Result<Dependencies, DependencyError> {
+        let file = self.dir.join(self.name_of(Manager::Conda));
+        let name = file.display().to_string();
+        let environment = EnvironmentYml::parse(&name, &self.read(&file)?)?;
+        let mut python = None;
+        let mut lines = Vec::new();
+        let mut needs_conda: Vec<&Located> = Vec::new();
+        for entry in &environment.conda {
+            let (package, version) = conda::split(&entry.text);
+            match package.as_str() {
+                "python" => python = conda::python(&version, format!("{name} line {}", entry.line)),
+                "pip" => {}
+                "setuptools" | "wheel" => lines.extend(conda::pypi_line(&entry.text)),
+                _ => needs_conda.push(entry),
+            }
+        }
+        if !needs_conda.is_empty() {
+            return Err(needs_conda_error(name, &needs_conda));
+        }
+        for entry in &environment.pip {
+            lines.extend(self.pip_line(&name, entry)?);
+        }
+        self.requirements(&lines)?;
+        let by_pip = format!("{name} asks for nothing that pip cannot do, so pip's fast way is taken");
+        let reason = if beside_requirements {
+            format!("{by_pip}, with what {name} says of Python; choose otherwise with --dependencies requirements.txt")
+        } else {
+            by_pip
+        };
+        Ok(Dependencies { manager: Manager::Pip, file, reason: Some(reason), python, variables: environment.variables })
+    }
+
+    /// A line below `pip:`, as the root's requirements.txt has to say it; none where it says only what is there anyway.
+    fn pip_line(&self, file: &str, entry: &Located) -> Result<Option<String>, DependencyError> {
+        let text = entry.text.as_str();
+        let included = ["-r", "--requirement", "-c", "--constraint"].into_iter().find_map(|option| {
+            let rest = text.strip_prefix(option)?;
+            rest.starts_with([' ', '=', '\t']).then(|| (option, rest.trim_start_matches([' ', '=', '\t']).trim()))
+        });
+        let Some((option, path)) = included else { return Ok(Some(text.to_owned())) };
+        let relative = self.dir.join(path);
+        let inside = relative
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
+        if !inside || !self.root.join(&relative).is_file() {
+            return Err(DependencyError::MissingInclude {
+                file: file.to_owned(),
+                line: entry.line,
+                included: path.to_owned(),
+            });
+        }
+        let is_own = path.trim_start_matches("./") == "requirements.txt" && option.contains('r');
+        Ok((!is_own).then(|| format!("{option} {}", relative.display())))
+    }
+
+    /// Removes from the staged root what does not lead, so that no buildpack takes it.
+    fn drop_losers(&self, leads: Manager) -> Result<(), DependencyError> {
+        for manager in Manager::ALL.into_iter().filter(|manager| *manager != leads && *manager != Manager::Pyproject) {
+            for name in manager.files() {
+                let path = self.root.join(name);
+                if path.is_file() {
+                    fs::remove_file(&path)
+                        .map_err(|source| DependencyError::Lift { path: PathBuf::from(name), source })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn needs_conda_error(file: String, packages: &[&Located]) -> DependencyError {
+    let (mut lines, mut unknown) = (Vec::new(), Vec::new());
+    for package in packages {
+        match conda::pypi_line(&package.text) {
+            Some(line) => lines.push(line),
+            None => unknown.push(conda::split(&package.text).0),
+        }
+    }
+    let packages: Vec<String> =
+        packages.iter().map(|package| format!("{} (line {})", package.text, package.line)).collect();
+    DependencyError::NeedsConda { file, packages: packages.join(", "), lines, unknown }
+}
+
+fn append(text: &mut String, more: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(more);
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+}
+
+/// Whether a requirements file names other files, which are found from the folder in which it lies.
+fn points_elsewhere(text: &str) -> bool {
+    text.lines().map(str::trim).any(|line| {
+        ["-r", "-c", "-e", "--requirement", "--constraint", "--editable", ".", "/"]
+            .iter()
+            .any(|start| line.starts_with(start))
+            || line.contains("file:")
+            || line.contains("@ .")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! The rules, each on a small tree.
+
+use super::*;
+
+fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn lifted(files: &[(&str, &str)], layout: &Layout) -> (tempfile::TempDir, Dependencies) {
+    let dir = tree(files);
+    let found = lift(dir.path(), layout, None).unwrap().unwrap();
+    (dir, found)
+}
+
+fn requirements(dir: &tempfile::TempDir) -> String {
+    fs::read_to_string(dir.path().join("requirements.txt")).unwrap()
+}
+
+const TEMPLATE: &str = "app/user_code";
+
+fn template() -> Layout {
+    Layout::JobTemplate { user_code_dir: TEMPLATE.into(), own_program: true }
+}
+
+#[test]
+fn the_usual_pair_goes_pips_way_with_the_python_of_the_yml() {
+    let yml = "name: planqk\nchannels: [defaults]\ndependencies:\n  - python>=3.9,<3.12\n  - pip\n  - pip:\n    - -r requirements.txt\nvariables:\n  MODE: fast\n";
+    let (dir, found) = lifted(&[("environment.yml", yml), ("requirements.txt", "loguru==0.7\n")], &Layout::PlanQk);
+    assert_eq!(found.manager, Manager::Pip);
+    assert_eq!(
+        found.python,
+        Some(PythonRequest { version: ">=3.9,<3.12".into(), origin: "environment.yml line 4".into() })
+    );
+    assert_eq!(found.variables, [("MODE".to_owned(), "fast".to_owned())]);
+    assert!(found.reason.unwrap().contains("nothing that pip cannot do"));
+    assert_eq!(requirements(&dir), "loguru==0.7\n");
+    assert!(!dir.path().join("environment.yml").exists());
+}
+
+#[test]
+fn a_yml_alone_becomes_requirements() {
+    let yml =
+        "dependencies:\n  - python=3.11\n  - setuptools<70\n  - pip:\n    - flask==3.0\n    - -c extra/limits.txt\n";
+    let (dir, found) = lifted(&[("environment.yaml", yml), ("extra/limits.txt", "")], &Layout::PlanQk);
+    assert_eq!(found.python.unwrap().version, "3.11");
+    assert_eq!(requirements(&dir), "setuptools<70\nflask==3.0\n-c extra/limits.txt\n");
+}
+
+#[test]
+fn real_conda_packages_are_named_with_their_pypi_lines() {
+    let dir = tree(&[
+        ("environment.yml", "dependencies:\n - python=3.11\n - numpy=1.26\n - gcc\n"),
+        ("requirements.txt", ""),
+    ]);
+    let error = lift(dir.path(), &Layout::PlanQk, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "environment.yml needs conda for numpy=1.26 (line 3), gcc (line 4), and hoist's conda buildpack is not there yet"
+    );
+    assert!(error.hint().contains("numpy==1.26.*") && error.hint().contains("gcc"), "{}", error.hint());
+    let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Pip)).unwrap().unwrap();
+    assert_eq!((forced.manager, forced.python), (Manager::Pip, None));
+}
+
+#[test]
+fn two_managers_without_a_rule_are_an_error_that_says_how_to_choose() {
+    let dir = tree(&[("requirements.txt", ""), ("uv.lock", ""), ("pyproject.toml", "")]);
+    let error = lift(dir.path(), &Layout::PlanQk, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "both requirements.txt and uv.lock declare dependencies, and nothing says which leads"
+    );
+    assert!(error.hint().contains("--dependencies uv.lock"));
+    let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Uv)).unwrap().unwrap();
+    assert_eq!(forced.manager, Manager::Uv);
+    assert!(!dir.path().join("requirements.txt").exists() && dir.path().join("pyproject.toml").exists());
+    let gone = lift(dir.path(), &Layout::PlanQk, Some(Manager::Pipenv)).unwrap_err();
+    assert!(gone.to_string().contains("Pipfile was asked for"));
+}
+
+#[test]
+fn requirements_lead_over_a_pyproject_without_a_lock() {
+    let (_dir, found) = lifted(&[("requirements.txt", ""), ("pyproject.toml", "")], &Layout::App);
+    assert_eq!(found.manager, Manager::Pip);
+    assert!(found.reason.unwrap().contains("no lock"));
+    let dir = tree(&[("main.py", "")]);
+    assert_eq!(lift(dir.path(), &Layout::App, None).unwrap(), None);
+}
+
+#[test]
+fn the_user_codes_file_joins_the_templates() {
+    let (dir, found) =
+        lifted(&[("requirements.txt", "flask"), ("app/user_code/requirements.txt", "numpy\n")], &template());
+    assert_eq!(found.file, Path::new("app/user_code/requirements.txt"));
+    assert_eq!(requirements(&dir), "flask\nnumpy\n");
+    let (dir, _) =
+        lifted(&[("app/user_code/requirements.txt", "-r base.txt\n"), ("app/user_code/base.txt", "")], &template());
+    assert_eq!(requirements(&dir), "-r app/user_code/requirements.txt\n");
+    let yml = "dependencies:\n  - pip:\n    - -r requirements.txt\n    - -r base.txt\n";
+    let (dir, _) = lifted(
+        &[
+            ("app/user_code/environment.yml", yml),
+            ("app/user_code/requirements.txt", "a\n"),
+            ("app/user_code/base.txt", ""),
+        ],
+        &template(),
+    );
+    assert_eq!(requirements(&dir), "a\n-r app/user_code/base.txt\n");
+    let (dir, _) = lifted(&[("app/user_code/uv.lock", "x"), ("app/user_code/pyproject.toml", "y")], &template());
+    assert!(dir.path().join("uv.lock").is_file() && dir.path().join("pyproject.toml").is_file());
+}
+
+#[test]
+fn an_include_that_is_not_there_or_outside_is_an_error() {
+    for path in ["gone.txt", "../../etc/passwd", "/etc/passwd"] {
+        let yml = format!("dependencies:\n  - pip:\n    - -r {path}\n");
+        let dir = tree(&[("environment.yml", &yml)]);
+        let error = lift(dir.path(), &Layout::PlanQk, None).unwrap_err();
+        assert_eq!(error.to_string(), format!("environment.yml line 3 includes {path}, which is not there"));
+    }
+}

@@ -1,0 +1,302 @@
+//! Folders and archives, honest and hostile.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use hoist_events::{NullReporter, RecordingReporter};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+
+fn request<'a>(source: &'a Path, app_dir: &'a Path) -> StageRequest<'a> {
+    StageRequest { source, app_dir, contract: None, dependencies: None, lift: true, limits: Limits::default() }
+}
+
+fn staged(source: &Path) -> (tempfile::TempDir, Result<Staged, StageError>) {
+    let app = tempfile::tempdir().unwrap();
+    let result = stage(&request(source, app.path()), &NullReporter);
+    (app, result)
+}
+
+fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+const PROGRAM: &str = "def run(data=None, params=None):\n    return data\n";
+
+fn service() -> tempfile::TempDir {
+    tree(&[
+        ("planqk.json", "{\"name\": \"Grizzly Bear!\", \"resources\": {\"cpu\": 1, \"memory\": 2}}"),
+        ("src/program.py", PROGRAM),
+        ("src/libs/a.py", ""),
+        ("requirements.txt", "loguru\n"),
+        ("input/data.json", "{\"a\": 1}"),
+        ("input/more.csv", ""),
+        (".git/config", ""),
+        (".venv/bin/python", ""),
+        ("env/pyvenv.cfg", ""),
+        ("src/__pycache__/program.cpython-311.pyc", ""),
+        (".planqkignore", "*.log\n/notes\n"),
+        ("a.log", ""),
+        ("notes/x", ""),
+    ])
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| !entry.file_type().is_dir())
+        .map(|entry| entry.path().strip_prefix(dir).unwrap().display().to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_is_staged_without_what_is_of_no_use() {
+    let source = service();
+    let before = names(source.path());
+    let app = tempfile::tempdir().unwrap();
+    let reporter = RecordingReporter::default();
+    let staged = stage(&request(source.path(), app.path()), &reporter).unwrap();
+    assert_eq!(
+        names(app.path()),
+        [".planqkignore", "input/more.csv", "planqk.json", "requirements.txt", "src/libs/a.py", "src/program.py"]
+    );
+    assert_eq!(names(source.path()), before);
+    assert_eq!(staged.name, "grizzly-bear");
+    assert_eq!(staged.layout, Layout::PlanQk);
+    assert_eq!(staged.contract.unwrap().contract, Contract::G1);
+    assert_eq!(staged.default_input.data.as_deref(), Some(&b"{\"a\": 1}"[..]));
+    assert_eq!(staged.manifest.unwrap().resources.memory_bytes(), Some(2 << 30));
+    assert_eq!(staged.build_env, [("HOIST_CONTRACT".to_owned(), "G1".to_owned())]);
+    assert!(
+        reporter.events().iter().any(|event| matches!(event, Event::Choice { what, .. } if what == "service contract"))
+    );
+}
+
+#[test]
+fn a_small_service_is_staged_in_a_few_milliseconds() {
+    let source = service();
+    let best = (0..10)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            staged(source.path()).1.unwrap();
+            start.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(best.as_millis() < 20, "{best:?}");
+    println!("staged in {best:?}");
+}
+
+#[test]
+fn modes_do_not_depend_on_whose_folder_it_is() {
+    let source = tree(&[("main.py", ""), ("run.sh", "")]);
+    fs::set_permissions(source.path().join("main.py"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(source.path().join("run.sh"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let (app, result) = staged(source.path());
+    assert_eq!(result.unwrap().layout, Layout::App);
+    let mode = |name: &str| fs::metadata(app.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("main.py"), mode("run.sh")), (0o644, 0o755));
+}
+
+#[test]
+fn links_inside_are_kept_and_links_out_are_named() {
+    let source = tree(&[("main.py", ""), ("d/x.py", "")]);
+    symlink("../main.py", source.path().join("d/link.py")).unwrap();
+    symlink(source.path().join("main.py"), source.path().join("d/absolute.py")).unwrap();
+    symlink("gone", source.path().join("dangling")).unwrap();
+    let (app, result) = staged(source.path());
+    result.unwrap();
+    assert_eq!(fs::read_link(app.path().join("d/absolute.py")).unwrap(), Path::new("../main.py"));
+    for target in ["/etc/passwd", "../outside", "../../../../etc"] {
+        let source = tree(&[("d/x.py", "")]);
+        symlink(target, source.path().join("d/bad")).unwrap();
+        symlink("..", source.path().join("d/up")).unwrap();
+        let wanted = if target == "../outside" {
+            None
+        } else {
+            Some(format!("the link d/bad leads out of the source, to {target}"))
+        };
+        assert_eq!(staged(source.path()).1.err().map(|error| error.to_string()), wanted);
+    }
+    // `..` behind a link is not what its text says.
+    let source = tree(&[("d/x.py", "")]);
+    symlink("..", source.path().join("d/up")).unwrap();
+    symlink("d/up/../etc", source.path().join("bad")).unwrap();
+    fs::create_dir(source.path().join("etc")).unwrap();
+    let (app, result) = staged(source.path());
+    let outside = app.path().parent().unwrap().join("etc");
+    assert!(!outside.exists());
+    result.unwrap();
+    let source = tree(&[("a/b/x.py", ""), ("t", "")]);
+    symlink("../..", source.path().join("a/b/up")).unwrap();
+    symlink("a/b/up/../../..", source.path().join("bad")).unwrap();
+    assert!(matches!(staged(source.path()).1, Err(StageError::LinkOut { .. })));
+}
+
+#[test]
+fn bounds_hold_for_folders() {
+    let source = tree(&[("a/b/c/d.py", "12345")]);
+    let with = |limits: Limits| {
+        let app = tempfile::tempdir().unwrap();
+        stage(&StageRequest { limits, ..request(source.path(), app.path()) }, &NullReporter).map(|_| ()).unwrap_err()
+    };
+    assert!(matches!(with(Limits { entries: 2, ..Limits::default() }), StageError::TooMany { limit: 2 }));
+    assert!(matches!(with(Limits { file_bytes: 4, ..Limits::default() }), StageError::TooLarge { .. }));
+    assert!(matches!(with(Limits { total_bytes: 4, ..Limits::default() }), StageError::TooLarge { .. }));
+    assert!(matches!(with(Limits { depth: 2, ..Limits::default() }), StageError::TooDeep { limit: 2, .. }));
+    let full = tree(&[("x", "")]);
+    assert!(matches!(stage(&request(source.path(), full.path()), &NullReporter), Err(StageError::AppDir { .. })));
+    let inside = source.path().join("a/out");
+    fs::create_dir(&inside).unwrap();
+    assert!(matches!(stage(&request(source.path(), &inside), &NullReporter), Err(StageError::AppDir { .. })));
+    assert!(matches!(staged(Path::new("/nonexistent/x")).1, Err(StageError::NotFound { .. })));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(staged(empty.path()).1, Err(StageError::Empty { .. })));
+}
+
+type Fill<'a> = &'a dyn Fn(&mut ZipWriter<std::fs::File>);
+
+fn zip_of(write: Fill<'_>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let file =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(dir.path().join("My Service.zip")).unwrap();
+    let mut zip = ZipWriter::new(file);
+    write(&mut zip);
+    zip.finish().unwrap();
+    dir
+}
+
+fn add(zip: &mut ZipWriter<std::fs::File>, name: &str, text: &[u8]) {
+    zip.start_file(name, SimpleFileOptions::default()).unwrap();
+    zip.write_all(text).unwrap();
+}
+
+fn stage_zip(write: Fill<'_>) -> (tempfile::TempDir, Result<Staged, StageError>) {
+    let dir = zip_of(write);
+    staged(&dir.path().join("My Service.zip"))
+}
+
+#[test]
+fn archives_with_and_without_a_top_folder_give_the_same_app() {
+    for prefix in ["", "bell/", "./bell/"] {
+        let (app, result) = stage_zip(&|zip| {
+            add(zip, "__MACOSX/._x", b"");
+            add(zip, &format!("{prefix}src/program.py"), PROGRAM.as_bytes());
+            add(zip, &format!("{prefix}src\\libs\\a.py"), b"");
+            add(zip, &format!("{prefix}.DS_Store"), b"");
+            add(zip, &format!("{prefix}requirements.txt"), b"");
+        });
+        let staged = result.unwrap();
+        assert_eq!(staged.layout, Layout::PlanQk, "{prefix}");
+        assert_eq!(staged.name, "my-service");
+        assert_eq!(names(app.path()), ["requirements.txt", "src/libs/a.py", "src/program.py"]);
+    }
+    let (app, result) = stage_zip(&|zip| add(zip, "src/program.py", PROGRAM.as_bytes()));
+    assert!(result.is_ok() && app.path().join("src/program.py").is_file());
+}
+
+#[test]
+fn hostile_archives_are_refused_with_their_reason() {
+    let refused = |write: Fill<'_>| {
+        let (app, result) = stage_zip(write);
+        assert!(!app.path().join("../evil").exists());
+        result.unwrap_err().to_string()
+    };
+    assert!(refused(&|zip| add(zip, "../evil", b"")).contains("leads out"));
+    assert!(refused(&|zip| add(zip, "a/../../evil", b"")).contains("leads out"));
+    assert!(refused(&|zip| add(zip, "..\\evil", b"")).contains("leads out"));
+    assert!(refused(&|zip| add(zip, "/etc/evil", b"")).contains("absolute"));
+    assert!(refused(&|zip| add(zip, "C:\\evil", b"")).contains("absolute"));
+    let twice = refused(&|zip| {
+        add(zip, "a.py", b"1");
+        add(zip, "./a.py", b"2");
+    });
+    assert!(twice.contains("twice"), "{twice}");
+    let both = refused(&|zip| {
+        add(zip, "a", b"1");
+        add(zip, "a/b", b"2");
+    });
+    assert!(both.contains("at once"), "{both}");
+    let link = refused(&|zip| zip.add_symlink("x/link", "../../etc/passwd", SimpleFileOptions::default()).unwrap());
+    assert!(link.contains("leads out of the source"), "{link}");
+    let through = refused(&|zip| {
+        zip.add_symlink("x", "y", SimpleFileOptions::default()).unwrap();
+        add(zip, "x/evil", b"");
+    });
+    assert!(through.contains("at once"), "{through}");
+    assert!(refused(&|zip| add(zip, &"d/".repeat(100), b"")).contains("deeper"));
+    let bomb = refused(&|zip| add(zip, "zeros", &vec![0; 70 << 20]));
+    assert!(bomb.contains("times its size"), "{bomb}");
+}
+
+#[test]
+fn changed_bytes_of_an_archive_are_seen() {
+    let dir = zip_of(&|zip| {
+        add(zip, "aa.py", b"print(1)");
+        add(zip, "bb.py", b"print(2)");
+    });
+    let path = dir.path().join("My Service.zip");
+    let original = fs::read(&path).unwrap();
+    let refused = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        staged(&path).1.map(|_| ()).unwrap_err()
+    };
+    let replace_all = |from: &[u8], to: &[u8]| {
+        let mut bytes = original.clone();
+        for at in 0..bytes.len() - from.len() {
+            if bytes[at..].starts_with(from) {
+                bytes[at..at + to.len()].copy_from_slice(to);
+            }
+        }
+        bytes
+    };
+    let twice = refused(&replace_all(b"bb.py", b"aa.py"));
+    assert!(twice.to_string().contains("twice"), "{twice}");
+    // Bit 0 of the flags in both headers: encrypted.
+    let mut encrypted = original.clone();
+    for at in 0..encrypted.len() - 4 {
+        if encrypted[at..].starts_with(b"PK\x01\x02") {
+            encrypted[at + 8] |= 1;
+        }
+    }
+    assert!(refused(&encrypted).to_string().contains("encrypted"));
+    assert!(matches!(refused(b"nothing like a zip"), StageError::NotAnArchive { .. }));
+    assert!(matches!(
+        refused(&original[..original.len() - 30]),
+        StageError::NotAnArchive { .. } | StageError::Broken { .. }
+    ));
+}
+
+#[test]
+fn names_in_the_dos_code_page_are_read() {
+    let dir = zip_of(&|zip| add(zip, "gruesse.txt", b""));
+    let path = dir.path().join("My Service.zip");
+    let mut bytes = fs::read(&path).unwrap();
+    for at in 0..bytes.len() - 7 {
+        if bytes[at..].starts_with(b"gruesse") {
+            bytes[at + 2] = 0x81; // ü in code page 437
+        }
+    }
+    fs::write(&path, bytes).unwrap();
+    let (app, result) = staged(&path);
+    result.unwrap();
+    assert_eq!(names(app.path()), ["grüesse.txt"]);
+}
+
+#[test]
+fn a_slug_is_a_name_that_images_take() {
+    assert_eq!(slug("grizzly bear").as_deref(), Some("grizzly-bear"));
+    assert_eq!(slug("--Ärger__2.0--").as_deref(), Some("rger-2-0"));
+    assert_eq!(slug("!!"), None);
+}
