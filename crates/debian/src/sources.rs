@@ -122,6 +122,19 @@ impl SourcesError {
     }
 }
 
+impl Mirror {
+    /// The mirror as a machine's sources, from which [`sources_for`] derives those of any suite.
+    pub fn sources(&self) -> Vec<Source> {
+        let of = |uri: &String, suite: &str| Source {
+            check_valid_until: self.check_valid_until,
+            ..Source::new(uri, suite, &["main"])
+        };
+        let mut sources = vec![of(&self.archive, "stable")];
+        sources.extend(self.security.as_ref().map(|uri| of(uri, "stable-security")));
+        sources
+    }
+}
+
 impl Source {
     /// A required source that is signed by the default keys.
     pub fn new(uri: &str, suite: &str, components: &[&str]) -> Self {
