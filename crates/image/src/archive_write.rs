@@ -100,6 +100,7 @@ impl Image {
         format: ArchiveFormat,
         compression: Compression,
     ) -> Result<(), SaveError> {
+        self.store().session()?.hold_image(self)?;
         match format {
             ArchiveFormat::Oci => self.save_oci(out, names, compression)?,
             ArchiveFormat::Docker => self.save_docker(out, names)?,
@@ -134,6 +135,7 @@ impl Image {
         if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file() {
             return Err(SaveError::Taken { path: path.to_owned() });
         }
+        self.store().session()?.hold_image(self)?;
         let layout = self.layout(names, compression)?;
         let temporary = beside(path);
         let written = layout.write_dir(&temporary).and_then(|()| {

@@ -27,10 +27,11 @@ pub struct Blob {
 impl Layer {
     /// The layer's blob in that encoding: the one kept from before, or made now and kept. A loaded layer that has its original blob gives that one.
     pub fn blob(&self, compression: Compression) -> Result<Blob, StoreError> {
+        let store = self.store();
+        store.session()?;
         if let Some(blob) = self.known_blob(compression)? {
             return Ok(blob);
         }
-        let store = self.store();
         let temporary = store.temporary();
         let made = self.encode(compression, &temporary);
         let result = made.and_then(|blob| {
@@ -61,7 +62,12 @@ impl Layer {
         let Ok(blob) = serde_json::from_slice::<Blob>(&note) else {
             return Ok(None); // a torn note: the blob is made again
         };
-        let there = fs::symlink_metadata(store.blob_path(&blob.digest)).is_ok_and(|file| file.len() == blob.size_bytes);
+        let path = store.blob_path(&blob.digest);
+        let _locked = store.shared()?;
+        let there = fs::symlink_metadata(&path).is_ok_and(|file| file.len() == blob.size_bytes);
+        if there {
+            durable::touch(&path).doing("marking a compressed layer as in use")?;
+        }
         Ok(there.then_some(blob))
     }
 

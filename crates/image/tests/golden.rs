@@ -1,5 +1,8 @@
 //! DiffIDs of tricky layers, computed once with Go's `archive/tar` (the way the Go lifecycle fills its headers) and kept here.
+#![allow(clippy::disallowed_methods)] // starts itself as another user
+
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hoist_image::{Attributes, Kind, LayerBuilder, Order, Store};
 
@@ -161,4 +164,29 @@ fn every_diff_id_is_the_one_that_go_makes() {
         assert_eq!(tar.len() as u64, *size, "{case}: the tar made again");
         assert_eq!(store.verify_layer(layer.diff_id()), None, "{case}");
     }
+}
+
+/// The tree of an ordinary user cannot hold owners, devices and some modes; the index can.
+#[test]
+fn an_ordinary_user_gets_the_same_diff_ids() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    if std::env::var_os("HOIST_TEST_AS_USER").is_some() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (program, home) = (dir.path().join("program"), dir.path().join("home"));
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::create_dir(&home).unwrap();
+    chown(&home, Some(65534), Some(65534)).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["every_diff_id_is_the_one_that_go_makes", "--exact"])
+        .env("TMPDIR", &home)
+        .env("HOIST_TEST_AS_USER", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
