@@ -10,6 +10,7 @@
 
 mod binding;
 mod buildpack;
+mod bytecode;
 mod context;
 mod encoding;
 mod entry;
@@ -18,6 +19,7 @@ mod layer;
 mod output;
 mod pip;
 mod process;
+mod python;
 mod shipped;
 
 pub use binding::{Binding, Bindings};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::bytecode::pyc_path;
 use super::requirements::normalize;
+use crate::bytecode::pyc_path;
 
 /// An installed distribution.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::bytecode;
 use super::diagnosis::{Evidence, Probe, diagnose, needs_source_build, refused_by_uv};
 use super::distributions::{Distribution, freshen, installed};
 use super::environment::VirtualEnvironment;
@@ -15,6 +14,7 @@ use super::lock::{Lock, Resolutions, lock_installed};
 use super::requirements::RequirementsTree;
 use super::settings::{Settings, mask_credentials};
 use super::uv::{Uv, UvError};
+use crate::bytecode;
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
 use crate::output::Output;
 use crate::process;

@@ -1,6 +1,5 @@
 //! `hoist/pip`: installs what requirements.txt asks for into a layer, through uv.
 
-mod bytecode;
 mod diagnosis;
 mod distributions;
 mod environment;
@@ -31,6 +30,7 @@ use interpreter::Interpreter;
 use key::{EnvironmentKey, Verdict};
 use lock::Resolutions;
 use managers::Dependencies;
+pub(crate) use names::distance as name_distance;
 use requirements::RequirementsTree;
 use settings::Settings;
 use uv::{UV_VERSION, Uv, UvError};
