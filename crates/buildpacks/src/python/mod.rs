@@ -5,6 +5,7 @@ mod elf;
 mod install;
 mod packages;
 mod requests;
+mod shelf;
 mod specifier;
 mod version;
 
@@ -26,7 +27,8 @@ use crate::pip::interpreter::{
 };
 
 use install::{InstallError, install_build_tools, install_interpreter};
-use packages::{Archive, PackagesError};
+use packages::{Archive, PackageSet, PackagesError};
+use shelf::Shelf;
 use version::Choice;
 
 /// The folder that all builds of a machine share, where the platform allows it.
@@ -160,10 +162,22 @@ fn make(
     let unavailable = |error: PackagesError| explain_packages(&error, choice);
     let archive = Archive::open(context.common, choice.python.suite, &cache_dir).map_err(unavailable)?;
     let set = archive.packages(&choice.python).map_err(unavailable)?;
-    let debs = archive.fetch(&set.launch).map_err(unavailable)?;
-    let tool_debs = archive.fetch(&set.build).map_err(unavailable)?;
-    install_interpreter(layer.dir(), tools.dir(), &debs, minor).map_err(|error| explain_install(&error))?;
-    install_build_tools(tools.dir(), &tool_debs, minor).map_err(|error| explain_install(&error))?;
+    let shelf = Shelf::new(&cache_dir, &ingredients(&metadata, tools, &set));
+    let folders = [("python", layer.dir()), ("python-build", tools.dir())];
+    let shelved = |error: std::io::Error| {
+        explain_install(&InstallError::Io { action: "taking a kept interpreter", source: error })
+    };
+    if !shelf.take(&folders).map_err(shelved)? {
+        let debs = archive.fetch(&set.launch).map_err(unavailable)?;
+        let tool_debs = archive.fetch(&set.build).map_err(unavailable)?;
+        install_interpreter(layer.dir(), tools.dir(), &debs, minor).map_err(|error| explain_install(&error))?;
+        install_build_tools(tools.dir(), &tool_debs, minor).map_err(|error| explain_install(&error))?;
+        if context.common.variable(CACHE_VARIABLE).is_some()
+            && let Err(error) = shelf.put(&folders)
+        {
+            context.output.detail(format!("it is not kept for other builds: {error}"));
+        }
+    }
     let own = set.launch.iter().find(|package| package.name == format!("python{minor}"));
     metadata.package = own.map_or_else(|| minor.to_owned(), |package| package.version.clone());
     metadata.packages = set.launch.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
@@ -171,6 +185,14 @@ fn make(
     context.output.step(format!("{} of {}, {} packages", metadata.package, metadata.suite, set.launch.len()));
     layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx(&set.launch, choice.python.suite))?;
     Ok(metadata)
+}
+
+/// All that decides the bytes of both layers.
+fn ingredients(metadata: &PythonMetadata, tools: &Layer, set: &PackageSet) -> String {
+    let PythonMetadata { minor, suite, base, place, architecture, layout, package: _, packages: _ } = metadata;
+    let hashes: Vec<&str> = set.launch.iter().chain(&set.build).map(|package| package.sha256.as_str()).collect();
+    let tools_place = tools.dir().display();
+    format!("{minor}\n{suite}\n{base}\n{place}\n{tools_place}\n{architecture}\n{layout}\n{}", hashes.join("\n"))
 }
 
 /// Variables and types, the same for a kept layer and a new one.
