@@ -144,6 +144,11 @@ fn find_seccomp() -> Result<String, String> {
     }
 }
 
+/// Whether a private network has a way out on this machine.
+pub fn has_way_out() -> bool {
+    find_pasta().is_some()
+}
+
 /// The program `pasta`, from the caller's PATH.
 #[allow(clippy::disallowed_methods)] // the one reader of the environment in this crate
 pub(crate) fn find_pasta() -> Option<PathBuf> {

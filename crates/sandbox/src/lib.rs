@@ -26,7 +26,7 @@ mod user;
 mod wire;
 
 pub use cancel::Cancel;
-pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities};
+pub use capabilities::{Capabilities, Capability, CgroupKind, capabilities, has_way_out};
 pub use cgroup::clean_stale;
 pub use error::SandboxError;
 pub use exit::{Exit, ExitStatus, OutputSink};

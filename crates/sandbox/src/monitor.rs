@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -105,9 +106,17 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given, cgroups: &Cgroups
     if released.is_err() {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
-    let usage = wait(socket, pid).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    let begun = Instant::now();
+    let ended = wait(socket, pid).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    drop(pasta);
     released?;
-    usage
+    let (status, usage, killed) = ended?;
+    if !order.spec.init && !killed {
+        let wall_micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // A caller that is gone needs no answer.
+        let _ = wire::send(socket, &Message::Ended { status, wall_micros });
+    }
+    Ok(usage)
 }
 
 /// Maps ids, lets pid 1 build its root, and moves it into its control groups meanwhile.
@@ -138,8 +147,8 @@ fn close_standard_streams() -> io::Result<()> {
     Ok(())
 }
 
-/// Until pid 1 has ended, by itself or because the caller's end of the socket closed.
-fn wait(socket: &UnixStream, pid: i32) -> io::Result<Usage> {
+/// Until pid 1 has ended, by itself or because the caller's end of the socket closed: its status, what it used, and which it was.
+fn wait(socket: &UnixStream, pid: i32) -> io::Result<(i32, Usage, bool)> {
     let ended = sys::pidfd(pid)?;
     loop {
         let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
@@ -149,19 +158,19 @@ fn wait(socket: &UnixStream, pid: i32) -> io::Result<Usage> {
             Err(errno) => return Err(errno.into()),
         }
         if fds[0].any().unwrap_or(true) {
-            return reap(pid);
+            return reap(pid).map(|(status, usage)| (status, usage, false));
         }
         let mut byte = [0];
         let mut reader = socket;
         if fds[1].any().unwrap_or(false) && !matches!(reader.read(&mut byte), Ok(1..)) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            return reap(pid);
+            return reap(pid).map(|(status, usage)| (status, usage, true));
         }
     }
 }
 
 /// Waits for pid 1: when it is reaped, the kernel has killed and reaped all else in its pid namespace.
-fn reap(pid: i32) -> io::Result<Usage> {
+fn reap(pid: i32) -> io::Result<(i32, Usage)> {
     let mut status = 0;
     // SAFETY: plain data, filled by the call.
     let mut used: libc::rusage = unsafe { std::mem::zeroed() };
@@ -174,9 +183,10 @@ fn reap(pid: i32) -> io::Result<Usage> {
         }
     }
     let micros = |time: libc::timeval| u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0);
-    Ok(Usage {
+    let usage = Usage {
         cpu_micros: micros(used.ru_utime) + micros(used.ru_stime),
         peak_memory_bytes: u64::try_from(used.ru_maxrss).unwrap_or(0) * 1024,
         out_of_memory: false,
-    })
+    };
+    Ok((status, usage))
 }

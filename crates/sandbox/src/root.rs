@@ -52,9 +52,10 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Failure> {
 fn open_upper(upper: &Upper) -> Result<(OwnedFd, OwnedFd), Failure> {
     // A `volatile` overlay marks its work directory and refuses to be mounted again; what the mark warns of (a crash of the machine)
     // is the store's to notice, not ours.
-    for mark in ["work/incompat/volatile", "work/incompat"] {
-        let _ = std::fs::remove_dir(upper.work_dir.join(mark));
-    }
+    let mark = upper.work_dir.join("work/incompat/volatile");
+    let _ = fs_err::remove_file(mark.join("dirty"));
+    let _ = fs_err::remove_dir(&mark);
+    let _ = fs_err::remove_dir(upper.work_dir.join("work/incompat"));
     Ok((open_dir(&upper.upper_dir)?, open_dir(&upper.work_dir)?))
 }
 

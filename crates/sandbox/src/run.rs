@@ -23,7 +23,7 @@ use crate::error::SandboxError;
 use crate::exit::{Exit, ExitStatus, OutputSink};
 use crate::forward::Forwarder;
 use crate::network::NAME_SERVER;
-use crate::spec::{Network, Spec, Stdin};
+use crate::spec::{Network, Process, Spec, Stdin};
 use crate::sys;
 use crate::wire::{self, Failure, Message, Order, Usage};
 
@@ -135,10 +135,10 @@ impl Session {
         // A child that is gone already shows itself in `watch`, with its status: not here as a broken pipe.
         let sent = wire::send_fd(&session.socket, 0, stdin.as_ref().map(AsFd::as_fd))
             .and_then(|()| wire::send_fd(&session.socket, 1, connector.as_ref().map(AsFd::as_fd)));
-        if sent.is_ok() {
-            let _ = wire::send(&session.socket, &order);
+        match sent.and_then(|()| wire::send(&session.socket, &order)) {
+            Err(error) if error.kind() == io::ErrorKind::Other => Err(prepare("writing its order")(error)),
+            _ => Ok(session),
         }
-        Ok(session)
     }
 
     /// Until the child's side of the socket is closed: everything inside is gone then.
@@ -341,7 +341,25 @@ impl Order {
             if matches!(spec.network, Network::Private { .. }) { crate::capabilities::find_pasta() } else { None };
         let host_names = || fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let resolv_conf = pasta.is_some().then(|| inner_resolv_conf(&host_names()));
-        Self { spec: spec.clone(), pasta, resolv_conf }
+        // The input goes by descriptor; it may be large.
+        let process = Process {
+            args: spec.process.args.clone(),
+            env: spec.process.env.clone(),
+            cwd: spec.process.cwd.clone(),
+            user: spec.process.user,
+            stdin: Stdin::Null,
+        };
+        let (root, mounts, hostname) = (spec.root.clone(), spec.mounts.clone(), spec.hostname.clone());
+        let spec = Spec {
+            root,
+            mounts,
+            process,
+            hostname,
+            network: spec.network.clone(),
+            limits: spec.limits.clone(),
+            ..*spec
+        };
+        Self { spec, pasta, resolv_conf }
     }
 }
 
