@@ -58,6 +58,7 @@ pub(crate) fn settings(context: &Context) -> Settings {
             environment.entry(name).or_insert_with(|| value.into());
         }
     }
+    drop_missing_certificates(&mut environment);
     for binding in context.bindings.of_type("ca-certificates") {
         if let Some(path) = binding.path("ca.pem") {
             environment.entry("SSL_CERT_FILE".into()).or_insert_with(|| path.clone().into());
@@ -65,7 +66,6 @@ pub(crate) fn settings(context: &Context) -> Settings {
         }
     }
     environment.retain(|name, _| !FORBIDDEN.contains(&name.as_str()) && !name.starts_with("PYTHON"));
-    drop_missing_certificates(&mut environment);
     keep_existing_find_links(&mut environment);
     environment.insert("PIP_CONFIG_FILE".into(), "/dev/null".into());
     environment.insert("PIP_DISABLE_PIP_VERSION_CHECK".into(), "1".into());

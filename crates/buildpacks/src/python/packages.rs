@@ -129,7 +129,7 @@ impl Archive {
             sources,
             pip_sources,
             keyring: keyring.map_err(PackagesError::Keyring)?,
-            fetcher: Fetcher::new(FetchOptions::from_environment()),
+            fetcher: Fetcher::new(fetch_options(context)),
             cache_dir: cache_dir.to_owned(),
             installed,
         })
@@ -205,6 +205,14 @@ impl Archive {
         let cache = DebCache::new(&self.cache_dir.join("debs"));
         fetch_packages(&self.fetcher, &files, &cache, &NullReporter).map_err(PackagesError::Fetch)
     }
+}
+
+/// As the environment says, with the authorities of the `ca-certificates` binding.
+fn fetch_options(context: &Context) -> FetchOptions {
+    let mut options = FetchOptions::from_environment();
+    let bundle = context.bindings.of_type("ca-certificates").find_map(|binding| binding.path("ca.pem"));
+    options.ca_file = bundle.or(options.ca_file);
+    options
 }
 
 fn candidate(index: &Index, name: &str) -> Result<LockedPackage, PackagesError> {
