@@ -230,7 +230,8 @@ impl Image {
                 continue;
             }
             put_header(out, &file(layer.diff_id()), layer.size_bytes()).map_err(doing(action))?;
-            layer.write_tar(out)?; // a tar's length is a multiple of a block: no padding
+            layer.write_tar(out)?;
+            tar_write::write_padding(out, layer.size_bytes()).map_err(doing(action))?;
         }
         Ok(())
     }

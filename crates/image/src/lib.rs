@@ -9,6 +9,7 @@
 //! to a network.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod archive_write;
 mod blob;
 mod builder;

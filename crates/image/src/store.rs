@@ -221,3 +221,29 @@ pub(crate) fn dispose(trash: &Path) {
         let _ = fs::remove_file(trash);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_another_hoist_keeps_locked_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("store");
+        let patience = Duration::from_secs(1);
+        let store = Store::open_with_patience(&root, patience).unwrap();
+        let other = Store::open(&root).unwrap();
+        let held = other.exclusive().unwrap();
+        let error = store.shared().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("using the store `{}`: another hoist has held its lock for 1 seconds", root.display())
+        );
+        assert_eq!(
+            error.hint(),
+            "wait for the other hoist, or look for one that hangs: `fuser -v` on the store's `lock`"
+        );
+        drop(held);
+        assert!(store.shared().is_ok());
+    }
+}

@@ -108,12 +108,20 @@ fn first_difference(layer: &Layer) -> Result<Option<(PathBuf, String)>, StoreErr
 }
 
 fn difference(entry: &Entry, host: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
     let metadata = match fs::symlink_metadata(host) {
         Ok(metadata) => metadata,
         Err(_) if matches!(entry.kind, Kind::CharacterDevice { .. } | Kind::BlockDevice { .. }) => return None, // not to be had for an ordinary user
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("is missing".to_owned()),
         Err(error) => return Some(format!("cannot be read: {error}")),
     };
+    if matches!(entry.kind, Kind::Directory | Kind::File { .. }) {
+        let (seen, mode) = (metadata.mode() & 0o7777, entry.attributes.mode);
+        // an ordinary user's tree stays readable for its owner
+        if seen != mode && seen != mode | 0o400 && seen != mode | 0o700 {
+            return Some(format!("has the mode {seen:o} and had {mode:o}"));
+        }
+    }
     match &entry.kind {
         Kind::Directory | Kind::Opaque if !metadata.is_dir() => Some("is no directory any more".to_owned()),
         Kind::Symlink { target } => match fs::read_link(host) {

@@ -1,4 +1,5 @@
 //! DiffIDs of tricky layers, computed once with Go's `archive/tar` (the way the Go lifecycle fills its headers) and kept here.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests may panic
 #![allow(clippy::disallowed_methods)] // starts itself as another user
 
 use std::path::{Path, PathBuf};

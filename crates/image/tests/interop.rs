@@ -1,4 +1,5 @@
 //! What is saved is accepted by skopeo, podman and dockerd, what they write is loaded, and the identities stay. The tools are needed.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests may panic
 #![allow(clippy::disallowed_methods)] // the tools are started here
 
 use std::fs;

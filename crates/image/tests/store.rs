@@ -1,4 +1,5 @@
 //! The store: what it keeps, what it lets go, what it says when something is wrong, and what a kill or a second process does to it.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests may panic
 #![allow(clippy::disallowed_methods)] // child processes and the environment that starts them
 
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ fn page(error: &dyn std::error::Error, hint: &str) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text += &format!("\n  because: {inner}");
+        text = format!("{text}\n  because: {inner}");
         source = inner.source();
     }
     format!("{text}\n  {hint}")
@@ -143,6 +144,9 @@ fn files_are_adopted_by_renaming_and_linked_from_layer_to_layer() {
     }
     assert_eq!(builder.finish().unwrap().diff_id(), adopted.diff_id());
     let mut builder = store.layer_builder().unwrap();
+    // as when a layer is put together from several: the folder is given twice
+    builder.directory("/layers/x/lib", Attributes::root(0o755)).unwrap();
+    builder.directory("/layers/x/lib", Attributes::root(0o755)).unwrap();
     builder.link_from(&adopted, "/layers/x/lib/deep/two").unwrap();
     let linked = builder.finish().unwrap();
     assert_eq!(fs::metadata(linked.tree_dir().join("layers/x/lib/deep/two")).unwrap().ino(), inode);
