@@ -1,2 +1,124 @@
-//! The hoist binary.
-fn main() {}
+//! The hoist binary: arguments, wiring, terminal.
+//!
+//! One file for each command below `commands/`. What a command does is in the libraries; what it prints and which code it ends with
+//! is here.
+
+mod commands;
+mod context;
+mod engine;
+mod failure;
+mod interrupt;
+mod settings;
+mod terminal;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use hoist_events::Reporter;
+use hoist_sandbox::Cancel;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::terminal::{JsonLines, Terminal, Verbosity};
+
+/// Turns a folder of Python into an OCI image and runs it: no Docker, no root, no Dockerfile
+#[derive(Debug, Parser)]
+#[command(name = "hoist", version, max_term_width = 110, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// How progress is told on stderr
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    events: EventFormat,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say every phase, layer and decision
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Never use colours
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Folder of layers, images and caches
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How progress is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EventFormat {
+    /// Lines for a person, bars on a terminal
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(commands::init::InitArgs),
+    Check(commands::check::CheckArgs),
+    Build(commands::build::BuildArgs),
+    Run(commands::run::RunArgs),
+    Job(commands::job::JobArgs),
+    Image(commands::image::ImageArgs),
+    Base(commands::base::BaseArgs),
+    System(commands::system::SystemArgs),
+    Config(commands::config::ConfigArgs),
+    Completion(commands::completion::CompletionArgs),
+}
+
+fn main() -> ExitCode {
+    // Both leave here when the process is one of hoist's own helpers: the sandbox's child, or a buildpack inside the sandbox.
+    hoist_sandbox::main_if_child();
+    hoist_buildpacks::main_if_buildpack();
+    // What hoist makes for the sandbox is read there by another user, whatever the caller's umask is.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let cli = Cli::parse();
+    let color = !cli.no_color && std::io::stderr().is_terminal();
+    let json = cli.json;
+    match run(cli, color) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json && !failure.is_silent() {
+                let _ = writeln!(std::io::stdout().lock(), "{:#}", failure.json());
+            }
+            let _ = write!(std::io::stderr().lock(), "{}", failure.text(color));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, color: bool) -> Result<(), Failure> {
+    let cancel = Cancel::new().map_err(|error| Failure::new(&error, None, failure::Code::Hoist))?;
+    interrupt::cancel_on_signals(&cancel)?;
+    let verbosity = match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let reporter: Arc<dyn Reporter> = match cli.events {
+        EventFormat::Text => Arc::new(Terminal::new(verbosity, color)),
+        EventFormat::Json => Arc::new(JsonLines),
+    };
+    let settings = Settings::load(cli.store.as_deref())?;
+    let context = Context { settings, reporter, json: cli.json, cancel };
+    match cli.command {
+        Command::Init(args) => args.run(&context),
+        Command::Check(args) => args.run(&context),
+        Command::Build(args) => args.run(&context),
+        Command::Run(args) => args.run(&context),
+        Command::Job(args) => args.run(&context),
+        Command::Image(args) => args.run(&context),
+        Command::Base(args) => args.run(&context),
+        Command::System(args) => args.run(&context),
+        Command::Config(args) => args.run(&context),
+        Command::Completion(args) => args.run(&context),
+    }
+}

@@ -1,1 +1,38 @@
-//! Build, run, jobs and builders on the local machine: the engine that the commands call
+//! Build, run, jobs and builders on the local machine: the engine that the commands call.
+//!
+//! ```text
+//! source ─stage→ app ─lifecycle→ image ─import check→ names
+//!                 │ buildpacks run in the sandbox, on the builder
+//! image ─sandbox→ exit          service ─build, input→ job ─collect→ result
+//! ```
+//!
+//! This crate knows everything below it and puts it together; it knows neither the terminal nor which buildpacks there are (the binary hands
+//! them in as [`BuilderParts`]).
+#![forbid(unsafe_code)]
+
+mod bindings;
+mod build;
+mod builder;
+mod check;
+mod contract;
+mod engine;
+mod error;
+mod host;
+mod import_check;
+mod job;
+mod output;
+mod process;
+mod request;
+mod run;
+mod runner;
+
+pub use build::BuiltService;
+pub use builder::{Builder, BuilderParts, BuildpackFiles, order_of};
+pub use check::{CheckReport, Problem};
+pub use engine::{BaseChoice, EngineSettings, LocalEngine};
+pub use error::{Fault, PlatformError};
+pub use host::HostTrust;
+pub use job::JobReport;
+pub use request::{
+    BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume,
+};

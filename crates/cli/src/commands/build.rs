@@ -1,0 +1,105 @@
+//! `hoist build`: an app or service to an image.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hoist_image::Reference;
+use hoist_platform::{BuildNetwork, BuildRequest};
+use hoist_service::Contract;
+use serde_json::json;
+
+use crate::commands::run::read_env_files;
+use crate::context::Context;
+use crate::engine;
+use crate::failure::Failure;
+use crate::settings::Key;
+
+/// Build an app or a service into an image
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Name of the image
+    image: String,
+    /// Folder or zip of the app
+    #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
+    path: PathBuf,
+    /// Further names of the image
+    #[arg(short, long = "tag", value_name = "NAME")]
+    tags: Vec<String>,
+    /// Process that the image starts with; otherwise the one that a buildpack proposes
+    #[arg(short = 'D', long, value_name = "TYPE")]
+    default_process: Option<String>,
+    /// Begin without the layers of earlier builds of this image
+    #[arg(long)]
+    clear_cache: bool,
+    #[command(flatten)]
+    how: BuildOptions,
+}
+
+/// The options that `build`, `job run` and `check` share.
+#[derive(Debug, Args)]
+pub(crate) struct BuildOptions {
+    /// Variable for the build, NAME=VALUE, or NAME to take it from here
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// File of such lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Python to use; otherwise what the app asks for, otherwise the base's own
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// What declares the dependencies, where the app has more than one (requirements.txt, environment.yml, …)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dependencies: Option<String>,
+    /// Generation of the service contract, G1 or G2; otherwise seen from the layout
+    #[arg(long, value_name = "G1|G2")]
+    pub(crate) contract: Option<Contract>,
+    /// Network of the build: host or none
+    #[arg(long = "build-network", value_name = "NETWORK")]
+    pub(crate) network: Option<BuildNetwork>,
+    /// Do not try the service's import after the build
+    #[arg(long)]
+    pub(crate) no_import_check: bool,
+}
+
+impl BuildOptions {
+    /// The request that the options make, for the source at `path`.
+    pub(crate) fn request(&self, context: &Context, path: PathBuf) -> Result<BuildRequest, Failure> {
+        let mut request = BuildRequest::new(path);
+        request.env = read_env_files(&self.env_file, &self.env)?;
+        if let Some(python) = &self.python {
+            request.env.push(("BP_CPYTHON_VERSION".to_owned(), python.clone()));
+        }
+        request.dependencies = self.dependencies.as_deref().map(engine::parse_manager).transpose()?;
+        request.contract = self.contract;
+        request.import_check = !self.no_import_check;
+        request.network = match self.network {
+            Some(network) => network,
+            None if context.settings.get(Key::BuildNetwork) == Some("none") => BuildNetwork::None,
+            None => BuildNetwork::Host,
+        };
+        Ok(request)
+    }
+}
+
+impl BuildArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let names: Result<Vec<Reference>, _> =
+            std::iter::once(&self.image).chain(&self.tags).map(|name| name.parse::<Reference>()).collect();
+        let mut request = self.how.request(context, self.path)?;
+        request.names = names?;
+        request.default_process = self.default_process;
+        request.clear_cache = self.clear_cache;
+        let built = engine::open(context)?.build(&request)?;
+        if context.json {
+            return context.print_json(&json!({
+                "image": self.image,
+                "image_id": built.image.id().to_string(),
+                "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "layers": built.image.diff_ids().len(),
+                "reused_layers": built.reused_layers,
+                "elapsed_ms": built.elapsed.as_millis(),
+            }));
+        }
+        context.print(&format!("{}\n", built.image.id()))
+    }
+}

@@ -1,0 +1,172 @@
+//! `hoist job run`: stages, builds and runs a service, prints its result, and removes what was temporary.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hoist_platform::{JobReport, JobRequest, JobSource, RunInput};
+use hoist_service::Outcome;
+use serde_json::{Value, json};
+
+use crate::commands::build::BuildOptions;
+use crate::commands::run::{RunOptions, input_argument, read_env_files};
+use crate::context::Context;
+use crate::engine;
+use crate::failure::{Code, Failure};
+
+/// Execute services
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    #[command(subcommand)]
+    command: JobCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum JobCommand {
+    Run(Box<JobRunArgs>),
+}
+
+/// Build a service, run it with its input, print the result on stdout, and clean up
+#[derive(Debug, Args)]
+struct JobRunArgs {
+    /// Folder or zip of a service, or the name of an image that was built before
+    source: String,
+    /// data: a file, JSON, or - for standard input; otherwise the service's input/data.json
+    #[arg(long, value_name = "FILE|JSON|-")]
+    data: Option<String>,
+    /// params: a file, JSON, or - for standard input; otherwise the service's input/params.json
+    #[arg(long, value_name = "FILE|JSON|-")]
+    params: Option<String>,
+    /// Folder with data.json, params.json and any further keys
+    #[arg(long, value_name = "DIR")]
+    input: Option<PathBuf>,
+    /// Folder for the files of the result
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Keep the image, under the service's name
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    run: RunOptions,
+    /// Variable for the build, NAME=VALUE
+    #[arg(long = "build-env", value_name = "NAME[=VALUE]")]
+    build_env: Vec<String>,
+    #[command(flatten)]
+    build: JobBuildOptions,
+}
+
+/// The build options of a job; `-e` belongs to its process.
+#[derive(Debug, Args)]
+struct JobBuildOptions {
+    /// Python to use; otherwise what the service asks for, otherwise the base's own
+    #[arg(long, value_name = "VERSION")]
+    python: Option<String>,
+    /// What declares the dependencies, where the service has more than one
+    #[arg(long, value_name = "FILE")]
+    dependencies: Option<String>,
+    /// Generation of the service contract, G1 or G2; otherwise seen from the layout
+    #[arg(long, value_name = "G1|G2")]
+    contract: Option<hoist_service::Contract>,
+    /// Network of the build: host or none
+    #[arg(long, value_name = "NETWORK")]
+    build_network: Option<hoist_platform::BuildNetwork>,
+    /// Do not try the service's import after the build
+    #[arg(long)]
+    no_import_check: bool,
+}
+
+impl JobArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let JobCommand::Run(args) = self.command;
+        args.run(context)
+    }
+}
+
+impl JobRunArgs {
+    fn run(self, context: &Context) -> Result<(), Failure> {
+        let request = JobRequest {
+            source: self.source(context)?,
+            input: RunInput {
+                data: self.data.as_deref().map(input_argument),
+                params: self.params.as_deref().map(input_argument),
+            },
+            input_dir: self.input,
+            env: read_env_files(&self.run.env_file, &self.run.env)?,
+            limits: self.run.limits(),
+            network: self.run.network(context)?,
+            keep: self.keep,
+            output_dir: self.output,
+        };
+        let report = engine::open(context)?.run_job(&request)?;
+        answer(context, &report)
+    }
+
+    /// What exists on disk is a service; anything else must be an image.
+    fn source(&self, context: &Context) -> Result<JobSource, Failure> {
+        let path = PathBuf::from(&self.source);
+        let looks_like_path = self.source.ends_with(".zip") || self.source.starts_with(['.', '/']);
+        if !path.exists() && !looks_like_path {
+            let store = engine::open_store(context)?;
+            return match self.source.parse() {
+                Ok(reference) if store.image(&self.source).is_ok() => Ok(JobSource::Image(reference)),
+                _ => Err(Failure::usage(
+                    format!("{} is neither a folder, nor a zip, nor an image in the store", self.source),
+                    "hoist job run DIR, or see the images: hoist image ls",
+                )),
+            };
+        }
+        let options = BuildOptions {
+            env: self.build_env.clone(),
+            env_file: Vec::new(),
+            python: self.build.python.clone(),
+            dependencies: self.build.dependencies.clone(),
+            contract: self.build.contract,
+            network: self.build.build_network,
+            no_import_check: self.build.no_import_check,
+        };
+        Ok(JobSource::Service(Box::new(options.request(context, path)?)))
+    }
+}
+
+fn answer(context: &Context, report: &JobReport) -> Result<(), Failure> {
+    for warning in &report.result.warnings {
+        context.reporter.warn(warning, None);
+    }
+    if context.json {
+        context.print_json(&full_answer(report))?;
+    }
+    match &report.result.outcome {
+        Outcome::Value(value) => {
+            if !context.json {
+                if let Some(value) = value {
+                    context.print(&format!("{}\n", value.as_str().trim_end()))?;
+                }
+                for file in &report.result.files {
+                    context.reporter.step(&format!("result file {} ({} bytes)", file.path.display(), file.size_bytes));
+                }
+            }
+            Ok(())
+        }
+        Outcome::Error(_) if context.json => Err(Failure::of_process(Code::App.number())),
+        Outcome::Error(error) => Err(Failure::app(format!("the job failed ({}): {}", error.code, error.detail), report.hint.clone())),
+    }
+}
+
+fn full_answer(report: &JobReport) -> Value {
+    let (result, error) = match &report.result.outcome {
+        Outcome::Value(value) => (value.as_ref().and_then(|text| serde_json::from_str(text.as_str()).ok()), None),
+        Outcome::Error(error) => (None::<Value>, Some(json!({"code": error.code, "detail": error.detail}))),
+    };
+    json!({
+        "status": if error.is_none() { "SUCCEEDED" } else { "FAILED" },
+        "result": result,
+        "error": error,
+        "files": report.result.files,
+        "interim": report.result.interim,
+        "exit": report.result.exit,
+        "warnings": report.result.warnings,
+        "image_id": report.image_id.to_string(),
+        "build_ms": report.build_time.map(|time| time.as_millis()),
+        "run_ms": report.run_time.as_millis(),
+        "peak_memory_bytes": report.peak_memory_bytes,
+    })
+}

@@ -1,0 +1,12 @@
+//! The commands, one file each: arguments, help, and the lines that call the library.
+
+pub(crate) mod base;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod image;
+pub(crate) mod init;
+pub(crate) mod job;
+pub(crate) mod run;
+pub(crate) mod system;

@@ -1,0 +1,283 @@
+//! `hoist run`: starts a process of an image.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use fs_err as fs;
+use hoist_platform::{RunInput, RunNetwork, RunRequest, Volume};
+use hoist_sandbox::{Limits, Publish};
+use hoist_service::InputArgument;
+use thiserror::Error;
+
+use crate::context::Context;
+use crate::engine;
+use crate::failure::{Code, Failure};
+use crate::settings::Key;
+
+/// Start a process of an image
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Name or id of the image
+    image: String,
+    /// Process type to start, instead of the image's default
+    #[arg(long, value_name = "TYPE")]
+    process: Option<String>,
+    /// Program to start in place of the image's entry point; `launcher` sets up a built app's environment for any command
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "process")]
+    entrypoint: Option<String>,
+    #[command(flatten)]
+    how: RunOptions,
+    /// Folder or file of the host to show inside; a missing one is an error, nothing is made on the host
+    #[arg(short, long = "volume", value_name = "HOST:CONTAINER[:ro]")]
+    volumes: Vec<Volume>,
+    /// Port of the host that leads to a port inside
+    #[arg(short, long = "publish", value_name = "[IP:]HOST:CONTAINER")]
+    publish: Vec<PublishArg>,
+    /// Name of this run; two runs of one name cannot be at once
+    #[arg(long)]
+    name: Option<String>,
+    /// data of a service: a file, JSON, or - for standard input
+    #[arg(long, value_name = "FILE|JSON|-")]
+    data: Option<String>,
+    /// params of a service: a file, JSON, or - for standard input
+    #[arg(long, value_name = "FILE|JSON|-")]
+    params: Option<String>,
+    /// Arguments of the process, in place of its own
+    #[arg(last = true)]
+    args: Vec<OsString>,
+}
+
+/// The options that `run` and `job run` share.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// Most memory it may use: 512M, 2G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+    /// Most processor time it may use: 0.5, 2
+    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus)]
+    pub(crate) cpus: Option<f64>,
+    /// Most processes and threads at once
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pids: Option<u64>,
+    /// Longest time it may take: 90, 90s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Network: private, host or none
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) network: Option<RunNetwork>,
+    /// Variable of the process, NAME=VALUE, or NAME to take it from here
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+    /// File of such lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+}
+
+impl RunOptions {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            memory_bytes: self.memory,
+            cpus: self.cpus,
+            pids: self.pids,
+            timeout: self.timeout,
+            output_bytes: None,
+        }
+    }
+
+    pub(crate) fn network(&self, context: &Context) -> Result<Option<RunNetwork>, Failure> {
+        match (self.network, context.settings.get(Key::RunNetwork)) {
+            (Some(network), _) => Ok(Some(network)),
+            (None, Some(name)) => name.parse().map(Some).map_err(|reason: String| Failure::usage(reason, "hoist config list")),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl RunArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let request = RunRequest {
+            image: self.image,
+            process: self.process,
+            entrypoint: self.entrypoint,
+            args: self.args,
+            env: read_env_files(&self.how.env_file, &self.how.env)?,
+            volumes: self.volumes,
+            publish: self.publish.iter().map(|publish| publish.0).collect(),
+            name: self.name,
+            limits: self.how.limits(),
+            network: self.how.network(context)?,
+            input: RunInput {
+                data: self.data.as_deref().map(input_argument),
+                params: self.params.as_deref().map(input_argument),
+            },
+        };
+        let exit = engine::open(context)?.run(&request, &mut engine::PassThrough::new(context))?;
+        engine::exit_as(context, &exit)
+    }
+}
+
+/// `-` is stdin; what begins like JSON is JSON; anything else is a file.
+pub(crate) fn input_argument(text: &str) -> InputArgument {
+    let begins_like_json = |c: char| matches!(c, '{' | '[' | '"' | '-' | '0'..='9');
+    let word = ["true", "false", "null"].contains(&text.trim());
+    if text == "-" {
+        InputArgument::Stdin
+    } else if !Path::new(text).exists() && (word || text.trim_start().starts_with(begins_like_json)) {
+        InputArgument::Inline(text.to_owned())
+    } else {
+        InputArgument::File(PathBuf::from(text))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("cannot read the variables in {path}")]
+struct EnvFileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// The variables of all files, then those given one by one, which win. `NAME` alone takes the value from hoist's own environment; a
+/// name that has none there is left out, as docker does.
+pub(crate) fn read_env_files(files: &[PathBuf], single: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let mut variables = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(path).map_err(|source| {
+            Failure::new(&EnvFileError { path: path.clone(), source }, None, Code::Usage)
+        })?;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let place = format!("{}:{}", path.display(), number + 1);
+                variables.extend(variable(line, &place)?);
+            }
+        }
+    }
+    for text in single {
+        variables.extend(variable(text, "--env")?);
+    }
+    Ok(variables)
+}
+
+fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, engine::variable(text)),
+    };
+    let valid = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if !valid {
+        return Err(Failure::usage(
+            format!("{place}: {name:?} is no name of a variable: letters, digits and _ make one"),
+            "write NAME=VALUE",
+        ));
+    }
+    Ok(value.map(|value| (name.to_owned(), value)))
+}
+
+/// `512M`, `2G`, `2GiB`, `1000000`; powers of 1024, as docker reads them.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write 512M or 2G");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[digits.len()..].to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let value: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = value * f64::from(1_u32 << (shift % 40)) * if shift == 40 { 1_099_511_627_776.0 } else { 1.0 };
+    if !(1.0..1e18).contains(&bytes) {
+        return Err(wrong());
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // between 1 and 1e18
+    Ok(bytes as u64)
+}
+
+fn parse_cpus(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|cpus| (0.01..=4096.0).contains(cpus))
+        .ok_or_else(|| format!("{text:?} is no number of processors: write 0.5 or 2"))
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => f64::NAN,
+    };
+    let seconds = digits.parse::<f64>().unwrap_or(f64::NAN) * factor;
+    if (0.001..=31_536_000.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("{text:?} is no time: write 90, 90s, 5m or 1h"))
+    }
+}
+
+/// `-p`, as docker writes it.
+#[derive(Debug, Clone)]
+struct PublishArg(Publish);
+
+impl FromStr for PublishArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no published port: write 8080:8080 or 0.0.0.0:8080:8080");
+        let text = text.strip_suffix("/tcp").unwrap_or(text);
+        let (rest, container) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (ip, host) = match rest.rsplit_once(':') {
+            Some((ip, host)) => (ip.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, host),
+            // Unlike docker, and on purpose: what runs on a laptop is not offered to its whole network.
+            None => (IpAddr::V4(Ipv4Addr::LOCALHOST), rest),
+        };
+        let container_port = container.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        Ok(Self(Publish { host_ip: ip, host_port: host.parse().map_err(|_| wrong())?, container_port }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_times_and_ports_read_as_people_write_them() {
+        assert_eq!(parse_size("512M").unwrap(), 512 << 20);
+        assert_eq!(parse_size("1.5GiB").unwrap(), 3 << 29);
+        assert_eq!(parse_size("1T").unwrap(), 1 << 40);
+        assert_eq!(parse_size("lots").unwrap_err(), "\"lots\" is no size: write 512M or 2G");
+        assert_eq!(parse_duration("5m").unwrap(), Duration::from_secs(300));
+        assert!(parse_duration("5 minutes").is_err());
+        let publish: PublishArg = "0.0.0.0:80:8080".parse().unwrap();
+        assert_eq!((publish.0.host_port, publish.0.container_port), (80, 8080));
+        assert_eq!("8080:8080".parse::<PublishArg>().unwrap().0.host_ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        assert!("8080".parse::<PublishArg>().is_err());
+    }
+
+    #[test]
+    fn an_input_is_json_a_file_or_stdin() {
+        assert_eq!(input_argument("-"), InputArgument::Stdin);
+        assert_eq!(input_argument("{\"a\": 1}"), InputArgument::Inline("{\"a\": 1}".into()));
+        assert_eq!(input_argument("-1"), InputArgument::Inline("-1".into()));
+        assert_eq!(input_argument("data.json"), InputArgument::File("data.json".into()));
+    }
+
+    #[test]
+    fn a_variable_without_a_name_is_refused_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        fs::write(&path, "# comment\nA=1\n=2\n").unwrap();
+        let failure = read_env_files(std::slice::from_ref(&path), &[]).unwrap_err();
+        assert!(failure.text(false).contains(&format!("{}:3: \"\" is no name", path.display())), "{}", failure.text(false));
+        fs::write(&path, "A=1\n").unwrap();
+        assert_eq!(read_env_files(&[path], &["A=2".into()]).unwrap().last().unwrap().1, "2");
+    }
+}

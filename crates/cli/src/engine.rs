@@ -1,0 +1,147 @@
+//! Opens the engine for a command, and what commands that run processes share.
+//!
+//! The second module of the binary that reads the environment: `-e NAME` takes a variable from here.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hoist_debian::Mirror;
+use hoist_events::Reporter;
+use hoist_image::Store;
+use hoist_platform::{BuilderParts, BuildpackFiles, EngineSettings, Fault, HostTrust, LocalEngine, PlatformError, order_of};
+use hoist_sandbox::{Exit, ExitStatus, OutputSink, Publish};
+use hoist_service::Manager;
+
+use crate::context::Context;
+use crate::failure::{Code, Failure, failure_from};
+use crate::settings::Key;
+
+/// The launcher that goes into app images; built by this crate's build script.
+const LAUNCHER: &[u8] = include_bytes!(env!("HOIST_LAUNCHER_PATH"));
+
+failure_from! {
+    PlatformError => |error| match error.fault() {
+        Fault::App => Code::App,
+        Fault::Usage => Code::Usage,
+        Fault::Machine => Code::Hoist,
+    },
+    hoist_image::StoreError => |error| if matches!(error, hoist_image::StoreError::UnknownImage { .. }) { Code::Usage } else { Code::Hoist },
+    hoist_image::ReferenceError => |_| Code::Usage,
+    hoist_base::LockError => |_| Code::Usage,
+}
+
+/// Opens the local engine with the settings in force.
+pub(crate) fn open(context: &Context) -> Result<LocalEngine, Failure> {
+    let settings = EngineSettings {
+        store_dir: context.settings.store_dir(),
+        suite: context.settings.get(Key::Suite).unwrap_or(hoist_base::DEFAULT_SUITE).to_owned(),
+        mirror: context.settings.get(Key::Mirror).map(|archive| Mirror {
+            archive: archive.to_owned(),
+            security: context.settings.get(Key::SecurityMirror).map(str::to_owned),
+            check_valid_until: true,
+        }),
+        keyring: context.settings.get(Key::Keyring).map(PathBuf::from),
+        parts: parts(),
+    };
+    let host = HostTrust::of_this_machine();
+    Ok(LocalEngine::open(settings, host, Arc::clone(&context.reporter), context.cancel.clone())?)
+}
+
+/// Opens the store alone.
+pub(crate) fn open_store(context: &Context) -> Result<Store, Failure> {
+    Ok(Store::open(context.settings.store_dir())?)
+}
+
+fn parts() -> BuilderParts {
+    let buildpacks = hoist_buildpacks::shipped()
+        .into_iter()
+        .map(|one| BuildpackFiles {
+            id: one.id.to_owned(),
+            version: one.version.to_owned(),
+            buildpack_toml: one.buildpack_toml,
+            files: one.files.into_iter().map(|file| (file.path.to_owned(), file.bytes.to_vec(), file.mode)).collect(),
+        })
+        .collect();
+    let order = hoist_buildpacks::default_order().into_iter().map(|group| {
+        group.into_iter().map(|entry| (entry.id.to_owned(), entry.version.to_owned(), entry.optional)).collect()
+    });
+    BuilderParts { buildpacks, order: order_of(order), hoist_path: own_path(), launcher: LAUNCHER }
+}
+
+/// The file that this process was started from.
+fn own_path() -> PathBuf {
+    fs_err::read_link("/proc/self/exe").unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
+}
+
+/// The value of a variable of hoist's own environment.
+#[allow(clippy::disallowed_methods)] // a module that owns the environment
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The manager that a dependency file stands for.
+pub(crate) fn parse_manager(file: &str) -> Result<Manager, Failure> {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    match name {
+        "requirements.txt" => Ok(Manager::Pip),
+        "environment.yml" | "environment.yaml" => Ok(Manager::Conda),
+        "poetry.lock" => Ok(Manager::Poetry),
+        "uv.lock" => Ok(Manager::Uv),
+        "pdm.lock" => Ok(Manager::Pdm),
+        "Pipfile" | "Pipfile.lock" => Ok(Manager::Pipenv),
+        "pylock.toml" => Ok(Manager::Pylock),
+        "pyproject.toml" => Ok(Manager::Pyproject),
+        _ => Err(Failure::usage(
+            format!("{file} declares no dependencies that hoist knows of"),
+            "name one of requirements.txt, environment.yml, pyproject.toml, poetry.lock, uv.lock, pdm.lock, pylock.toml, Pipfile",
+        )),
+    }
+}
+
+/// Hands a process's output on as it is.
+pub(crate) struct PassThrough {
+    reporter: Arc<dyn Reporter>,
+}
+
+impl PassThrough {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self { reporter: Arc::clone(&context.reporter) }
+    }
+}
+
+impl OutputSink for PassThrough {
+    fn stdout(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        std::io::stderr().lock().write_all(bytes)
+    }
+
+    fn published(&mut self, publish: &Publish, address: SocketAddr) {
+        self.reporter.step(&format!("http://{address} leads to port {} inside", publish.container_port));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.reporter.warn(text, None);
+    }
+}
+
+/// The end of a run as the end of this command: the process's code is hoist's code.
+pub(crate) fn exit_as(context: &Context, exit: &Exit) -> Result<(), Failure> {
+    let said = match exit.status {
+        ExitStatus::Exited(0) => return Ok(()),
+        ExitStatus::Exited(_) | ExitStatus::Signaled(_) | ExitStatus::Cancelled => None,
+        ExitStatus::TimedOut => Some(("the time was up, and the process was ended", "give it more: --timeout 1h")),
+        ExitStatus::OutOfMemory => Some(("the process wanted more memory than it may have", "give it more: --memory 4G")),
+        ExitStatus::OutputLimit => Some(("the process wrote more than it may, and was ended", "let it write into files")),
+    };
+    if let Some((text, hint)) = said {
+        context.reporter.warn(text, Some(hint));
+    }
+    Err(Failure::of_process(u8::try_from(exit.status.code()).unwrap_or(u8::MAX)))
+}

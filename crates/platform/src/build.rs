@@ -1,0 +1,273 @@
+//! A build: stage, detect, restore, build, export, try the import, and only then give the image its names.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use hoist_base::{BUILD_UID, GID};
+use hoist_events::{Event, Phase};
+use hoist_image::{Image, Reference, Scratch};
+use hoist_lifecycle::{
+    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, analyze, build, detect, export, restore,
+};
+use hoist_sandbox::{Network, User};
+use hoist_service::Staged;
+use hoist_spec::{ApiVersion, ProjectMetadata, RunImage};
+
+use crate::bindings::write_platform_dir;
+use crate::builder::{Builder, RUN_IMAGE_NAME};
+use crate::check::stage_source;
+use crate::engine::LocalEngine;
+use crate::error::PlatformError;
+use crate::request::{BuildNetwork, BuildRequest};
+use crate::run::set_root_mode;
+use crate::runner::SandboxRunner;
+
+/// An image was built.
+#[derive(Debug)]
+pub struct BuiltService {
+    /// The image.
+    pub image: Image,
+    /// Its names.
+    pub names: Vec<Reference>,
+    /// What was staged. Its folder is gone.
+    pub staged: Staged,
+    /// How many of its layers were in the store before.
+    pub reused_layers: usize,
+    /// From the first to the last step.
+    pub elapsed: Duration,
+}
+
+/// Folders of one build, below its scratch.
+struct Places {
+    /// Lower directory that holds the app as `workspace`.
+    app_root: PathBuf,
+    upper_dir: PathBuf,
+    work_dir: PathBuf,
+    platform_dir: PathBuf,
+    exchange_dir: PathBuf,
+}
+
+impl LocalEngine {
+    /// Builds an app or service into an image.
+    pub fn build(&self, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
+        self.build_service(request, false)
+    }
+
+    /// The same; a `temporary` image gets a name that no other build has, while the caches are still those of the service's own name.
+    pub(crate) fn build_service(&self, request: &BuildRequest, temporary: bool) -> Result<BuiltService, PlatformError> {
+        let started = Instant::now();
+        let scratch = self.store().scratch("build")?;
+        let places = make_places(&scratch)?;
+        let staged = self.phase(Phase::Stage, || {
+            let app_dir = places.app_root.join("workspace");
+            let staged = stage_source(request, &app_dir, self.reporter())?;
+            self.give_tree_to_build_user(&app_dir)?;
+            Ok(staged)
+        })?;
+        let builder = self.phase(Phase::Base, || self.builder())?;
+        let own_name: Reference = match request.names.first() {
+            Some(name) => name.clone(),
+            None => staged.name.parse()?,
+        };
+        let (image, reused_layers) = self.run_lifecycle(request, &staged, &builder, &places, &own_name)?;
+        if request.import_check && staged.contract.is_some() {
+            self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
+        }
+        let names = match (temporary, request.names.is_empty()) {
+            (true, _) => vec![temporary_name(&scratch)?],
+            (false, true) => vec![own_name],
+            (false, false) => request.names.clone(),
+        };
+        for name in &names {
+            self.store().tag(&image, name)?;
+        }
+        self.reporter().report(&Event::ImageWritten {
+            reference: names.first().map(ToString::to_string).unwrap_or_default(),
+            image_id: image.id().to_string(),
+            layers: image.diff_ids().len(),
+            reused: reused_layers,
+        });
+        Ok(BuiltService {
+            image,
+            names,
+            staged,
+            reused_layers,
+            elapsed: started.elapsed(),
+        })
+    }
+
+    fn run_lifecycle(
+        &self,
+        request: &BuildRequest,
+        staged: &Staged,
+        builder: &Builder,
+        places: &Places,
+        name: &Reference,
+    ) -> Result<(Image, usize), PlatformError> {
+        let mut env: Vec<(String, String)> = staged.build_env.clone();
+        env.extend(request.env.iter().cloned());
+        let (sources, keyring) = self.apt_binding()?;
+        write_platform_dir(&places.platform_dir, &env, self.host(), &sources, &keyring)?;
+        let root = self.build_root(builder, places)?;
+        let runner = self.sandbox_runner(request, builder, places, &root)?;
+        let setup = Setup {
+            runner: &runner,
+            reporter: self.reporter(),
+            store: self.store(),
+            root,
+            scratch_dir: places.exchange_dir.clone(),
+            user: BuildUser { uid: BUILD_UID, gid: GID, chown: nix::unistd::geteuid().is_root() },
+            directories: Directories::default(),
+            environment: self.lifecycle_environment(&builder.image),
+            platform_env: env.into_iter().map(|(name, value)| (OsString::from(name), value.into_bytes())).collect(),
+            exec_env: "production".to_owned(),
+            platform_api: ApiVersion::NEWEST_PLATFORM,
+            counters: Counters::default(),
+        };
+        let cache_key = record_key(name);
+        if request.clear_cache {
+            self.store().remove_record(hoist_lifecycle::CACHE_RECORD_KIND, &cache_key)?;
+        }
+        let previous = if request.clear_cache { None } else { self.store().find_image(name)? };
+        let analyzed = analyze(
+            &setup,
+            AnalyzeRequest {
+                previous,
+                run_image: builder.run_image.clone(),
+                run_image_names: RunImage { image: RUN_IMAGE_NAME.to_owned(), mirrors: Vec::new() },
+                cache_key: Some(cache_key),
+            },
+        )?;
+        let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
+        let detected = detect(&setup, analyzed, &builder.order.order, &buildpacks).map_err(|error| self.unless_cancelled(error))?;
+        let restored = restore(&setup, detected)?;
+        let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
+        let wanted = ExportRequest {
+            // The image gets its names when its import was tried.
+            names: Vec::new(),
+            launcher: self.launcher(),
+            launcher_version: env!("CARGO_PKG_VERSION"),
+            default_process: request.default_process.clone(),
+            project: ProjectMetadata::default(),
+            app_fingerprint: None,
+            created: None,
+        };
+        let image = export(&setup, &built, &wanted)?.image;
+        let reused = setup.counters.counts().layers_reused + builder.run_image.diff_ids().len() as u64;
+        Ok((image, usize::try_from(reused).unwrap_or(usize::MAX)))
+    }
+
+    /// After Ctrl-C whatever a phase complains of is a consequence of that.
+    fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
+        if self.cancel().is_cancelled() { PlatformError::Cancelled } else { error.into() }
+    }
+
+    fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
+        let user = User { uid: BUILD_UID, gid: GID };
+        for dir in ["layers", "workspace"] {
+            let dir = places.upper_dir.join(dir);
+            make_dir(&dir)?;
+            self.give_to(&dir, user)?;
+        }
+        let mut lower_dirs = vec![places.app_root.clone()];
+        lower_dirs.extend(builder.image.lower_dirs()?);
+        Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
+    }
+
+    fn sandbox_runner(
+        &self,
+        request: &BuildRequest,
+        builder: &Builder,
+        places: &Places,
+        root: &BuildRoot,
+    ) -> Result<SandboxRunner, PlatformError> {
+        Ok(SandboxRunner {
+            lower_dirs: root.lower_dirs.clone(),
+            work_dir: places.work_dir.clone(),
+            platform_dir: places.platform_dir.clone(),
+            cache_dir: self.build_cache_dir()?,
+            index_dirs: self.host().local_index_dirs.clone(),
+            own_buildpacks: builder.own_buildpacks.clone(),
+            user: User { uid: BUILD_UID, gid: GID },
+            network: match request.network {
+                BuildNetwork::Host => Network::Host,
+                BuildNetwork::None => Network::None,
+            },
+            cancel: self.cancel().clone(),
+        })
+    }
+
+    /// The builder's own variables, and the host's proxies, which the specification lets through to buildpacks.
+    fn lifecycle_environment(&self, image: &Image) -> Vec<(OsString, OsString)> {
+        let config = image.config().config().clone().unwrap_or_default();
+        let mut variables: BTreeMap<String, String> = config
+            .env()
+            .iter()
+            .flatten()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        variables.insert("HOME".to_owned(), "/home/cnb".to_owned());
+        variables.extend(self.host().proxies.clone());
+        variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    /// The staged app belongs to the build user, who may change it.
+    fn give_tree_to_build_user(&self, dir: &Path) -> Result<(), PlatformError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        let user = User { uid: BUILD_UID, gid: GID };
+        let failed = |source| PlatformError::scratch("give the staged app to the build user", source);
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            self.give_to(&folder, user)?;
+            for entry in fs::read_dir(&folder).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if entry.file_type().map_err(failed)?.is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    self.give_to(&entry.path(), user)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Records are files: the key of a name has only letters that any file system takes.
+pub(crate) fn record_key(name: &Reference) -> String {
+    name.to_string()
+}
+
+fn temporary_name(scratch: &Scratch) -> Result<Reference, PlatformError> {
+    let unique = scratch.path().file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+    Ok(format!("hoist/job:{unique}").parse()?)
+}
+
+fn make_places(scratch: &Scratch) -> Result<Places, PlatformError> {
+    let dir = scratch.path();
+    let places = Places {
+        app_root: dir.join("app"),
+        upper_dir: dir.join("upper"),
+        work_dir: dir.join("work"),
+        platform_dir: dir.join("platform"),
+        exchange_dir: dir.join("exchange"),
+    };
+    let all = [&places.app_root, &places.upper_dir, &places.work_dir, &places.platform_dir, &places.exchange_dir];
+    for dir in all {
+        make_dir(dir)?;
+    }
+    make_dir(&places.app_root.join("workspace"))?;
+    set_root_mode(&places.app_root)?;
+    set_root_mode(&places.upper_dir)?;
+    Ok(places)
+}
+
+fn make_dir(dir: &Path) -> Result<(), PlatformError> {
+    fs::create_dir(dir).map_err(|source| PlatformError::scratch("make the folders of a build", source))
+}

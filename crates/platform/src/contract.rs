@@ -1,0 +1,38 @@
+//! What an image says of the service in it: labels that the job-template buildpack writes, so that an image can be executed as a job
+//! without its source.
+
+use hoist_image::Image;
+use hoist_service::{Contract, Signature};
+
+/// Generation of the contract, `G1` or `G2`.
+const CONTRACT_LABEL: &str = "io.hoist.service.contract";
+/// Processors, from `planqk.json`.
+const CPUS_LABEL: &str = "io.hoist.service.cpus";
+/// Memory in bytes, from `planqk.json`.
+const MEMORY_LABEL: &str = "io.hoist.service.memory-bytes";
+
+/// The service in an image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ImageContract {
+    /// None where the image is no service.
+    pub(crate) contract: Option<Contract>,
+    /// The parameters of `run`; not written into images, so none here.
+    pub(crate) signature: Option<Signature>,
+    /// Default limit of processors.
+    pub(crate) cpus: Option<f64>,
+    /// Default limit of memory in bytes.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+impl ImageContract {
+    /// From the image's labels.
+    pub(crate) fn of(image: &Image) -> Self {
+        let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
+        Self {
+            contract: labels.get(CONTRACT_LABEL).and_then(|text| text.parse().ok()),
+            signature: None,
+            cpus: labels.get(CPUS_LABEL).and_then(|text| text.parse().ok()),
+            memory_bytes: labels.get(MEMORY_LABEL).and_then(|text| text.parse().ok()),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The local engine: one store, one machine, and what builds, runs and jobs share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs_err as fs;
+use hoist_base::{Base, BaseError, BaseLock, BaseRequest, Mirroring, ensure_base, resolve_lock};
+use hoist_debian::{Keyring, Mirror, Source};
+use hoist_events::Reporter;
+use hoist_image::{PruneOptions, Pruned, Store};
+use hoist_sandbox::{Cancel, User};
+
+use crate::builder::{Builder, BuilderParts, ensure_builder};
+use crate::error::PlatformError;
+use crate::host::HostTrust;
+
+/// Where things are and what was chosen.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// The store's folder.
+    pub store_dir: PathBuf,
+    /// The Debian suite of the base.
+    pub suite: String,
+    /// A Debian mirror in place of the machine's.
+    pub mirror: Option<Mirror>,
+    /// A keyring in place of the machine's.
+    pub keyring: Option<PathBuf>,
+    /// What the builder is made of.
+    pub parts: BuilderParts,
+}
+
+/// Which base is wanted.
+#[derive(Debug, Clone)]
+pub enum BaseChoice {
+    /// The one that is there; made from the newest packages if none is.
+    Present,
+    /// Made again from the newest packages.
+    Newest,
+    /// Exactly that one.
+    Locked(Box<BaseLock>),
+}
+
+/// Builds, runs and executes on this machine.
+pub struct LocalEngine {
+    store: Store,
+    settings: EngineSettings,
+    host: HostTrust,
+    reporter: Arc<dyn Reporter>,
+    cancel: Cancel,
+}
+
+/// Kind and key of the record of a lock that was chosen with `hoist base make --locked`.
+const CHOSEN_LOCK: (&str, &str) = ("base-choice", "default");
+
+/// Kinds of records that `prune --all` empties: all of them can be made again.
+const REMAKABLE_RECORDS: [&str; 4] = ["builder", "base", hoist_lifecycle::CACHE_RECORD_KIND, "import-check"];
+
+impl LocalEngine {
+    /// Opens the store; made if it does not exist.
+    pub fn open(
+        settings: EngineSettings,
+        host: HostTrust,
+        reporter: Arc<dyn Reporter>,
+        cancel: Cancel,
+    ) -> Result<Self, PlatformError> {
+        let store = Store::open(&settings.store_dir)?;
+        Ok(Self { store, settings, host, reporter, cancel })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn reporter(&self) -> &dyn Reporter {
+        &*self.reporter
+    }
+
+    pub(crate) fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    pub(crate) fn launcher(&self) -> &'static [u8] {
+        self.settings.parts.launcher
+    }
+
+    pub(crate) fn host(&self) -> &HostTrust {
+        &self.host
+    }
+
+    /// The base: found, or made.
+    pub fn base(&self, choice: &BaseChoice) -> Result<Base, PlatformError> {
+        let mut request = self.base_request()?;
+        match choice {
+            BaseChoice::Present => {}
+            BaseChoice::Newest => {
+                request.update = true;
+                request.lock = None;
+            }
+            BaseChoice::Locked(lock) => request.lock = Some((**lock).clone()),
+        }
+        let base = ensure_base(&self.store, &request, &|| self.mirroring(), self.reporter())?;
+        match choice {
+            BaseChoice::Present => {}
+            BaseChoice::Newest => {
+                self.store.remove_record(CHOSEN_LOCK.0, CHOSEN_LOCK.1)?;
+            }
+            BaseChoice::Locked(lock) => self.store.put_record(CHOSEN_LOCK.0, CHOSEN_LOCK.1, lock, &[])?,
+        }
+        Ok(base)
+    }
+
+    /// What the base would be made of today; nothing is fetched or made.
+    pub fn newest_base_lock(&self) -> Result<BaseLock, PlatformError> {
+        let request = BaseRequest { lock: None, ..self.base_request()? };
+        Ok(resolve_lock(&request, &self.mirroring()?, self.reporter())?)
+    }
+
+    /// The builder on the base, both found or made.
+    pub(crate) fn builder(&self) -> Result<Builder, PlatformError> {
+        let base = self.base(&BaseChoice::Present)?;
+        ensure_builder(&self.store, &base, &self.settings.parts)
+    }
+
+    /// The base that was chosen by a lock stays chosen until it is updated.
+    fn base_request(&self) -> Result<BaseRequest, PlatformError> {
+        let lock = self.store.record::<BaseLock>(CHOSEN_LOCK.0, CHOSEN_LOCK.1)?;
+        let lock = lock.filter(|lock| lock.suite == self.settings.suite);
+        Ok(BaseRequest { suite: self.settings.suite.clone(), lock, ..BaseRequest::default() })
+    }
+
+    fn mirroring(&self) -> Result<Mirroring, BaseError> {
+        let mut mirroring =
+            Mirroring::of_machine(Path::new("/"), self.settings.mirror.clone(), &self.host_cache_dir())?;
+        if let Some(path) = &self.settings.keyring {
+            mirroring.keyring = Keyring::read(path).map_err(|source| BaseError::Keyring { source })?;
+        }
+        Ok(mirroring)
+    }
+
+    /// Sources and keyring for buildpacks that fetch Debian packages.
+    pub(crate) fn apt_binding(&self) -> Result<(Vec<Source>, Vec<u8>), PlatformError> {
+        let mirroring = self.mirroring()?;
+        Ok((mirroring.portable_sources()?, mirroring.keyring.to_bytes()))
+    }
+
+    /// Indexes and packages that hoist itself fetched. Only this process reads and writes it.
+    pub(crate) fn host_cache_dir(&self) -> PathBuf {
+        self.store.root_dir().join("cache/host")
+    }
+
+    /// Downloads of hoist's own buildpacks, which write it as the build user.
+    pub(crate) fn build_cache_dir(&self) -> Result<PathBuf, PlatformError> {
+        let dir = self.store.root_dir().join("cache/build");
+        if !dir.is_dir() {
+            fs::create_dir_all(&dir).map_err(|source| PlatformError::scratch("make the cache folder", source))?;
+            self.give_to(&dir, User { uid: hoist_base::BUILD_UID, gid: hoist_base::GID })?;
+        }
+        Ok(dir)
+    }
+
+    /// Gives a host file or folder to a user of the sandbox. For an ordinary user everything is theirs, and so is the sandbox's user.
+    #[allow(clippy::unused_self)] // which users there are is a matter of the engine
+    pub(crate) fn give_to(&self, path: &Path, user: User) -> Result<(), PlatformError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
+            .map_err(|source| PlatformError::scratch(format!("give {} to the build user", path.display()), source))
+    }
+
+    /// Bytes of the download caches.
+    pub fn shared_cache_bytes(&self) -> Result<u64, PlatformError> {
+        bytes_below(&self.store.root_dir().join("cache"))
+            .map_err(|source| PlatformError::scratch("measure the download caches", source))
+    }
+
+    /// Removes what nothing refers to; with `all` also caches, builder and base, which are made again when they are needed.
+    pub fn prune(&self, options: PruneOptions, all: bool) -> Result<Pruned, PlatformError> {
+        let mut cache_bytes = 0;
+        if all {
+            cache_bytes = self.shared_cache_bytes()?;
+            if !options.dry_run {
+                self.forget_everything_remakable()?;
+            }
+        }
+        let mut pruned = self.store.prune(options)?;
+        pruned.bytes += cache_bytes;
+        Ok(pruned)
+    }
+
+    fn forget_everything_remakable(&self) -> Result<(), PlatformError> {
+        for kind in REMAKABLE_RECORDS {
+            for record in self.store.records(kind)? {
+                self.store.remove_record(kind, &record.key)?;
+            }
+        }
+        for name in [crate::builder::BUILDER_NAME, crate::builder::RUN_IMAGE_NAME] {
+            self.store.remove_name(&name.parse()?)?;
+        }
+        let cache_dir = self.store.root_dir().join("cache");
+        match fs::remove_dir_all(&cache_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(PlatformError::scratch("remove the download caches", error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bytes_below(dir: &Path) -> std::io::Result<u64> {
+    let mut total = 0;
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // A folder that another hoist removed meanwhile, or that there never was.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let about = entry.metadata()?;
+            if about.is_dir() {
+                folders.push(entry.path());
+            } else {
+                total += about.len();
+            }
+        }
+    }
+    Ok(total)
+}

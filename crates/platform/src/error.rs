@@ -1,0 +1,205 @@
+//! Why a build, a run or a job did not succeed, whose fault that is, and what to do next.
+
+use std::path::PathBuf;
+
+use hoist_base::BaseError;
+use hoist_image::{LayerError, ReferenceError, StoreError};
+use hoist_lifecycle::{AnalyzeError, BuildError, BuildpacksError, DetectError, ExportError, RestoreError};
+use hoist_sandbox::SandboxError;
+use hoist_service::{InputError, ResultError, StageError};
+use thiserror::Error;
+
+/// Whose fault a failure is; the binary chooses the exit code by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The app, the service or the job.
+    App,
+    /// The command or its input.
+    Usage,
+    /// Hoist or the machine.
+    Machine,
+}
+
+/// Why a build, a run or a job did not succeed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer of the builder.
+    #[error("cannot make the layer of {what}")]
+    Layer {
+        /// What is in it.
+        what: &'static str,
+        /// Why not.
+        source: LayerError,
+    },
+    /// The source cannot be staged.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// The base cannot be had.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The previous image or the cache cannot be looked at.
+    #[error(transparent)]
+    Analyze(#[from] AnalyzeError),
+    /// The builder's buildpacks cannot be read.
+    #[error(transparent)]
+    Buildpacks(#[from] BuildpacksError),
+    /// No buildpack applies, or one failed to say so.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// Cached layers cannot be brought back.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A buildpack failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The image cannot be made.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The input of a service.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// The result of a job.
+    #[error(transparent)]
+    Result(#[from] ResultError),
+    /// A name that is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// A temporary or cached file of hoist's own.
+    #[error("cannot {action}")]
+    Scratch {
+        /// What was being done.
+        action: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The machine's configuration cannot be used.
+    #[error("cannot use the machine's configuration: {action}")]
+    Host {
+        /// What was being done.
+        action: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A volume of a run.
+    #[error("cannot show {path} inside: it is not there")]
+    VolumeMissing {
+        /// On the host.
+        path: PathBuf,
+    },
+    /// A port is to lead into a run that has no network.
+    #[error("cannot publish a port of a run without network")]
+    PublishWithoutNetwork,
+    /// A name of a run that is none.
+    #[error("{name:?} is no name of a run: letters, digits, - and _ make one, 63 at most")]
+    BadName {
+        /// As typed.
+        name: String,
+    },
+    /// Another run has the name.
+    #[error("a run called {name} is under way, and two of one name cannot be")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The image has no such process.
+    #[error("the image has no process {process:?}; it has {known}")]
+    NoSuchProcess {
+        /// As asked for.
+        process: String,
+        /// What there is.
+        known: String,
+    },
+    /// The image names a user that it does not have.
+    #[error("the image wants to run as user {user:?}, whom its /etc/passwd and /etc/group do not know")]
+    UnknownUser {
+        /// As the image says.
+        user: String,
+    },
+    /// The image starts nothing by itself.
+    #[error("the image has neither an entry point nor a command, and none was given")]
+    NothingToRun,
+    /// A job of something that is no service.
+    #[error("{what} is no service: it has no run function that could be called")]
+    NotAService {
+        /// The source or image.
+        what: String,
+    },
+    /// The import of the entry point failed after the build.
+    #[error("{message}")]
+    ImportCheck {
+        /// What was done, seen, and why it is wrong.
+        message: String,
+        /// The next step.
+        hint: String,
+    },
+    /// Ctrl-C.
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl PlatformError {
+    pub(crate) fn scratch(action: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Scratch { action: action.into(), source }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Layer { source, .. } => source.hint(),
+            Self::Stage(error) => error.hint(),
+            Self::Base(error) => error.hint(),
+            Self::Analyze(error) => error.hint().unwrap_or_default(),
+            Self::Buildpacks(error) => error.hint().unwrap_or_default(),
+            Self::Detect(error) => error.hint().unwrap_or_default(),
+            Self::Restore(error) => error.hint().unwrap_or_default(),
+            Self::Build(error) => error.hint().unwrap_or_default(),
+            Self::Export(error) => error.hint().unwrap_or_default(),
+            Self::Sandbox(error) => error.hint().unwrap_or_default(),
+            Self::Input(error) => error.hint(),
+            Self::Result(error) => error.hint().to_owned(),
+            Self::Reference(error) => error.hint(),
+            Self::Scratch { .. } => "see whether the disk is full (hoist system df), then: hoist system prune".to_owned(),
+            Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
+            Self::VolumeMissing { path } => format!("make it first: mkdir -p {}", path.display()),
+            Self::PublishWithoutNetwork => "leave --network none out: a published run has a network of its own".to_owned(),
+            Self::BadName { .. } => "choose another: --name my-run".to_owned(),
+            Self::NameTaken { name } => format!("wait for it to end, or choose another: --name {name}-2"),
+            Self::NoSuchProcess { .. } => "leave --process out for the default one".to_owned(),
+            Self::UnknownUser { .. } => "the image is broken: build it again, or look at it: hoist image inspect IMAGE".to_owned(),
+            Self::NothingToRun => "name a command: hoist run IMAGE -- COMMAND".to_owned(),
+            Self::NotAService { .. } => {
+                "put a run(data, params) function into src/program.py, or start the app's own process: hoist run IMAGE".to_owned()
+            }
+            Self::ImportCheck { hint, .. } => hint.clone(),
+            Self::Cancelled => String::new(),
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::ImportCheck { .. } | Self::Result(_) | Self::Cancelled => Fault::App,
+            Self::Detect(DetectError::NoGroup { .. }) | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
+            Self::Stage(_)
+            | Self::Input(_)
+            | Self::Reference(_)
+            | Self::VolumeMissing { .. }
+            | Self::NameTaken { .. }
+            | Self::BadName { .. }
+            | Self::PublishWithoutNetwork
+            | Self::NoSuchProcess { .. }
+            | Self::NothingToRun
+            | Self::NotAService { .. } => Fault::Usage,
+            Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
+            _ => Fault::Machine,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Tries the entry point of a service in the finished image, without network, so that a missing module fails the build and not the job.
+//!
+//! Importing costs as much as the service's heaviest library, so it is done once for each environment and set of import statements:
+//! a first, static look (no code of the service runs) tells whether anything changed that an import could notice.
+
+use hoist_image::{Digest, Image};
+use hoist_sandbox::{ExitStatus, Limits, Network, Spec};
+use hoist_spec::{LIFECYCLE_METADATA_LABEL, LifecycleMetadata};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::engine::LocalEngine;
+use crate::error::PlatformError;
+use crate::process::{Overrides, process_of};
+use crate::runner::reason;
+
+const RECORD_KIND: &str = "import-check";
+/// Importing large libraries from a cold disk takes tens of seconds.
+const TIMEOUT: Duration = Duration::from_secs(300);
+const MEMORY_BYTES: u64 = 8 << 30;
+const OUTPUT_BYTES: u64 = 16 << 20;
+/// Environments and import statements that passed, kept for each name.
+const MAX_PASSED: usize = 16;
+
+/// What passed before, for one image name.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Passed {
+    /// The image that was tried last.
+    image: String,
+    /// Digests of environment and import statements together, the newest last.
+    keys: Vec<String>,
+}
+
+/// The answer of the runner, a line of JSON on stdout.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Verdict {
+    ok: bool,
+    message: String,
+    hint: String,
+    line_to_add: Option<String>,
+    evidence: Option<String>,
+    fingerprint: Option<String>,
+}
+
+impl LocalEngine {
+    /// Fails where the entry point of the service in `image` cannot be imported. `name` names what was tried before.
+    pub(crate) fn check_import(&self, image: &Image, name: &str) -> Result<(), PlatformError> {
+        let mut passed: Passed = self.store().record(RECORD_KIND, name)?.unwrap_or_default();
+        let id = image.id().to_string();
+        if passed.image == id {
+            return Ok(());
+        }
+        let first = self.ask(image, "--check-static")?;
+        if !first.ok {
+            return Err(failure(&first));
+        }
+        let key = first.fingerprint.as_deref().map(|imports| environment_key(image, imports));
+        if key.as_ref().is_none_or(|key| !passed.keys.contains(key)) {
+            self.reporter().step("trying the import of the service once, without network");
+            let full = self.ask(image, "--check")?;
+            if !full.ok {
+                return Err(failure(&full));
+            }
+        }
+        if let Some(key) = key {
+            passed.keys.retain(|known| *known != key);
+            passed.keys.push(key);
+            let surplus = passed.keys.len().saturating_sub(MAX_PASSED);
+            passed.keys.drain(..surplus);
+        }
+        passed.image = id;
+        self.store().put_record(RECORD_KIND, name, &passed, &[])?;
+        Ok(())
+    }
+
+    fn ask(&self, image: &Image, mode: &str) -> Result<Verdict, PlatformError> {
+        let run_root = self.run_root(image)?;
+        let args: Vec<OsString> =
+            ["--", "python", "-m", "hoist_runner", mode].into_iter().map(OsString::from).collect();
+        let overrides = Overrides { entrypoint: Some("/cnb/lifecycle/launcher"), args: &args, ..Overrides::default() };
+        let mut spec = Spec::new(run_root.root.clone(), process_of(image, &overrides)?);
+        spec.network = Network::None;
+        spec.limits = Limits {
+            timeout: Some(TIMEOUT),
+            memory_bytes: Some(MEMORY_BYTES),
+            output_bytes: Some(OUTPUT_BYTES),
+            ..Limits::default()
+        };
+        let mut output = (Vec::new(), Vec::new());
+        let exit = hoist_sandbox::run(&spec, &mut output, self.cancel())?;
+        let said = String::from_utf8_lossy(&output.0);
+        let verdict = said.lines().rev().find_map(|line| serde_json::from_str::<Verdict>(line).ok());
+        match (verdict, exit.status) {
+            (_, ExitStatus::Cancelled) => Err(PlatformError::Cancelled),
+            (Some(verdict), _) => Ok(verdict),
+            (None, status) => Err(PlatformError::ImportCheck {
+                message: format!(
+                    "importing the service ended without an answer: {}\n{}",
+                    reason(status, &spec.limits),
+                    last_lines(&output.1)
+                ),
+                hint: "import it by hand to see more: hoist build --no-import-check NAME, then hoist run --entrypoint launcher NAME -- -- python -X faulthandler -m hoist_runner --check".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Digest of everything below the app and of the app's import statements.
+fn environment_key(image: &Image, imports: &str) -> String {
+    let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
+    let metadata = labels.get(LIFECYCLE_METADATA_LABEL).and_then(|text| LifecycleMetadata::parse(text).ok());
+    let environment = metadata.map(|metadata| (metadata.run_image.top_layer, metadata.buildpacks));
+    let text = serde_json::to_string(&environment).unwrap_or_default();
+    Digest::of(format!("{text}\n{imports}").as_bytes()).to_string()
+}
+
+fn failure(verdict: &Verdict) -> PlatformError {
+    let mut message = format!("the service was built, but it would not start: {}", verdict.message);
+    if let Some(evidence) = &verdict.evidence {
+        message.push('\n');
+        message.push_str(evidence.trim_end());
+    }
+    let hint = match &verdict.line_to_add {
+        Some(line) if !verdict.hint.contains(line.as_str()) => {
+            format!("{}\nadd this line to requirements.txt: {line}", verdict.hint)
+        }
+        _ => verdict.hint.clone(),
+    };
+    PlatformError::ImportCheck { message, hint: hint.trim().to_owned() }
+}
+
+fn last_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_module_is_named_with_the_line_to_add() {
+        let verdict = Verdict {
+            message: "the module cv2 is not installed (src/program.py line 3)".into(),
+            hint: "cv2 comes with opencv-python-headless".into(),
+            line_to_add: Some("opencv-python-headless".into()),
+            ..Verdict::default()
+        };
+        let error = failure(&verdict);
+        assert_eq!(
+            error.to_string(),
+            "the service was built, but it would not start: the module cv2 is not installed (src/program.py line 3)"
+        );
+        assert_eq!(error.hint(), "cv2 comes with opencv-python-headless");
+        let error = failure(&Verdict { line_to_add: Some("numpy".into()), ..verdict });
+        assert!(error.hint().ends_with("\nadd this line to requirements.txt: numpy"), "{}", error.hint());
+    }
+}
