@@ -33,7 +33,9 @@ pub(crate) fn set_resource_limits(spec: &Spec, held: Held, ids: Mapping) -> io::
     if let (Some(cpus), false) = (limits.cpus, held.cpu) {
         keep_on_processors(cpus)?;
     }
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Not 0: the kernel passes a core to a pattern that is a program whatever the limit, but for this one value (`do_coredump`). To a file it
+    // writes nothing below a page.
+    setrlimit(Resource::RLIMIT_CORE, 1, 1)?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let files = hard.min(OPEN_FILES);
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;

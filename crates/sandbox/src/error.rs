@@ -192,7 +192,11 @@ impl SandboxError {
                  `hoist system info` shows what this machine can do"
             }
             Self::Namespace { .. } => {
-                "run `hoist system info` to see what this machine can do; in a container it needs CAP_SYS_ADMIN"
+                "run `hoist system info` to see what this machine can do; in a container it needs CAP_SYS_ADMIN, on Ubuntu \
+                 `sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
+            }
+            Self::Mount { what, .. } if what.contains("proc") => {
+                "in a container, /proc must not be masked: start it with `--security-opt systempaths=unconfined`"
             }
             Self::Overlay { .. } => {
                 "the store must lie on a file system that can be an overlay's upper directory (ext4, xfs, btrfs, tmpfs; not NFS and not \

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
+use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 
 use crate::cgroup::Held;
@@ -50,6 +51,8 @@ fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Resul
     let (order, spec) = (inside.order, &inside.order.spec);
     let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
+    // The caller's mask is its own affair.
+    nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     // Fails at the end of file if the monitor died before that.
     pass(&mut gate)?;
     root::enter(order)?;

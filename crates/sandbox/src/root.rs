@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, readlinkat};
 use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, mkdirat};
@@ -20,6 +20,9 @@ use crate::wire::{Failure, Order, Step};
 
 /// The most layers: their options fit a page (`mount(2)`) with each layer named by a descriptor.
 pub(crate) const LAYERS_MAX: usize = 180;
+
+/// How many links a mount point may lead through: the kernel's own limit.
+const LINKS_MAX: usize = 40;
 
 /// Builds the root and makes it `/`.
 pub(crate) fn enter(order: &Order) -> Result<(), Failure> {
@@ -94,26 +97,59 @@ pub(crate) fn is_directory(fd: impl AsFd) -> io::Result<bool> {
     Ok(kind == libc::S_IFDIR)
 }
 
-/// Opens a mount point inside the root, making it and its parents where they are missing.
+/// Opens a mount point inside the root, making it and its parents where they are missing, also where dangling links of the image point to.
 pub(crate) fn make_target(root: &OwnedFd, target: &Path, directory: bool) -> io::Result<OwnedFd> {
+    let mut target = target.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        match try_target(root, &target, directory)? {
+            Made::Target(found) => return Ok(found),
+            Made::Elsewhere(next) => target = next,
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+enum Made {
+    Target(OwnedFd),
+    /// A dangling link leads there (a path inside the root).
+    Elsewhere(PathBuf),
+}
+
+fn try_target(root: &OwnedFd, target: &Path, directory: bool) -> io::Result<Made> {
     let names = inside_names(target)?;
     let mut parent = root.as_fd().try_clone_to_owned()?;
     let mut so_far = PathBuf::from("/");
     for (index, name) in names.iter().enumerate() {
-        so_far.push(name);
         let as_directory = directory || index + 1 < names.len();
-        parent = match sys::open_in_root(root, &so_far, libc::O_PATH) {
+        parent = match sys::open_in_root(root, &so_far.join(name), libc::O_PATH) {
             Ok(found) => {
                 if is_directory(&found)? != as_directory {
                     return Err(io::Error::from_raw_os_error(if as_directory { libc::ENOTDIR } else { libc::EISDIR }));
                 }
                 found
             }
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => make_entry(parent.as_fd(), name, as_directory)?,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => match readlinkat(&parent, name) {
+                Ok(link) => return Ok(Made::Elsewhere(follow(&so_far, Path::new(&link), &names[index + 1..]))),
+                Err(_) => make_entry(parent.as_fd(), name, as_directory)?,
+            },
             Err(error) => return Err(error),
         };
+        so_far.push(name);
     }
-    Ok(parent)
+    Ok(Made::Target(parent))
+}
+
+/// Where a link in `parent` leads, with what comes after it; `..` stops at `/`.
+fn follow(parent: &Path, link: &Path, rest: &[PathBuf]) -> PathBuf {
+    let mut path = PathBuf::from("/");
+    for component in parent.join(link).components().chain(rest.iter().flat_map(|name| name.components())) {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::ParentDir => drop(path.pop()),
+            _ => {}
+        }
+    }
+    path
 }
 
 fn inside_names(target: &Path) -> io::Result<Vec<PathBuf>> {
@@ -184,5 +220,26 @@ impl Stage {
             Some(options.as_str()),
         )?;
         Ok(nix::fcntl::openat(&self.dir, "root", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_stay_inside() {
+        let rest = [PathBuf::from("x")];
+        assert_eq!(follow(Path::new("/etc"), Path::new("../run/resolv.conf"), &[]), Path::new("/run/resolv.conf"));
+        assert_eq!(follow(Path::new("/etc"), Path::new("../../../../outside"), &rest), Path::new("/outside/x"));
+        assert_eq!(follow(Path::new("/etc"), Path::new("/outside"), &rest), Path::new("/outside/x"));
+    }
+
+    #[test]
+    fn targets_are_absolute_and_go_down() {
+        for bad in ["relative", "/", "", "/a/../b"] {
+            assert!(inside_names(Path::new(bad)).is_err(), "{bad}");
+        }
+        assert_eq!(inside_names(Path::new("/a//./b/")).unwrap(), [PathBuf::from("a"), PathBuf::from("b")]);
     }
 }

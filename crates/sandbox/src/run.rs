@@ -145,19 +145,19 @@ impl Session {
     fn watch(&mut self, spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<(), SandboxError> {
         let mut sink_error = None;
         let mut deadline = spec.limits.timeout.map(|timeout| self.born + timeout);
+        let mut kill_by = None;
         loop {
-            let ready = self.wait(cancel, deadline)?;
+            let ready = self.wait(cancel, kill_by.or(deadline))?;
             if self.stopped.is_none() && cancel.is_cancelled() {
                 self.stop(Stopped::Cancelled);
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                if self.stopped.is_some() {
-                    // The monitor itself hangs: init dies with it (PDEATHSIG).
-                    let _ = self.child.kill();
-                    deadline = None;
-                } else {
-                    self.stop(Stopped::Timeout);
-                }
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                self.stop(Stopped::Timeout);
+            }
+            if kill_by.is_some_and(|kill_by| now >= kill_by) {
+                // The monitor itself hangs: pid 1 dies with it (PDEATHSIG).
+                let _ = self.child.kill();
             }
             if let Err(error) = self.read_output(spec, output) {
                 sink_error.get_or_insert(error);
@@ -166,17 +166,16 @@ impl Session {
             if ready {
                 match wire::receive(&self.socket) {
                     Ok(Some(message)) => {
-                        let start = matches!(message, Message::Started);
-                        self.hear(message, output);
-                        if start && self.stopped.is_none() {
+                        if matches!(message, Message::Started) {
                             deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
                         }
+                        self.hear(message, output);
                     }
                     Ok(None) | Err(_) => break,
                 }
             }
-            if self.stopped.is_some() && deadline.is_none_or(|deadline| deadline <= Instant::now()) {
-                deadline = Some(Instant::now() + CLEANUP_PATIENCE);
+            if self.stopped.is_some() && kill_by.is_none() {
+                kill_by = Some(Instant::now() + CLEANUP_PATIENCE);
             }
         }
         if self.stopped != Some(Stopped::SinkFailed)

@@ -30,6 +30,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("pid_1_reaps_orphans", As::Both, zombies),
     ("orphans_do_not_delay_the_end", As::Both, orphans),
     ("without_init_the_process_is_pid_1", As::Both, without_init),
+    ("the_callers_umask_and_working_directory_do_not_matter", As::Both, hostile_caller),
+    ("dangling_links_of_an_image_are_followed_inside", As::Both, dangling),
+    ("a_sink_that_fails_ends_the_run", As::Both, failing_sink),
     ("this_machine_can_be_described", As::Both, capabilities),
 ];
 
@@ -260,4 +263,41 @@ fn capabilities(room: &Room) {
     assert!(machine.user_namespaces.available && machine.overlay.available && machine.seccomp.available, "{machine:?}");
     assert!(room.is_root || !machine.memory_limit.available || machine.cgroups == hoist_sandbox::CgroupKind::V2);
     assert!(!machine.memory_limit.reason.is_empty() && !machine.pasta.available, "PATH leads nowhere: {machine:?}");
+}
+
+fn hostile_caller(room: &Room) {
+    let here = room.host_dir("here");
+    std::env::set_current_dir(&here).unwrap();
+    std::fs::remove_dir(&here).unwrap();
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let mut spec = room.spec(&["write", "/tmp/x", "x"]);
+    spec.mounts = vec![bind(&room.root_dir(), "/new/place", true)];
+    assert_eq!(room::ok(&spec), "done\n");
+    assert_eq!(room.ok(&["cat", "/etc/hosts"]).lines().count(), 3);
+}
+
+fn dangling(room: &Room) {
+    std::os::unix::fs::symlink("../run/resolve/stub.conf", room.root_dir().join("etc/resolv.conf")).unwrap();
+    std::os::unix::fs::symlink("/var/cache", room.root_dir().join("cache")).unwrap();
+    assert_eq!(room.ok(&["cat", "/run/resolve/stub.conf"]), "# no network\n");
+    let mut spec = room.spec(&["ls", "/var/cache/mine"]);
+    spec.mounts = vec![bind(&room.root_dir().join("etc"), "/cache/mine", true)];
+    assert_eq!(room::ok(&spec), "passwd\nresolv.conf\n");
+}
+
+struct Full;
+
+impl hoist_sandbox::OutputSink for Full {
+    fn stdout(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn stderr(&mut self, _: &[u8]) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn failing_sink(room: &Room) {
+    let failed = hoist_sandbox::run(&room.spec(&["flood"]), &mut Full, &hoist_sandbox::Cancel::new().unwrap()).unwrap_err();
+    assert!(four_parts(&failed).starts_with("cannot pass on the output of the process: "), "{failed:?}");
 }

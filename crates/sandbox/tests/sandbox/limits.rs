@@ -115,7 +115,7 @@ fn notes(room: &Room) {
 
 fn resources(room: &Room) {
     let text = room.ok(&["limits"]);
-    assert!(text.starts_with("core 0 0\nnofile "), "{text}");
+    assert!(text.starts_with("core 1 1\nnofile "), "{text}");
     let files: u64 = text.split_whitespace().last().unwrap().parse().unwrap();
     assert!((1024..=65_536).contains(&files), "{text}");
 }
