@@ -110,10 +110,10 @@ impl BaseLock {
 
     /// SHA-256 over what the images are made of: packages and architecture, not the indexes that they were found in.
     pub fn digest(&self) -> String {
-        let mut hasher = Sha256::new();
-        let mut add = |text: &str| {
-            hasher.update((text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
+        let mut text = Vec::new();
+        let mut add = |part: &str| {
+            text.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            text.extend_from_slice(part.as_bytes());
         };
         add(&self.suite);
         add(&self.architecture);
@@ -124,11 +124,16 @@ impl BaseLock {
                 add(&package.sha256);
             }
         }
-        hasher.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-            text
-        })
+        sha256_hex(&text)
     }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
+        text
+    })
 }
 
 /// Reads a lock's text; `origin` names it in errors.

@@ -18,6 +18,9 @@ use crate::stage::stage;
 use crate::tree::Tree;
 use crate::{BUILD_UID, RUN_UID, certificates, skeleton};
 
+/// The names of the run image's packages, one in a line: what a buildpack may count on when the app runs.
+const RUN_PACKAGES: &str = "usr/share/hoist/run-packages";
+
 /// The run image and the build image.
 pub(crate) struct Made {
     pub(crate) run: Image,
@@ -52,6 +55,8 @@ pub(crate) fn make(store: &Store, lock: &BaseLock, debs: &[(LockedPackage, PathB
     skeleton::write_alternatives(&mut run);
     certificates::write(&mut run);
     masters.write(&mut run, RUN_UID);
+    let names: Vec<&str> = lock.run.iter().map(|package| package.name.as_str()).collect();
+    run.file(RUN_PACKAGES, names.join("\n") + "\n");
     run_status.as_ref().unwrap_or(&status).write(&mut run);
     skeleton::loadable(&run, &mut libraries);
     skeleton::write_ldcache(&mut run, &libraries, &lock.architecture);

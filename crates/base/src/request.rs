@@ -10,10 +10,9 @@ use hoist_debian::{
 use hoist_events::Reporter;
 use hoist_image::{Keeps, Store};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::error::BaseError;
-use crate::lock::{BaseLock, LockedSuite};
+use crate::lock::{BaseLock, LockedSuite, sha256_hex};
 use crate::make::make;
 use crate::mirroring::Mirroring;
 use crate::packages::{BUILD, EXCLUDED, RUN};
@@ -72,8 +71,7 @@ impl BaseRequest {
             None => (RECIPE, &self.suite, &self.architecture, &self.run_packages, &self.build_packages),
         };
         let bytes = serde_json::to_vec(&text).unwrap_or_default();
-        let digest: String = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("request-{digest}")
+        format!("request-{}", &sha256_hex(&bytes)[..32])
     }
 }
 

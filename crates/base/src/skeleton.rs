@@ -2,6 +2,7 @@
 //! alternatives that scripts rely on. Maintainer scripts would have made it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::elf::Elf;
 use crate::ldcache::write_cache;
@@ -113,7 +114,10 @@ pub(crate) fn loadable(tree: &Tree, found: &mut BTreeMap<String, String>) {
     for (path, content) in tree.names() {
         if let (Content::Symlink(target), Some((folder, name))) = (content, path.rsplit_once('/')) {
             let to = format!("{folder}/{target}");
-            if name.starts_with("lib") && name.ends_with(".so") && targets.contains_key(to.as_str()) {
+            if name.starts_with("lib")
+                && Path::new(name).extension().is_some_and(|ending| ending == "so")
+                && targets.contains_key(to.as_str())
+            {
                 found.entry(name.to_owned()).or_insert_with(|| shown(path));
             }
         }

@@ -102,6 +102,7 @@ fn make(dir: &Path) -> (Store, Base) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one base, looked at from all sides
 fn the_trixie_base_is_complete_reproducible_and_found_again_without_network() {
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();

@@ -76,6 +76,7 @@ impl UnpackError {
 /// Unpacks a package file below `dir`, never through a link that leads out of it. Owners are not kept; set-id bits neither.
 pub fn unpack_into(deb: &Path, dir: &Path, options: &UnpackOptions<'_>) -> Result<Unpacked, UnpackError> {
     let mut unpacked = Unpacked::default();
+    fs_err::create_dir_all(dir).map_err(write_error(dir))?;
     let mut target = Target { root: dir, modes: BTreeMap::new() };
     Deb::open(deb)?.visit(&mut |entry: Entry<'_>| {
         let rewritten = |path: &str| options.rewrite.map_or_else(|| path.to_owned(), |rewrite| rewrite(path));
