@@ -12,8 +12,8 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::bytecode;
 use crate::buildpack::{Buildpack, Detection, Require};
+use crate::bytecode;
 use crate::context::{BuildContext, Context, DetectContext, LaunchProcess};
 use crate::failure::Failure;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
@@ -29,7 +29,8 @@ const CONTRACT_VARIABLE: &str = "HOIST_CONTRACT";
 const LAUNCH_ENV_VARIABLE: &str = "HOIST_LAUNCH_ENV";
 
 /// Variables that an app may not set through its `environment.yml`: they would change whose code runs, not how.
-const FORBIDDEN: &[&str] = &["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "HOIST_CONTRACT", "ENTRY_POINT"];
+const FORBIDDEN: &[&str] =
+    &["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "HOIST_CONTRACT", "ENTRY_POINT"];
 
 macro_rules! runner {
     ($($name:literal),+) => {
@@ -123,14 +124,10 @@ impl Buildpack for JobTemplate {
         check_program(common, service, &settings.entry_point)?;
         let layer = context.layer(LAYER);
         install(context, &layer, &settings)?;
-        let own = own_program(common, service)?;
-        let (command, said) = match own {
-            Some((command, said)) => (command, said),
-            None => {
-                let python = ["python", "-m", "hoist_runner"];
-                (python.map(str::to_owned).to_vec(), format!("hoist's runner calls {}", settings.entry_point))
-            }
-        };
+        let (command, said) = own_program(common, service)?.unwrap_or_else(|| {
+            let python = ["python", "-m", "hoist_runner"].map(str::to_owned).to_vec();
+            (python, format!("hoist's runner calls {}", settings.entry_point))
+        });
         context.output.step(format!("{PROCESS}: {said} (contract {})", settings.contract.as_deref().unwrap_or("G1")));
         let has_default = procfile::read(common)?.is_some_and(|procfile| procfile.default_entry().is_some());
         context.add_process(LaunchProcess {
@@ -217,7 +214,6 @@ fn install(context: &BuildContext<'_>, layer: &Layer, settings: &Settings) -> Re
     let launch = EnvironmentScope::Launch;
     layer.set_variable(launch, "ENTRY_POINT", EnvironmentChange::Default, &settings.entry_point)?;
     layer.set_variable(launch, "PYTHONPATH", EnvironmentChange::Append(":"), &layer.dir().display().to_string())?;
-    layer.set_variable(launch, "PYTHONUNBUFFERED", EnvironmentChange::Default, "1")?;
     if let Some(contract) = &settings.contract {
         layer.set_variable(launch, CONTRACT_VARIABLE, EnvironmentChange::Default, contract)?;
     }
@@ -306,3 +302,7 @@ fn own_program(context: &Context, service: Service) -> Result<Option<(Vec<String
     }
     Ok(None)
 }
+
+#[cfg(test)]
+#[path = "job_template_tests.rs"]
+mod tests;

@@ -15,10 +15,14 @@ mod context;
 mod encoding;
 mod entry;
 mod failure;
+mod job_template;
 mod layer;
 mod output;
 mod pip;
 mod process;
+mod procfile;
+mod procfile_command;
+mod procfile_grammar;
 mod python;
 mod shipped;
 

@@ -49,14 +49,24 @@ impl Buildpack for ProcfileBuildpack {
             context.output.warning(warning);
         }
         if procfile.entries.is_empty() {
-            return Err(Failure::new(DOING, "it holds no process", "an image needs a program to start", "write a line into it: web: python main.py"));
+            return Err(Failure::new(
+                DOING,
+                "it holds no process",
+                "an image needs a program to start",
+                "write a line into it: web: python main.py",
+            ));
         }
         let default = procfile.default_entry().map(|entry| entry.name.clone());
         let mut variables = Vec::new();
         for entry in &procfile.entries {
             let command = command_of(entry)?;
             let is_default = default.as_deref() == Some(&entry.name);
-            context.output.step(format!("{}: {}{}", entry.name, entry.command, if is_default { " (default)" } else { "" }));
+            context.output.step(format!(
+                "{}: {}{}",
+                entry.name,
+                entry.command,
+                if is_default { " (default)" } else { "" }
+            ));
             variables.extend(command.environment.into_iter().map(|(name, value)| (entry.name.clone(), name, value)));
             context.add_process(LaunchProcess {
                 kind: entry.name.clone(),
@@ -67,7 +77,9 @@ impl Buildpack for ProcfileBuildpack {
             });
         }
         if default.is_none() {
-            context.output.warning("no line is called web, so the image has no default process: name one when you run it");
+            context
+                .output
+                .warning("no line is called web, so the image has no default process: name one when you run it");
         }
         write_variables(context, &variables)
     }
@@ -81,11 +93,18 @@ fn binding(context: &Context) -> Option<std::path::PathBuf> {
 pub(crate) fn read(context: &Context) -> Result<Option<Procfile>, Failure> {
     let Some(path) = binding(context).or_else(|| context.app_file(FILE)) else {
         let entry = |command: &str| Entry { name: "web".to_owned(), command: command.to_owned(), line: 1 };
-        return Ok(context.variable(VARIABLE).map(|command| Procfile { entries: vec![entry(command)], warnings: Vec::new() }));
+        return Ok(context
+            .variable(VARIABLE)
+            .map(|command| Procfile { entries: vec![entry(command)], warnings: Vec::new() }));
     };
     let about = fs::metadata(&path).map_err(|error| Failure::io(DOING, &error))?;
     if about.len() > MAX_BYTES {
-        return Err(Failure::new(DOING, format!("it has {} bytes", about.len()), format!("a Procfile has at most {MAX_BYTES}"), "look whether it is another file"));
+        return Err(Failure::new(
+            DOING,
+            format!("it has {} bytes", about.len()),
+            format!("a Procfile has at most {MAX_BYTES}"),
+            "look whether it is another file",
+        ));
     }
     let bytes = fs::read(&path).map_err(|error| Failure::io(DOING, &error))?;
     let text = decode_text(&bytes)

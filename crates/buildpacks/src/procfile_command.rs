@@ -20,8 +20,9 @@ pub(crate) enum CommandError {
 
 /// Words that only a shell knows.
 const SHELL_WORDS: &[&str] = &[
-    ".", ":", "[", "[[", "{", "}", "!", "alias", "case", "cd", "eval", "exec", "exit", "export", "for", "function", "if", "read", "set",
-    "shift", "source", "test", "time", "trap", "ulimit", "umask", "unset", "until", "wait", "while",
+    ".", ":", "[", "[[", "{", "}", "!", "alias", "case", "cd", "eval", "exec", "exit", "export", "for", "function",
+    "if", "read", "set", "shift", "source", "test", "time", "trap", "ulimit", "umask", "unset", "until", "wait",
+    "while",
 ];
 
 /// Takes a command apart as a shell would; none of it is expanded.
@@ -33,7 +34,8 @@ pub(crate) fn parse(text: &str) -> Result<Command, CommandError> {
     if SHELL_WORDS.contains(&program.as_str()) {
         return Ok(by_shell(text));
     }
-    let environment = words.iter().filter_map(assignment).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let environment =
+        words.iter().filter_map(assignment).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Ok(Command { argv, environment })
 }
 
@@ -90,8 +92,10 @@ fn words(text: &str) -> Result<Option<Vec<Word>>, CommandError> {
             },
             '\\' => word.text.extend(chars.next()),
             _ => {
-                shell |= matches!(c, '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | ']' | '{' | '}')
-                    || (c == '~' && (begins || word.text.ends_with(['=', ':'])));
+                shell |= matches!(
+                    c,
+                    '|' | '&' | ';' | '<' | '>' | '(' | ')' | '$' | '`' | '*' | '?' | '[' | ']' | '{' | '}'
+                ) || (c == '~' && (begins || word.text.ends_with(['=', ':'])));
                 word.text.push(c);
                 if all_bare {
                     word.bare_bytes = word.text.len();
@@ -116,7 +120,10 @@ mod tests {
     #[test]
     fn a_plain_command_needs_no_shell() {
         assert_eq!(direct("python -m app # note").0, ["python", "-m", "app"]);
-        assert_eq!(direct("gunicorn 'a b' \"c: \\\"d\\\"\" e\\ f x#y").0, ["gunicorn", "a b", "c: \"d\"", "e f", "x#y"]);
+        assert_eq!(
+            direct("gunicorn 'a b' \"c: \\\"d\\\"\" e\\ f x#y").0,
+            ["gunicorn", "a b", "c: \"d\"", "e f", "x#y"]
+        );
         assert_eq!(direct("cmd '' a=b").0, ["cmd", "", "a=b"]);
     }
 

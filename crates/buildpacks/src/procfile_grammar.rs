@@ -44,7 +44,9 @@ impl Procfile {
             let mut whole = first.trim_end().to_owned();
             while let Some(open) = whole.strip_suffix('\\').filter(|open| !open.trim_start().starts_with('#')) {
                 let next = lines.next().map_or("", |(_, next)| next.trim());
-                whole = format!("{} {next}", open.trim_end()).trim_end().to_owned();
+                let joined = format!("{} {next}", open.trim_end());
+                whole.clear();
+                whole.push_str(joined.trim_end());
                 found.warn(line, "it goes on behind a backslash, which other platforms do not take", &whole);
             }
             let trimmed = whole.trim();
@@ -108,14 +110,21 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
+/// `my worker: command` has a name; `gunicorn app:app` has none.
+fn reads_as_name(name: &str, command: &str) -> bool {
+    !name.trim().contains(char::is_whitespace) || command.is_empty() || command.starts_with(char::is_whitespace)
+}
+
 /// The line as it is probably meant.
 fn corrected(whole: &str) -> String {
     let text = whole.trim().trim_start_matches("- ").trim_start();
     // `"web": command`, `my worker: command`, `web = command`, `web` alone, or a command alone.
     let (name, command) = match text.split_once(':') {
-        Some((name, command)) if !name.contains('/') && !name.contains('=') => (name, command),
+        Some((name, command)) if !name.contains(['/', '=']) && reads_as_name(name, command) => (name, command),
         _ => match text.split_once('=') {
-            Some((name, command)) if name.trim().chars().all(is_name_char) && !name.trim().is_empty() && name.ends_with(' ') => {
+            Some((name, command))
+                if name.trim().chars().all(is_name_char) && !name.trim().is_empty() && name.ends_with(' ') =>
+            {
                 (name, command)
             }
             _ => ("web", text),

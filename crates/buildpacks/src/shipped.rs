@@ -7,7 +7,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The buildpacks of this crate, in the default order.
 pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
-    vec![&crate::python::Python, &crate::pip::Pip]
+    vec![
+        &crate::python::Python,
+        &crate::pip::Pip,
+        &crate::procfile::ProcfileBuildpack,
+        &crate::job_template::JobTemplate,
+    ]
 }
 
 /// One buildpack as a folder to be put into a builder: beside what stands here, `bin/detect` and `bin/build` are links to hoist.
