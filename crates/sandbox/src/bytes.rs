@@ -33,7 +33,7 @@ fn owned(value: Owned) -> OsString {
 }
 
 pub(crate) mod path {
-    use super::*;
+    use super::{Deserialize, Deserializer, Owned, Serialize, Serializer, borrowed, owned};
     use std::path::{Path, PathBuf};
 
     pub(crate) fn serialize<S: Serializer>(value: &Path, serializer: S) -> Result<S::Ok, S::Error> {
@@ -46,7 +46,7 @@ pub(crate) mod path {
 }
 
 pub(crate) mod paths {
-    use super::*;
+    use super::{Deserialize, Deserializer, Owned, Serializer, borrowed, owned};
     use std::path::PathBuf;
 
     pub(crate) fn serialize<S: Serializer>(value: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
@@ -59,7 +59,7 @@ pub(crate) mod paths {
 }
 
 pub(crate) mod os_strings {
-    use super::*;
+    use super::{Deserialize, Deserializer, OsString, Owned, Serializer, borrowed, owned};
 
     pub(crate) fn serialize<S: Serializer>(value: &[OsString], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(value.iter().map(|item| borrowed(item)))
@@ -71,7 +71,7 @@ pub(crate) mod os_strings {
 }
 
 pub(crate) mod os_pairs {
-    use super::*;
+    use super::{Deserialize, Deserializer, OsString, Owned, Serializer, borrowed, owned};
 
     pub(crate) fn serialize<S: Serializer>(value: &[(OsString, OsString)], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(value.iter().map(|(key, item)| (borrowed(key), borrowed(item))))

@@ -56,7 +56,7 @@ fn keep_on_processors(cpus: f64) -> io::Result<()> {
 }
 
 /// Gives the pipes to the user, so that `/dev/stdout` can be opened by name.
-pub(crate) fn own_output(user: &User) {
+pub(crate) fn own_output(user: User) {
     for fd in [1, 2] {
         // SAFETY: plain numbers. Without it only opening by name fails, so the result is of no interest.
         let _ = unsafe { libc::fchown(fd, user.uid, user.gid) };

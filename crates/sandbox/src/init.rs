@@ -61,7 +61,7 @@ fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Resul
         sys::loopback_up().map_err(Failure::at(Step::Network, "loopback", ""))?;
     }
     take_stdin(stdin).map_err(prepare("opening its input"))?;
-    confine::own_output(&spec.process.user);
+    confine::own_output(spec.process.user);
     pass(&mut gate)?;
     drop(gate);
     confine::set_resource_limits(spec, inside.held, inside.ids).map_err(Failure::at(

@@ -77,7 +77,7 @@ struct Given {
 /// From the clone of pid 1 to its end.
 fn supervise(order: &Order, socket: &UnixStream, given: Given, cgroups: &Cgroups) -> Result<Usage, Failure> {
     let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
-    let ids = user::Mapping::choose(&order.spec.process.user);
+    let ids = user::Mapping::choose(order.spec.process.user);
     let mut namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
     if order.spec.network != Network::Host {

@@ -3,7 +3,6 @@
 //! A socket belongs to the network namespace in which it was made, whoever holds it. So a process of ours that has entered the namespace
 //! makes sockets and hands them to the caller, which connects them to published ports; neither root nor a bridge is needed.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -33,7 +32,7 @@ pub(crate) const WANT_V6: u8 = 6;
 /// Starts the connector for the namespaces of `pid`. It ends with its channel, or with the monitor.
 pub(crate) fn start_connector(pid: i32, ids: Mapping, channel: OwnedFd) -> Result<(), Failure> {
     let at = |action: &str| Failure::at(Step::Network, action, "");
-    let open = |name: &str| File::open(format!("/proc/{pid}/ns/{name}"));
+    let open = |name: &str| fs_err::File::open(format!("/proc/{pid}/ns/{name}")).map(|file| file.into_parts().0);
     // SAFETY: one thread.
     match unsafe { nix::unistd::fork() }.map_err(|e| at("starting the connector")(e.into()))? {
         ForkResult::Parent { .. } => Ok(()),

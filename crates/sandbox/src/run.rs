@@ -39,7 +39,9 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 pub fn run(spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<Exit, SandboxError> {
     check(spec)?;
     let (forwarder, connector) = Forwarder::start(&spec.network, output)?.unzip();
-    let mut session = Session::start(spec, connector)?;
+    let mut session = Session::start(spec, connector.as_ref())?;
+    // Only the connector may hold its end, so that the forwarder notices if it dies.
+    drop(connector);
     let watched = session.watch(spec, output, cancel);
     let vanished = session.finish();
     drop(forwarder);
@@ -97,7 +99,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(spec: &Spec, connector: Option<UnixStream>) -> Result<Self, SandboxError> {
+    fn start(spec: &Spec, connector: Option<&UnixStream>) -> Result<Self, SandboxError> {
         let (socket, theirs) = UnixStream::pair().map_err(prepare("making a socket pair"))?;
         let (stdout, stdout_end) = io::pipe().map_err(prepare("making a pipe for its output"))?;
         let (stderr, stderr_end) = io::pipe().map_err(prepare("making a pipe for its errors"))?;
@@ -134,7 +136,7 @@ impl Session {
         };
         // A child that is gone already shows itself in `watch`, with its status: not here as a broken pipe.
         let sent = wire::send_fd(&session.socket, 0, stdin.as_ref().map(AsFd::as_fd))
-            .and_then(|()| wire::send_fd(&session.socket, 1, connector.as_ref().map(AsFd::as_fd)));
+            .and_then(|()| wire::send_fd(&session.socket, 1, connector.map(AsFd::as_fd)));
         match sent.and_then(|()| wire::send(&session.socket, &order)) {
             Err(error) if error.kind() == io::ErrorKind::Other => Err(prepare("writing its order")(error)),
             _ => Ok(session),
@@ -212,7 +214,7 @@ impl Session {
             Message::Started => self.started = Some(Instant::now()),
             Message::Failed(failure) => self.failure = Some(failure),
             Message::Ended { status, wall_micros } => {
-                self.wait_status = Some((status, Duration::from_micros(wall_micros)))
+                self.wait_status = Some((status, Duration::from_micros(wall_micros)));
             }
             Message::Finished(usage) => self.usage = Some(usage),
         }
@@ -228,7 +230,7 @@ impl Session {
 
     /// Passes on what the pipes hold, up to the limit.
     fn read_output(&mut self, spec: &Spec, output: &mut dyn OutputSink) -> io::Result<()> {
-        let mut buffer = [0; 1 << 16];
+        let mut buffer = vec![0; 1 << 16];
         for index in 0..self.pipes.len() {
             // At most a pipe's capacity at a time, so that a flood on one stream starves neither the other nor the clock.
             for _ in 0..4 {
@@ -250,9 +252,9 @@ impl Session {
                 let passed = count.min(usize::try_from(left).unwrap_or(usize::MAX));
                 self.received_bytes += passed as u64;
                 if index == 0 {
-                    output.stdout(&buffer[..passed])?
+                    output.stdout(&buffer[..passed])?;
                 } else {
-                    output.stderr(&buffer[..passed])?
+                    output.stderr(&buffer[..passed])?;
                 }
                 if passed < count {
                     self.stop(Stopped::Output);

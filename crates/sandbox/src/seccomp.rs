@@ -120,13 +120,12 @@ fn tree(ranges: &[(u32, Rule)]) -> BpfProgram {
     }
     let (below, from) = ranges.split_at(ranges.len() / 2);
     let (start, left, right) = (from[0].0, tree(below), tree(from));
-    let mut program = match u8::try_from(left.len()) {
-        Ok(distance) => vec![jump(libc::BPF_JGE, start, distance, 0)],
+    let mut program = if let Ok(distance) = u8::try_from(left.len()) {
+        vec![jump(libc::BPF_JGE, start, distance, 0)]
+    } else {
         // A conditional jump reaches no further than 255.
-        Err(_) => {
-            let distance = u32::try_from(left.len()).unwrap_or(u32::MAX);
-            vec![jump(libc::BPF_JGE, start, 0, 1), instruction(libc::BPF_JMP | libc::BPF_JA, distance, 0, 0)]
-        }
+        let distance = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        vec![jump(libc::BPF_JGE, start, 0, 1), instruction(libc::BPF_JMP | libc::BPF_JA, distance, 0, 0)]
     };
     program.extend(left);
     program.extend(right);

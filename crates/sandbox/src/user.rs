@@ -27,7 +27,7 @@ pub(crate) enum Mapping {
 
 impl Mapping {
     /// What this process may do.
-    pub(crate) fn choose(user: &User) -> Self {
+    pub(crate) fn choose(user: User) -> Self {
         let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
         if geteuid().is_root() && has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID) {
             Self::Identity

@@ -112,7 +112,6 @@ impl Failure {
         let source = io::Error::from_raw_os_error(errno);
         let command = || spec.process.args.first().map(|arg| arg.to_string_lossy().into_owned()).unwrap_or_default();
         match step {
-            Step::Prepare => SandboxError::Confine { action: what, source },
             Step::UserNamespace => SandboxError::UserNamespace { source },
             Step::Namespace => SandboxError::Namespace { namespace: what, source },
             Step::Layer => SandboxError::Layer { path, source },
@@ -130,7 +129,7 @@ impl Failure {
                 searched: (!command().contains('/')).then_some(what),
             },
             Step::NotExecutable => SandboxError::NotExecutable { path, source },
-            Step::Confine => SandboxError::Confine { action: what, source },
+            Step::Prepare | Step::Confine => SandboxError::Confine { action: what, source },
             Step::Limit => SandboxError::Limit { what, path, source },
             Step::Network => SandboxError::Network { action: what, source },
         }

@@ -202,7 +202,7 @@ fn many_layers(room: &Room) {
     }
     layers.push(room.root_dir());
     let mut spec = room.spec(&["cat", "/who"]);
-    spec.root.lower_dirs = layers.clone();
+    spec.root.lower_dirs = layers;
     assert_eq!(room::ok(&spec), "0");
     spec.process.args = ["probe", "probe", "ls", "/"].map(Into::into).to_vec();
     assert!(room::ok(&spec).contains("file-125\n"));
@@ -298,6 +298,7 @@ impl hoist_sandbox::OutputSink for Full {
 }
 
 fn failing_sink(room: &Room) {
-    let failed = hoist_sandbox::run(&room.spec(&["flood"]), &mut Full, &hoist_sandbox::Cancel::new().unwrap()).unwrap_err();
+    let failed =
+        hoist_sandbox::run(&room.spec(&["flood"]), &mut Full, &hoist_sandbox::Cancel::new().unwrap()).unwrap_err();
     assert!(four_parts(&failed).starts_with("cannot pass on the output of the process: "), "{failed:?}");
 }

@@ -102,20 +102,20 @@ fn run_all(filter: &str) -> ExitCode {
 
 fn run_one(binary: &Path, dir: &Path, name: &str, root: bool) -> bool {
     let whom = if root { "root" } else { "user" };
-    let room = dir.join(format!("{name}-{whom}"));
-    std::fs::create_dir(&room).unwrap();
+    let own_dir = dir.join(format!("{name}-{whom}"));
+    std::fs::create_dir(&own_dir).unwrap();
     let mut command = Command::new(binary);
     // A hostile environment: nothing in it may be needed or reach the inside.
     command
         .args(["--one", name])
-        .arg(&room)
+        .arg(&own_dir)
         .env_clear()
         .env("PATH", "/invalid")
         .env("LC_ALL", "C")
         .env("POISON", "leak");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
     if !root {
-        std::os::unix::fs::chown(&room, Some(ORDINARY), Some(ORDINARY)).unwrap();
+        std::os::unix::fs::chown(&own_dir, Some(ORDINARY), Some(ORDINARY)).unwrap();
         command.uid(ORDINARY).gid(ORDINARY);
     }
     let begun = Instant::now();
