@@ -219,16 +219,13 @@ fn make(
     let mut parts = Vec::new();
     let mut size_bytes = 0;
     for (group, paths) in groups {
-        let (diff_id, reused) = match old.get(&group).filter(|old| old.unchanged(content, &paths)) {
-            Some(old) => {
-                setup.counters.layers_reused(1);
-                (old.diff_id, true)
-            }
-            None => {
-                let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
-                size_bytes += made.size_bytes();
-                (made.diff_id(), false)
-            }
+        let (diff_id, reused) = if let Some(old) = old.get(&group).filter(|old| old.unchanged(content, &paths)) {
+            setup.counters.layers_reused(1);
+            (old.diff_id, true)
+        } else {
+            let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
+            size_bytes += made.size_bytes();
+            (made.diff_id(), false)
         };
         split.layers.push(SplitPart { group, sha: diff_id.to_string() });
         parts.push((diff_id, reused));
@@ -251,8 +248,8 @@ fn begin(setup: &Setup<'_>, buildpack: &BuiltBuildpack) -> Result<LayerBuilder, 
 
 /// What stands in the label for a layer that is several: a digest over the list.
 fn split_sha(split: &SplitLayer) -> String {
-    let list: String = split.layers.iter().map(|part| format!("{} {}\n", part.group, part.sha)).collect();
-    Digest::of(list.as_bytes()).to_string()
+    let lines: Vec<String> = split.layers.iter().map(|part| format!("{} {}", part.group, part.sha)).collect();
+    Digest::of(lines.join("\n").as_bytes()).to_string()
 }
 
 /// A group of the restored layer: which of the restored layers it is, and how many files and empty directories it has.

@@ -4,6 +4,7 @@
 //! same time and each buildpack is asked once, in however many groups it stands.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -112,7 +113,7 @@ pub enum DetectError {
 fn explain(groups: &[GroupFailure]) -> String {
     let mut text = String::new();
     for (number, group) in groups.iter().enumerate() {
-        text.push_str(&format!("\n  group {}: {}", number + 1, group.reason));
+        let _ = write!(text, "\n  group {}: {}", number + 1, group.reason);
         for answer in &group.answers {
             let outcome = match answer.outcome {
                 DetectOutcome::Pass => "applies".to_owned(),
@@ -120,9 +121,9 @@ fn explain(groups: &[GroupFailure]) -> String {
                 DetectOutcome::Error { code } => format!("failed with code {code}"),
             };
             let optional = if answer.optional { " (optional)" } else { "" };
-            text.push_str(&format!("\n    {}{optional}: {outcome}", answer.buildpack));
+            let _ = write!(text, "\n    {}{optional}: {outcome}", answer.buildpack);
             for line in answer.said.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev() {
-                text.push_str(&format!("\n      {line}"));
+                let _ = write!(text, "\n      {line}");
             }
         }
     }

@@ -143,8 +143,8 @@ impl ExportError {
 }
 
 /// Makes the image.
-pub fn export(setup: &Setup<'_>, built: &Built, request: ExportRequest<'_>) -> Result<Exported, ExportError> {
-    timed(setup.reporter, Phase::Export, || export_image(setup, built, &request))
+pub fn export(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -> Result<Exported, ExportError> {
+    timed(setup.reporter, Phase::Export, || export_image(setup, built, request))
 }
 
 fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -> Result<Exported, ExportError> {
@@ -172,12 +172,14 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     }
     report_dropped(setup, built, &exporting.metadata);
     let reused = exporting.layers.iter().filter(|layer| layer.reused).count() + run_image.diff_ids().len();
-    setup.reporter.report(&Event::ImageWritten {
-        reference: request.names.first().map(ToString::to_string).unwrap_or_default(),
-        image_id: image.id().to_string(),
-        layers: image.diff_ids().len(),
-        reused,
-    });
+    if let Some(name) = request.names.first() {
+        setup.reporter.report(&Event::ImageWritten {
+            reference: name.to_string(),
+            image_id: image.id().to_string(),
+            layers: image.diff_ids().len(),
+            reused,
+        });
+    }
     let mut report = Report::default();
     report.image.tags = request.names.iter().map(ToString::to_string).collect();
     report.image.image_id = Some(image.id().to_string());
