@@ -35,6 +35,11 @@ class Check:
         folder = os.path.dirname(path)
         self.bases = [self.root, os.path.join(self.root, "app"), os.path.dirname(folder), folder]
         waiting = [path]
+        while folder.startswith(self.root + "/"):
+            package = os.path.join(folder, "__init__.py")
+            if os.path.isfile(package):
+                waiting.append(package)
+            folder = os.path.dirname(folder)
         while waiting and len(self.done) < MAX_FILES and not self.problem:
             file = waiting.pop()
             if file in self.done:

@@ -53,6 +53,10 @@ class Static(RunnerTest):
         self.write({"src/libs/b.py": "c = 1"})
         self.assertEqual((self.check(static=True)["kind"]), "ok")
 
+    def test_packages_above_the_program_are_looked_at_too(self):
+        self.write({"src/program.py": "def run(): pass", "src/__init__.py": "import gone_with_the_package"})
+        self.assertEqual(self.check(static=True)["file"], "src/__init__.py")
+
     def test_guarded_and_late_imports_do_not_fail(self):
         self.write(
             {

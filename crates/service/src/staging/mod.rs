@@ -62,7 +62,7 @@ pub struct Staged {
     /// `input/data.json` and `input/params.json` of a service. They are not part of the app: an input changes without a build, and often
     /// holds tokens that have no place in an image.
     pub default_input: DefaultInput,
-    /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_VERSION_ORIGIN` where an
+    /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_REASON` where an
     /// `environment.yml` asks for a Python; `HOIST_LAUNCH_ENV` (a JSON object) where it sets variables. What the user sets wins.
     pub build_env: Vec<(String, String)>,
     /// Files in the app.
@@ -349,7 +349,7 @@ fn build_env(contract: Option<&ContractChoice>, dependencies: Option<&Dependenci
     }
     if let Some(python) = dependencies.and_then(|dependencies| dependencies.python.as_ref()) {
         set("HOIST_PYTHON_VERSION", &python.version);
-        set("HOIST_PYTHON_VERSION_ORIGIN", &python.origin);
+        set("HOIST_PYTHON_REASON", &python.origin);
     }
     if let Some(dependencies) = dependencies.filter(|dependencies| !dependencies.variables.is_empty()) {
         let variables: serde_json::Map<String, serde_json::Value> =
