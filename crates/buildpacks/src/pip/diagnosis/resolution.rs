@@ -104,6 +104,10 @@ pub(super) fn unknown_package(evidence: &Evidence<'_>, flat: &str) -> Option<Fai
 pub(super) fn unknown_version(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let what = match between(flat, "there is no version of ", " and ") {
         Some(what) => what,
+        // "only flask<=3.1.3 is available and you require flask>=90"
+        None if flat.contains(" is available and you require ") => {
+            flat.split_once(" is available and you require ")?.1.split([' ', ',']).next()?
+        }
         None => between(flat, "there are no versions of ", " and ")?,
     };
     let (name, constraint) = split_requirement(what.trim_end_matches(','));
@@ -155,7 +159,15 @@ pub(super) fn no_wheel(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     } else {
         "require another version of it, or one that is made for Linux"
     };
-    Some(Failure::new(DOING, evidence.place(name), why, fix))
+    let mut failure = Failure::new(DOING, evidence.place(name), why, fix);
+    if let Some((_, tags)) = flat.split_once("following Python ABI tags: ") {
+        let tags = tags.split_once(" hint:").map_or(tags, |(tags, _)| tags);
+        failure = failure.and_why(format!("its wheels are for {}", tags.replace('`', "")));
+    }
+    if let Some(newest) = (evidence.probe)(Probe::Highest(name)) {
+        failure = failure.and_fix(format!("{name}=={newest} has one that fits"));
+    }
+    Some(failure)
 }
 
 /// Two sides that cannot both be had.
