@@ -325,3 +325,72 @@ fn clean_below(dir: &Path, depth: usize) -> usize {
     }
     removed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 20 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+31 20 0:27 /outer /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 20 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
+33 20 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn hybrid_machines_have_their_controllers_in_version_1() {
+        let found = parse_hierarchies(HYBRID, "4:memory:/a/b\n2:cpu,cpuacct:/outer/c\n1:name=systemd:/\n0::/d\n");
+        let own: Vec<_> = found.iter().map(|h| (h.version, h.own.to_str().unwrap())).collect();
+        assert_eq!(
+            own,
+            [
+                (1, "/sys/fs/cgroup/memory/a/b"),
+                (1, "/sys/fs/cgroup/cpu,cpuacct/c"),
+                (1, "/sys/fs/cgroup/systemd/"),
+                (2, "/sys/fs/cgroup/unified/d")
+            ]
+        );
+        assert!(find_parent(&found, Controller::Pids).unwrap_err().contains("hands down the controller pids"));
+        assert!(find_parent(&[], Controller::Pids).unwrap_err().contains("no control group hierarchy"));
+    }
+
+    /// A tree as version 2 has it, of ordinary files.
+    fn delegated(name: &str) -> (PathBuf, Hierarchy) {
+        let mount = std::env::temp_dir().join(format!("hoist-cgroup-{name}-{}", std::process::id()));
+        let own = mount.join("user/session");
+        fs_err::create_dir_all(&own).unwrap();
+        for (dir, controllers) in [("", "cpu memory pids"), ("user", "memory pids"), ("user/session", "")] {
+            fs_err::write(mount.join(dir).join("cgroup.subtree_control"), controllers).unwrap();
+            fs_err::write(mount.join(dir).join("cgroup.procs"), "").unwrap();
+        }
+        (mount.clone(), Hierarchy { version: 2, own, mount, controllers: Vec::new() })
+    }
+
+    #[test]
+    fn version_2_uses_the_nearest_group_that_hands_the_controller_down() {
+        let (mount, hierarchy) = delegated("nearest");
+        let found = |controller| find_parent(std::slice::from_ref(&hierarchy), controller).unwrap();
+        assert_eq!(found(Controller::Memory), (2, mount.join("user")));
+        assert_eq!(found(Controller::Cpu), (2, mount.clone()));
+        fs_err::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn limits_become_the_files_of_each_version() {
+        let limits = Limits { memory_bytes: Some(1 << 20), cpus: Some(1.5), pids: Some(9), ..Limits::default() };
+        assert_eq!(settings(1, Controller::Cpu, &limits, true)[1], ("cpu.cfs_quota_us", "150000".to_owned()));
+        assert_eq!(settings(2, Controller::Cpu, &limits, true), [("cpu.max", "150000 100000".to_owned())]);
+        assert_eq!(settings(2, Controller::Memory, &limits, true)[1], ("memory.swap.max", "0".to_owned()));
+        assert_eq!(settings(2, Controller::Pids, &limits, true), [("pids.max", "10".to_owned())]);
+        assert_eq!(quota_micros(f64::NAN.max(0.0)), 1000, "the kernel takes no less");
+    }
+
+    #[test]
+    fn only_groups_of_dead_owners_are_stale() {
+        assert!(!is_stale(&own_name().unwrap()));
+        assert!(is_stale("hoist-4194305-1"));
+        for foreign in ["hoist", "hoist-", "hoist-1", "hoist-x-1", "docker-4194305-1"] {
+            assert!(!is_stale(foreign), "{foreign}");
+        }
+    }
+}

@@ -36,6 +36,8 @@ pub fn main_if_child() {
 /// Takes the order and sees it through. What fails inside is told to the caller; an error here means that there is no caller.
 fn serve() -> io::Result<()> {
     sys::close_from(3)?;
+    // Otherwise a number: the program was executed by descriptor.
+    nix::sys::prctl::set_name(c"hoist-sandbox")?;
     // Above the numbers that pass to the process, and gone at the next exec.
     let socket = fcntl(io::stdin().as_fd(), FcntlArg::F_DUPFD_CLOEXEC(10))?;
     // SAFETY: fcntl has just made this descriptor.

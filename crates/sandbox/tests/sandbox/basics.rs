@@ -47,6 +47,9 @@ fn environment(room: &Room) {
     let mut spec = room.spec(&["env"]);
     spec.process.env.push(("GREETING".into(), "hello = world".into()));
     assert_eq!(room::ok(&spec), "PATH=/usr/bin:/bin\nGREETING=hello = world\n");
+    let bytes = std::os::unix::ffi::OsStringExt::from_vec(b"\xff\xfe".to_vec());
+    spec.process.env = vec![("PATH".into(), "/bin".into()), ("BYTES".into(), bytes)];
+    assert!(room::ok(&spec).starts_with("PATH=/bin\nBYTES=\u{fffd}"), "values need not be text");
 }
 
 fn input(room: &Room) {
