@@ -3,7 +3,6 @@
 //! The run image is one layer. The build image is that layer and one more, with the further packages and the files in which both
 //! differ (accounts, the loader's cache, dpkg's status).
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hoist_debian::LockedPackage;
@@ -50,7 +49,7 @@ pub(crate) fn make(store: &Store, lock: &BaseLock, debs: &[(LockedPackage, PathB
     let os_release = run.read("usr/lib/os-release").unwrap_or_default();
     let distribution = Distribution::parse(&String::from_utf8_lossy(&os_release), &lock.suite);
     let masters = Masters::of(&run);
-    let mut libraries = BTreeMap::new();
+    let mut libraries = skeleton::Loadable::default();
     skeleton::write(&mut run);
     skeleton::write_alternatives(&mut run);
     certificates::write(&mut run);
@@ -58,14 +57,14 @@ pub(crate) fn make(store: &Store, lock: &BaseLock, debs: &[(LockedPackage, PathB
     let names: Vec<&str> = lock.run.iter().map(|package| package.name.as_str()).collect();
     run.file(RUN_PACKAGES, names.join("\n") + "\n");
     run_status.as_ref().unwrap_or(&status).write(&mut run);
-    skeleton::loadable(&run, &mut libraries);
-    skeleton::write_ldcache(&mut run, &libraries, &lock.architecture);
+    libraries.add(&run);
+    libraries.write(&mut run, &lock.architecture);
 
     skeleton::write_alternatives(&mut build);
     masters.write(&mut build, BUILD_UID);
     status.write(&mut build);
-    skeleton::loadable(&build, &mut libraries);
-    skeleton::write_ldcache(&mut build, &libraries, &lock.architecture);
+    libraries.add(&build);
+    libraries.write(&mut build, &lock.architecture);
 
     let (run_layer, build_layer) = std::thread::scope(|scope| {
         let other = scope.spawn(|| build.into_layer(store));

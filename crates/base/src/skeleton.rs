@@ -1,11 +1,11 @@
 //! What every Debian system has besides its packages' files: merged /usr, folders with special modes, the small files of /etc, and the
 //! alternatives that scripts rely on. Maintainer scripts would have made it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::elf::Elf;
 use crate::ldcache::write_cache;
+use crate::paths::merged;
 use crate::stage::Content;
 use crate::tree::Tree;
 
@@ -98,38 +98,61 @@ pub(crate) fn write_alternatives(tree: &mut Tree) {
     }
 }
 
-/// Notes what the loader finds in a tree: the name that a library goes by, and the path under that name.
-pub(crate) fn loadable(tree: &Tree, found: &mut BTreeMap<String, String>) {
-    let machine = tree.libraries.values().map(|elf| elf.machine).next();
-    for (path, elf) in &tree.libraries {
-        let Some((folder, name)) = path.rsplit_once('/') else { continue };
-        let name = elf.soname.as_deref().unwrap_or(name);
-        let linked = format!("{folder}/{name}");
-        if Some(elf.machine) == machine && tree.contains(&linked) {
-            found.entry(name.to_owned()).or_insert_with(|| shown(&linked));
-        }
-    }
-    // The names that compilers look for.
-    let targets: BTreeMap<&str, &Elf> = tree.libraries.iter().map(|(path, elf)| (path.as_str(), elf)).collect();
-    for (path, content) in tree.names() {
-        if let (Content::Symlink(target), Some((folder, name))) = (content, path.rsplit_once('/')) {
-            let to = format!("{folder}/{target}");
-            if name.starts_with("lib")
-                && Path::new(name).extension().is_some_and(|ending| ending == "so")
-                && targets.contains_key(to.as_str())
-            {
-                found.entry(name.to_owned()).or_insert_with(|| shown(path));
+/// What the loader finds in the layers of an image, lowest layer first.
+#[derive(Debug, Default)]
+pub(crate) struct Loadable {
+    /// The name that a library goes by, and the path under that name.
+    names: BTreeMap<String, String>,
+    /// Where all libraries are.
+    paths: BTreeSet<String>,
+}
+
+impl Loadable {
+    /// Notes the libraries of one more layer.
+    pub(crate) fn add(&mut self, tree: &Tree) {
+        let machine = tree.libraries.values().map(|elf| elf.machine).next();
+        for (path, elf) in &tree.libraries {
+            let Some((folder, name)) = path.rsplit_once('/') else { continue };
+            self.paths.insert(path.clone());
+            let name = elf.soname.as_deref().unwrap_or(name);
+            let linked = format!("{folder}/{name}");
+            if Some(elf.machine) == machine && tree.contains(&linked) {
+                self.names.entry(name.to_owned()).or_insert_with(|| shown(&linked));
             }
         }
+        // The names that compilers look for; they may lead to a library of a lower layer.
+        for (path, content) in tree.names() {
+            if let (Content::Symlink(target), Some((folder, name))) = (content, path.rsplit_once('/')) {
+                let to = if let Some(absolute) = target.strip_prefix('/') {
+                    merged(absolute)
+                } else {
+                    format!("{folder}/{target}")
+                };
+                let is_plain = Path::new(name).extension().is_some_and(|ending| ending == "so");
+                if name.starts_with("lib") && is_plain && self.leads_to_library(tree, to) {
+                    self.names.entry(name.to_owned()).or_insert_with(|| shown(path));
+                }
+            }
+        }
+    }
+
+    /// True where a path is a library or one link away from it.
+    fn leads_to_library(&self, tree: &Tree, path: String) -> bool {
+        let next = match (tree.content(&path), path.rsplit_once('/')) {
+            (Some(Content::Symlink(target)), Some((folder, _))) => format!("{folder}/{target}"),
+            _ => path,
+        };
+        let shown = shown(&next);
+        self.paths.contains(&next) || self.names.values().any(|known| *known == shown)
+    }
+
+    /// Writes the loader's cache.
+    pub(crate) fn write(&self, tree: &mut Tree, architecture: &str) {
+        tree.file("etc/ld.so.cache", write_cache(&self.names, architecture));
     }
 }
 
 /// As `ldconfig` shows it, without the folder that /lib is merged into.
 fn shown(path: &str) -> String {
     format!("/{}", path.strip_prefix("usr/").unwrap_or(path))
-}
-
-/// Writes the loader's cache.
-pub(crate) fn write_ldcache(tree: &mut Tree, found: &BTreeMap<String, String>, architecture: &str) {
-    tree.file("etc/ld.so.cache", write_cache(found, architecture));
 }

@@ -182,6 +182,9 @@ fn the_trixie_base_is_complete_reproducible_and_found_again_without_network() {
         (labels["io.buildpacks.base.distro.name"].as_str(), labels["io.buildpacks.base.distro.version"].as_str()),
         ("debian", "13")
     );
+    // A name for compilers in the build image's layer that leads to a library of the run image's.
+    assert!(text(&build, "/etc/ld.so.cache").contains("\0libresolv.so\0/lib/"));
+    assert!(!text(&run, "/etc/ld.so.cache").contains("\0libresolv.so\0"));
     assert_needs_are_met(&build);
     assert_needs_are_met(&run);
 

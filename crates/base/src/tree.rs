@@ -36,6 +36,10 @@ impl Tree {
         self.nodes.contains_key(path)
     }
 
+    pub(crate) fn content(&self, path: &str) -> Option<&Content> {
+        self.nodes.get(path).map(|node| &node.content)
+    }
+
     /// Names of the links and files of the folders that the loader searches, with the links' targets.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &Content)> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), &node.content))

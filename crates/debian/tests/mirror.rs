@@ -35,7 +35,7 @@ fn the_highest_version_among_the_suites_is_fetched_over_http_though_the_mirror_b
     mirror.package("a", "1.0", "", &[Item::File("./usr/a", b"old")]);
     mirror.publish("trixie", "");
     mirror.clear();
-    mirror.package("a", "1.0+deb13u1", "", &[Item::File("./usr/a", &[b'x'; 300_000])]);
+    mirror.package("a", "1.0+deb13u1", "", &[Item::File("./usr/a", &vec![b'x'; 300_000])]);
     mirror.publish("trixie-security", "");
     let uri = mirror.serve(true);
     let mut sources: Vec<Source> = ["trixie", "trixie-updates", "trixie-security"]

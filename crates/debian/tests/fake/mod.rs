@@ -86,7 +86,7 @@ pub fn deb(control: &str, items: &[Item<'_>]) -> Vec<u8> {
     let data = zstd::encode_all(tar_of(items).as_slice(), 1).unwrap();
     let mut archive = b"!<arch>\n".to_vec();
     for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.gz", &control), ("data.tar.zst", &data)] {
-        let _ = write!(archive, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len());
+        let _ = writeln!(archive, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, content.len());
         archive.extend_from_slice(content);
         if content.len() % 2 == 1 {
             archive.push(b'\n');
