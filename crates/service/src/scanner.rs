@@ -58,6 +58,8 @@ pub struct ResultScanner {
     line: Vec<u8>,
     /// The lines of the block that is open.
     block: Option<String>,
+    /// An empty line that was not passed on yet: the runner writes one before its block, and that is no log line.
+    blank: bool,
     interim_bytes: usize,
     found: Scanned,
 }
@@ -65,7 +67,7 @@ pub struct ResultScanner {
 impl ResultScanner {
     /// A scanner that keeps at most `limit_bytes` of a result.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, line: Vec::new(), block: None, interim_bytes: 0, found: Scanned::default() }
+        Self { limit_bytes, line: Vec::new(), block: None, blank: false, interim_bytes: 0, found: Scanned::default() }
     }
 
     /// Takes the next bytes; each finished line that is no result goes to `log`.
@@ -82,6 +84,9 @@ impl ResultScanner {
     pub fn finish(mut self, log: &mut dyn FnMut(&str)) -> Scanned {
         if !self.line.is_empty() {
             self.end_line(log);
+        }
+        if self.blank {
+            log("");
         }
         if let Some(block) = self.block.take() {
             self.found.warnings.push(format!("a result block was opened with {BLOCK} and never closed"));
@@ -129,6 +134,9 @@ impl ResultScanner {
         let bytes = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&bytes);
         let line = line.strip_suffix('\r').unwrap_or(&line);
+        if std::mem::take(&mut self.blank) && line.trim_end() != BLOCK {
+            log("");
+        }
         if line.trim_end() == BLOCK {
             match self.block.take() {
                 None => self.block = Some(String::new()),
@@ -147,6 +155,8 @@ impl ResultScanner {
                 Marker::Result(kind) => self.keep(*kind, text.to_owned()),
                 Marker::Interim => self.keep_interim(text),
             }
+        } else if line.is_empty() {
+            self.blank = true;
         } else {
             log(line);
         }
@@ -203,6 +213,13 @@ mod tests {
             assert_eq!(logs, ["one", "two"]);
             assert!(found.warnings.is_empty());
         }
+    }
+
+    #[test]
+    fn the_empty_line_before_a_block_is_no_log_line() {
+        let (found, logs) = scan("a\n\n\nPlanQK:Job:MultilineResult\n1\nPlanQK:Job:MultilineResult\n\nb\n\n", 4, 100);
+        assert!(found.result.is_some());
+        assert_eq!(logs, ["a", "", "", "b", ""]);
     }
 
     #[test]

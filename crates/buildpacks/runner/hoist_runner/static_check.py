@@ -297,8 +297,13 @@ def verdict_of(root, sites, environ):
 
 
 def about_missing(verdict, check, name, wanted):
-    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-    from distributions import distribution_of
+    if __package__:
+        from .distributions import distribution_of
+    else:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        from distributions import distribution_of
+
+        del sys.path[0]
 
     file, line = next(place for module, place in sorted(wanted.items()) if module == name or module.startswith(name + "."))
     distribution = distribution_of(name)

@@ -190,7 +190,7 @@ pub(crate) fn lift(
     };
     let there = |dir: &Path| -> Vec<Manager> {
         let has = |name: &&str| root.join(dir).join(name).is_file();
-        Manager::ALL.into_iter().filter(|manager| manager.files().iter().any(|name| has(name))).collect()
+        Manager::ALL.into_iter().filter(|manager| manager.files().iter().any(&has)).collect()
     };
     let found = dirs
         .iter()
