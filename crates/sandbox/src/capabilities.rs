@@ -144,9 +144,10 @@ fn find_seccomp() -> Result<String, String> {
     }
 }
 
-/// Whether a private network has a way out on this machine.
+/// Whether a private network has a way out on this machine: pasta is installed, and this user may make the device that it needs.
 pub fn has_way_out() -> bool {
-    find_pasta().is_some()
+    let read_write = nix::unistd::AccessFlags::R_OK | nix::unistd::AccessFlags::W_OK;
+    find_pasta().is_some() && nix::unistd::access("/dev/net/tun", read_write).is_ok()
 }
 
 /// The program `pasta`, from the caller's PATH.

@@ -60,21 +60,26 @@ fn holder(room: &Room) -> (Child, Vec<i32>) {
     (child, below)
 }
 
-/// What the held run left on the machine, once it has had time to go.
+/// What the held run has left on the machine. A zombie that nobody has reaped yet is not left behind.
 fn remains(processes: &[i32]) -> Vec<String> {
+    let stat = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let mut left: Vec<String> = processes.iter().map(stat).collect();
+    left.retain(|stat| !stat.is_empty() && !stat.contains(") Z "));
     let group = format!("hoist-{}-", processes[0]);
+    left.extend(crate::cgroups().iter().map(|dir| dir.display().to_string()).filter(|dir| dir.contains(&group)));
+    left
+}
+
+/// Nothing is left, once it has had time to go.
+fn assert_gone(processes: &[i32], clean: fn()) {
     let begun = Instant::now();
     loop {
-        let alive = |pid: &i32| {
-            // A zombie that nobody has reaped yet is not left behind.
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            (!stat.is_empty() && !stat.contains(") Z ")).then_some(stat)
-        };
-        let mut left: Vec<String> = processes.iter().filter_map(alive).collect();
-        left.extend(crate::cgroups().iter().map(|dir| dir.display().to_string()).filter(|dir| dir.contains(&group)));
-        if left.is_empty() || begun.elapsed() > Duration::from_secs(3) {
-            return left;
+        clean();
+        let left = remains(processes);
+        if left.is_empty() {
+            return;
         }
+        assert!(begun.elapsed() < Duration::from_secs(8), "{left:#?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -86,19 +91,17 @@ fn killed_caller(room: &Room) {
     assert_eq!(grouped, hoist_sandbox::capabilities().memory_limit.available);
     caller.kill().unwrap();
     caller.wait().unwrap();
-    assert_eq!(remains(&processes), Vec::<String>::new());
+    assert_gone(&processes, || {});
 }
 
 fn killed_monitor(room: &Room) {
     let (mut caller, processes) = holder(room);
     kill(Pid::from_raw(processes[0]), Signal::SIGKILL).unwrap();
     caller.wait().unwrap();
-    let begun = Instant::now();
     // Its control groups can go as soon as the last process in them has.
-    while !remains(&processes).is_empty() && begun.elapsed() < Duration::from_secs(3) {
+    assert_gone(&processes, || {
         hoist_sandbox::clean_stale();
-    }
-    assert_eq!(remains(&processes), Vec::<String>::new());
+    });
 }
 
 fn stale_groups(_: &Room) {
