@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hoist_debian::Mirror;
@@ -40,7 +40,7 @@ pub(crate) fn open(context: &Context) -> Result<LocalEngine, Failure> {
         mirror: context.settings.get(Key::Mirror).map(|archive| Mirror {
             archive: archive.to_owned(),
             security: context.settings.get(Key::SecurityMirror).map(str::to_owned),
-            check_valid_until: true,
+            check_valid_until: hoist_debian::read_apt_settings(Path::new("/")).check_valid_until,
         }),
         keyring: context.settings.get(Key::Keyring).map(PathBuf::from),
         parts: parts(),

@@ -22,7 +22,7 @@ use hoist_sandbox::Cancel;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::settings::Settings;
+use crate::settings::{Key, Settings};
 use crate::terminal::{JsonLines, Terminal, Verbosity};
 
 /// Turns a folder of Python into an OCI image and runs it: no Docker, no root, no Dockerfile
@@ -47,6 +47,15 @@ pub(crate) struct Cli {
     /// Folder of layers, images and caches
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Debian mirror for bases and interpreters, in place of the machine's
+    #[arg(long, global = true, value_name = "URL")]
+    mirror: Option<String>,
+    /// Debian suite of the base
+    #[arg(long, global = true, value_name = "NAME")]
+    suite: Option<String>,
+    /// Keyring to verify Debian's indexes with
+    #[arg(long, global = true, value_name = "FILE")]
+    keyring: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -107,7 +116,13 @@ fn run(cli: Cli, color: bool) -> Result<(), Failure> {
         EventFormat::Text => Arc::new(Terminal::new(verbosity, color)),
         EventFormat::Json => Arc::new(JsonLines),
     };
-    let settings = Settings::load(cli.store.as_deref())?;
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let settings = Settings::load(&[
+        (Key::Store, path(&cli.store)),
+        (Key::Mirror, cli.mirror.clone()),
+        (Key::Suite, cli.suite.clone()),
+        (Key::Keyring, path(&cli.keyring)),
+    ])?;
     let context = Context { settings, reporter, json: cli.json, cancel };
     match cli.command {
         Command::Init(args) => args.run(&context),

@@ -172,12 +172,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads the file and the variables of this machine. `store` is the value of `--store`.
+    /// Reads the file and the variables of this machine; `flags` are those of the command, which win.
     #[allow(clippy::disallowed_methods)] // the module that owns the environment
-    pub(crate) fn load(store: Option<&Path>) -> Result<Self, SettingsError> {
+    pub(crate) fn load(flags: &[(Key, Option<String>)]) -> Result<Self, SettingsError> {
         let mut settings = Self::from_environment(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
-        if let Some(store) = store {
-            settings.values.insert(Key::Store, (store.display().to_string(), Origin::Flag));
+        for (key, value) in flags {
+            if let Some(value) = value {
+                settings.values.insert(*key, (checked(*key, value)?, Origin::Flag));
+            }
         }
         Ok(settings)
     }

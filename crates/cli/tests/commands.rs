@@ -1,0 +1,89 @@
+//! The commands that build nothing: help, settings, templates, what is said about a wrong call.
+
+mod support;
+
+use support::{bare_hoist, hoist_says, hoist_with_store, run, tree};
+
+#[test]
+fn help_names_every_command_and_each_has_help_of_its_own() {
+    let help = run(bare_hoist().arg("--help")).ok().stdout;
+    for command in ["init", "check", "build", "run", "job", "image", "base", "system", "config", "completion"] {
+        assert!(help.contains(&format!("\n  {command}")), "{command} is not in:\n{help}");
+        let own = run(bare_hoist().args([command, "--help"])).ok().stdout;
+        assert!(own.starts_with(|c: char| c.is_uppercase()), "{command} begins with what it does:\n{own}");
+    }
+    run(bare_hoist().arg("--version")).ok();
+    run(bare_hoist().arg("frobnicate")).code(2).says("frobnicate");
+    assert!(run(bare_hoist().args(["completion", "bash"])).ok().stdout.contains("_hoist"));
+}
+
+#[test]
+fn every_template_is_written_checked_and_never_over_something() {
+    let all = run(bare_hoist().args(["init", "--list", "--json"])).ok().json();
+    let templates: Vec<_> = all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+    assert!(!templates.is_empty());
+    let dir = tree(&[]);
+    for template in &templates {
+        let target = dir.path().join(template);
+        run(bare_hoist().args(["init", "--template", template]).arg(&target)).ok();
+        let report = hoist_says(["--json".as_ref(), "check".as_ref(), target.as_os_str()]).ok().json();
+        assert_eq!(report["problems"], serde_json::json!([]), "{template}: {report}");
+        run(bare_hoist().args(["init", "--template", template]).arg(&target)).code(2).says("nothing of yours is overwritten");
+    }
+    run(bare_hoist().args(["init", "--template", "no-such"]).arg(dir.path().join("x"))).code(2).says("there are");
+}
+
+#[test]
+fn settings_are_written_listed_and_refused() {
+    let dir = tree(&[]);
+    let config = dir.path().join("config.toml");
+    let hoist = |args: &[&str]| run(bare_hoist().env("HOIST_CONFIG", &config).args(args));
+    hoist(&["config", "set", "suite", "bookworm"]).ok();
+    assert_eq!(hoist(&["config", "get", "suite"]).ok().stdout, "bookworm\n");
+    let listed = hoist(&["--json", "config", "list"]).ok().json();
+    let suite = listed["settings"].as_array().unwrap().iter().find(|one| one["name"] == "suite").unwrap();
+    assert_eq!((suite["value"].as_str(), suite["origin"].as_str()), (Some("bookworm"), Some("file")));
+    let by_flag = hoist(&["--json", "--suite", "forky", "config", "get", "suite"]).ok().json();
+    assert_eq!(by_flag["value"], "forky");
+    hoist(&["config", "set", "mirror", "deb.example"]).code(2).says("a mirror is an address").says("try:");
+    hoist(&["config", "unset", "suite"]).ok();
+    assert_eq!(hoist(&["config", "get", "suite"]).ok().stdout, "");
+}
+
+#[test]
+fn check_says_what_would_be_built_and_what_is_wrong() {
+    let service = tree(&[
+        ("src/program.py", "def run(data, params):\n    return 1\n"),
+        ("planqk.json", "{\"name\": \"demo\", \"resources\": {\"cpu\": 0.5, \"memory\": 2}}"),
+        ("requirements.txt", "flask\n"),
+        ("input/data.json", "{\"a\": 1}"),
+    ]);
+    let report = hoist_says(["--json".as_ref(), "check".as_ref(), service.path().as_os_str()]).ok().json();
+    assert_eq!(report["layout"], "service");
+    assert_eq!(report["entry_point"], "src.program:run");
+    assert_eq!(report["dependencies"], "requirements.txt");
+    assert_eq!(report["cpus"], 0.5);
+    std::fs::write(service.path().join("src/program.py"), "def main():\n    pass\n").unwrap();
+    std::fs::write(service.path().join("input/data.json"), "{\"a\": oops}").unwrap();
+    let said = hoist_says(["check".as_ref(), service.path().as_os_str()]).code(1);
+    assert!(said.stdout.contains("defines no function run") && said.stdout.contains("line 1"), "{}", said.stdout);
+    hoist_says(["check", "/no/such/folder"]).code(2).says("/no/such/folder");
+}
+
+#[test]
+fn an_empty_store_is_listed_measured_and_pruned() {
+    let dir = tree(&[]);
+    let store = dir.path().join("store");
+    assert_eq!(run(hoist_with_store(&store).args(["--json", "image", "ls"])).ok().json(), serde_json::json!([]));
+    run(hoist_with_store(&store).args(["system", "df"])).ok();
+    run(hoist_with_store(&store).args(["system", "prune", "--all"])).ok();
+    let info = run(hoist_with_store(&store).args(["--json", "system", "info"])).ok().json();
+    assert_eq!(info["sandbox"]["overlay"]["available"], true);
+}
+
+#[test]
+fn an_unreadable_configuration_is_named_with_its_line() {
+    let dir = tree(&[("config.toml", "suite = \"trixie\"\nmirror = \n")]);
+    let said = run(bare_hoist().env("HOIST_CONFIG", dir.path().join("config.toml")).args(["image", "ls"])).code(2);
+    assert!(said.stderr.contains("config.toml") && said.stderr.contains("line 2"), "{}", said.stderr);
+}
