@@ -24,7 +24,8 @@ impl TemplateFile {
     /// The text for a service called `name`; in JSON the name is escaped.
     pub fn render(&self, name: &str) -> String {
         let quoted = serde_json::Value::from(name).to_string();
-        let name = if self.path.ends_with("json") { quoted.trim_matches('"') } else { name };
+        let inner = &quoted[1..quoted.len() - 1]; // without the quotes around it
+        let name = if self.path.ends_with("json") { inner } else { name };
         self.text.replace("{{name}}", name)
     }
 }

@@ -26,10 +26,11 @@ class RunnerTest(unittest.TestCase):
                 stream.write(text)
 
     def start(self, *arguments, **environ):
+        # -S: what happens to be installed on this machine must not be found.
         clean = {"PATH": "/invalid", "PYTHONPATH": RUNNER, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C"}
         clean.update(environ)
         return subprocess.run(
-            [sys.executable, "-m", "hoist_runner"] + list(arguments),
+            [sys.executable, "-S", "-m", "hoist_runner"] + list(arguments),
             cwd=self.root,
             env=clean,
             stdout=subprocess.PIPE,
