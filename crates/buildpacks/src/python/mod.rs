@@ -30,6 +30,7 @@ use install::{InstallError, install_build_tools, install_interpreter};
 use packages::{Archive, PackageSet, PackagesError};
 use shelf::Shelf;
 use version::Choice;
+pub(crate) use version::satisfying;
 
 /// The folder that all builds of a machine share, where the platform allows it.
 const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";

@@ -66,6 +66,12 @@ pub(crate) fn available_on(base_suite: &str) -> Vec<Available> {
     found
 }
 
+/// A Python of trixie's bases that satisfies a specifier.
+pub(crate) fn satisfying(specifier: &str) -> Option<&'static str> {
+    let specifiers = Specifiers::parse(specifier)?;
+    available_on("trixie").into_iter().find(|python| specifiers.allow(python.release)).map(|python| python.minor)
+}
+
 /// Chooses. `requests` are in order of precedence.
 pub(crate) fn choose(requests: &[Request], base_suite: &str) -> Result<Choice, Failure> {
     let available = available_on(base_suite);
@@ -219,6 +225,13 @@ mod tests {
             choose(&both, "trixie").unwrap_err().to_string(),
             "Error while choosing the Python\n  seen  .python-version says 3.11\n        runtime.txt says python-3.9.2\n  why   no Python that can be had (3.13, 3.11, 3.9) satisfies all of them\n  do    change one of them, or remove the one that is not meant\n        to override all files for one build, set BP_CPYTHON_VERSION\n"
         );
+    }
+
+    #[test]
+    fn a_specifier_finds_its_python() {
+        assert_eq!(satisfying(">=3.12"), Some("3.13"));
+        assert_eq!(satisfying(">=3.9,<3.12"), Some("3.11"));
+        assert_eq!(satisfying(">=3.14"), None);
     }
 
     #[test]

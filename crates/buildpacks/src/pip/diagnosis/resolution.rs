@@ -48,18 +48,13 @@ pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
         .next()?;
     let (name, version) = split_requirement(who);
     let because = evidence.python_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let minor =
-        wanted.trim_start_matches(['>', '=', '<', '~', '!']).split(['.', ',']).take(2).collect::<Vec<_>>().join(".");
     let mut failure = Failure::new(
         DOING,
         evidence.place(name),
         format!("{name}{version} wants Python {wanted}, and this build has {}{because}", evidence.python_version),
-        if wanted.starts_with('<') {
-            format!(
-                "choose a Python older than {minor}: write it into .python-version, for example `echo 3.11 > .python-version`"
-            )
-        } else {
-            format!("choose a newer Python: echo {minor} > .python-version")
+        match crate::python::satisfying(wanted) {
+            Some(minor) => format!("choose a Python that it runs on: echo {minor} > .python-version"),
+            None => "none of the Pythons that can be had fits it: take another version of it".to_owned(),
         },
     );
     if let Some(other) = (evidence.probe)(Probe::Highest(name)) {
