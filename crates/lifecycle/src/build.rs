@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hoist_events::{Phase, Stream};
+use hoist_image::Layer;
 use hoist_spec::{
     BuildMetadata, BuildToml, BuildpackDescriptor, BuildpackPlan, DocumentError, Environment, LaunchToml, LayerToml,
     MetadataBuildpack, Plan, Process, StoreToml,
@@ -16,7 +17,7 @@ use crate::buildpacks::Buildpack;
 use crate::environment;
 use crate::exchange::Exchange;
 use crate::lines::Lines;
-use crate::restore::{Restored, is_layer_name};
+use crate::restore::{LayerKey, Restored, RestoredLayer, is_layer_name};
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
 use crate::sbom::{self, SbomError, SbomFile};
 use crate::setup::Setup;
@@ -144,7 +145,9 @@ pub fn build(setup: &Setup<'_>, restored: Restored) -> Result<Built, BuildError>
     timed(setup.reporter, Phase::Build, || {
         let mut work = Work {
             setup,
-            tree: Tree::new(setup.overlay_dirs(&restored.dirs)),
+            restored: &restored.layers,
+            // Documents are always in the upper directory: restore writes them there, and stored layers have none.
+            tree: Tree::new(vec![setup.root.upper_dir.clone()]),
             environment: environment::initial(setup),
             plan: restored.detected.plan.clone(),
             metadata: BuildMetadata::default(),
@@ -165,6 +168,7 @@ pub fn build(setup: &Setup<'_>, restored: Restored) -> Result<Built, BuildError>
 
 struct Work<'a> {
     setup: &'a Setup<'a>,
+    restored: &'a BTreeMap<LayerKey, RestoredLayer>,
     tree: Tree,
     environment: Environment,
     plan: Plan,
@@ -238,6 +242,15 @@ impl Work<'_> {
         })
     }
 
+    /// What makes up one layer: the upper directory and the layers that it was restored from.
+    fn layer_tree(&self, id: &str, name: &str) -> Tree {
+        let mut dirs = vec![self.setup.root.upper_dir.clone()];
+        if let Some(restored) = self.restored.get(&(id.to_owned(), name.to_owned())) {
+            dirs.extend(restored.layers.iter().rev().map(Layer::tree_dir));
+        }
+        Tree::new(dirs)
+    }
+
     /// Reads what a buildpack left and takes it into account for those after it.
     fn read(&mut self, buildpack: &Buildpack, plan: &BuildpackPlan) -> Result<BuiltBuildpack, BuildError> {
         let descriptor = &buildpack.descriptor;
@@ -247,8 +260,8 @@ impl Work<'_> {
         let dir = self.setup.buildpack_layers_dir(id);
         let layers = self.read_layers(descriptor, &dir)?;
         for layer in layers.iter().filter(|layer| layer.toml.types().build) {
-            environment::add_build_layer(&mut self.environment, &self.tree, &dir.join(&layer.name))
-                .map_err(tree_failed)?;
+            let tree = self.layer_tree(id, &layer.name);
+            environment::add_build_layer(&mut self.environment, &tree, &dir.join(&layer.name)).map_err(tree_failed)?;
         }
         let build = self.document(descriptor, &dir.join("build.toml"), |text| BuildToml::parse(text, plan))?;
         let unmet = build.unwrap_or_default().unmet;
@@ -301,7 +314,7 @@ impl Work<'_> {
             let Some(toml) = self.document(descriptor, &path, LayerToml::parse)? else { continue };
             let types = toml.types();
             if !types.launch && !types.build && !types.cache {
-                self.ignore(dir, name).map_err(tree_failed)?;
+                self.ignore(&descriptor.buildpack.id, dir, name).map_err(tree_failed)?;
             }
             layers.push(BuiltLayer { name: name.to_owned(), toml });
         }
@@ -309,10 +322,11 @@ impl Work<'_> {
     }
 
     /// "the lifecycle MUST rename `<layers>/<layer>/` to `<layers>/<layer>.ignore/`", so that later buildpacks do not find it.
-    fn ignore(&self, dir: &Path, name: &str) -> Result<(), TreeError> {
+    fn ignore(&self, id: &str, dir: &Path, name: &str) -> Result<(), TreeError> {
         let setup = self.setup;
         let layer_dir = dir.join(name);
-        if !self.tree.is_dir(&layer_dir)? {
+        let tree = self.layer_tree(id, name);
+        if !tree.is_dir(&layer_dir)? {
             return Ok(());
         }
         let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
@@ -320,7 +334,7 @@ impl Work<'_> {
         if writer.host_path(&layer_dir)?.is_dir() {
             writer.rename(&layer_dir, &dir.join(format!("{name}.ignore")))?;
         }
-        if self.tree.is_dir(&layer_dir)? {
+        if tree.is_dir(&layer_dir)? {
             writer.whiteout(&layer_dir)?;
         }
         Ok(())

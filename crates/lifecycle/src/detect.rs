@@ -118,6 +118,7 @@ fn explain(groups: &[GroupFailure]) -> String {
             let outcome = match answer.outcome {
                 DetectOutcome::Pass => "applies".to_owned(),
                 DetectOutcome::Fail => "does not apply".to_owned(),
+                DetectOutcome::Error { code: -1 } => "failed".to_owned(),
                 DetectOutcome::Error { code } => format!("failed with code {code}"),
             };
             let optional = if answer.optional { " (optional)" } else { "" };

@@ -158,8 +158,7 @@ pub(crate) fn app(
             layers
         }
         None => {
-            let content =
-                app::read(&Tree::new(setup.overlay_dirs(&exporting.built.restored.dirs)), app_dir).map_err(failed)?;
+            let content = app::read(&Tree::new(setup.overlay_dirs()), app_dir).map_err(failed)?;
             let parts = app::slice(&content, app_dir, slices)?;
             app::make(setup, &content, &parts).map_err(failed)?
         }

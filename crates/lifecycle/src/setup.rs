@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hoist_events::Reporter;
 use hoist_image::Store;
@@ -97,9 +97,8 @@ impl Setup<'_> {
         self.directories.layers_dir.join(hoist_spec::escape_id(id))
     }
 
-    /// All directories of the overlay from the top, with these restored layers in their place.
-    pub(crate) fn overlay_dirs(&self, restored: &[PathBuf]) -> Vec<PathBuf> {
-        let upper = std::iter::once(&self.root.upper_dir);
-        upper.chain(restored).chain(&self.root.lower_dirs).map(|dir: &PathBuf| Path::to_path_buf(dir)).collect()
+    /// The directories of the overlay without restored layers, topmost first.
+    pub(crate) fn overlay_dirs(&self) -> Vec<PathBuf> {
+        std::iter::once(&self.root.upper_dir).chain(&self.root.lower_dirs).cloned().collect()
     }
 }

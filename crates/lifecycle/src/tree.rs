@@ -137,15 +137,13 @@ impl Tree {
 
 /// Reads a regular file of bounded size and nothing else: no link, no pipe that would block.
 pub(crate) fn read_regular(host: &Path, inside: &Path, limit_bytes: u64) -> Result<Vec<u8>, TreeError> {
+    if !io("looking at", host, host.symlink_metadata())?.is_file() {
+        return Err(TreeError::Kind { path: inside.to_owned(), expected: "a regular file" });
+    }
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut options = fs_err::OpenOptions::new();
     options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
-    let file = match options.open(host) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(TreeError::Kind { path: inside.to_owned(), expected: "a regular file" });
-        }
-        opened => io("reading", host, opened)?,
-    };
+    let file = io("reading", host, options.open(host))?;
     let metadata = io("reading", host, file.metadata())?;
     if !metadata.is_file() {
         return Err(TreeError::Kind { path: inside.to_owned(), expected: "a regular file" });

@@ -73,10 +73,10 @@ pub struct LifecycleApis {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiRange {
     /// Still spoken, not to be used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub deprecated: Vec<ApiVersion>,
     /// Spoken.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub supported: Vec<ApiVersion>,
 }
 
@@ -99,7 +99,7 @@ pub struct BuilderMetadata {
     #[serde(default)]
     pub description: String,
     /// What it holds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub buildpacks: Vec<BuilderBuildpack>,
     /// Image extensions that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ pub struct BuilderMetadata {
     #[serde(default)]
     pub created_by: CreatedBy,
     /// Its run images.
-    #[serde(default, alias = "images")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", alias = "images")]
     pub images: Vec<RunImage>,
 }
 
@@ -145,13 +145,13 @@ pub struct BuildpackLayerInfo {
     /// The Buildpack API it speaks.
     pub api: ApiVersion,
     /// Stacks it supports (deprecated).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub stacks: Vec<Stack>,
     /// Targets it supports.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
     /// A composite's order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<OrderGroup>,
     /// The layer that it is in.
     #[serde(rename = "layerDiffID", default)]
@@ -205,10 +205,10 @@ pub struct BuildpackageMetadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub homepage: Option<String>,
     /// Stacks it supports (deprecated).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub stacks: Vec<Stack>,
     /// Targets it supports.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
 }
 

@@ -81,7 +81,7 @@ pub struct Stack {
     /// Stack id, or `*`.
     pub id: String,
     /// Mixins it needs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub mixins: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The parsers of this crate take text, so a path is not known here; whoever read the file adds it.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -84,6 +85,15 @@ pub(crate) fn parse_json<T: DeserializeOwned>(document: &'static str, text: &str
 
 pub(crate) fn write_json<T: serde::Serialize>(document: &'static str, value: &T) -> Result<String, DocumentError> {
     serde_json::to_string(value).map_err(|error| DocumentError::Unwritable { document, message: error.to_string() })
+}
+
+/// Go writes `null` for an empty list.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {

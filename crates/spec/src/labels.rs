@@ -106,7 +106,7 @@ pub struct BuildpackLayers {
     #[serde(default)]
     pub version: String,
     /// Its layers by name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub layers: BTreeMap<String, LayerRecord>,
     /// Its `store.toml`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub struct RunImageRecord {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// Other names of the same image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
 }
 
@@ -165,13 +165,13 @@ impl RunImageRecord {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LifecycleMetadata {
     /// Slices of the app, lowest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub app: Vec<LayerSha>,
     /// The SBOM layer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sbom: Option<LayerSha>,
     /// Layers of the buildpacks, in group order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub buildpacks: Vec<BuildpackLayers>,
     /// The layer with `config/metadata.toml`.
     #[serde(default)]
@@ -229,7 +229,7 @@ pub struct LabelProcess {
     /// Its command: a list, or one text below Platform API 0.10.
     pub command: crate::launch_toml::Command,
     /// Its arguments.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub args: Vec<String>,
     /// Whether it starts without a shell.
     #[serde(default)]
@@ -244,7 +244,12 @@ pub struct LabelProcess {
     #[serde(default, rename = "working-dir", skip_serializing_if = "Option::is_none")]
     pub working_dir: Option<String>,
     /// Execution environments it is for.
-    #[serde(default, rename = "exec-env", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::error::null_as_default",
+        rename = "exec-env",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub exec_env: Vec<String>,
 }
 
@@ -261,13 +266,13 @@ pub struct LauncherRecord {
 #[serde(rename_all = "kebab-case")]
 pub struct BuildLabel {
     /// The group.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub buildpacks: Vec<LabelBuildpack>,
     /// The launcher.
     #[serde(default)]
     pub launcher: LauncherRecord,
     /// The processes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub processes: Vec<LabelProcess>,
     /// The process that the buildpacks want started.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,12 @@ pub struct GroupEntry {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// Execution environments it applies to; empty means all.
-    #[serde(default, rename = "exec-env", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::error::null_as_default",
+        rename = "exec-env",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub exec_env: Vec<String>,
 }
 
@@ -42,7 +47,7 @@ impl GroupEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderGroup {
     /// Its buildpacks, in the order in which they build.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub group: Vec<GroupEntry>,
 }
 
@@ -110,6 +115,8 @@ pub enum OrderError {
 
 /// More flat groups than any real builder has.
 const MAX_GROUPS: usize = 1024;
+/// Deeper than any real composite of composites.
+const MAX_DEPTH: usize = 32;
 
 /// Flattens an order: each composite is replaced by each of its groups in turn (and by nothing at last, if it is optional); of
 /// buildpacks with the same id in a group the first stays. `lookup` answers with the descriptor of a buildpack.
@@ -119,19 +126,22 @@ pub fn flatten_order<'a>(
 ) -> Result<Vec<Vec<GroupEntry>>, OrderError> {
     let mut flat = Vec::new();
     for group in order {
-        flatten(Vec::new(), &group.group, lookup, &mut Vec::new(), &mut flat)?;
+        let rest: Vec<Pending> = group.group.iter().map(|entry| (entry.clone(), Vec::new())).collect();
+        flatten(Vec::new(), &rest, lookup, &mut flat)?;
     }
     Ok(flat)
 }
 
+/// An entry yet to be looked at, and the composites that it comes from.
+type Pending = (GroupEntry, Vec<(String, String)>);
+
 fn flatten<'a>(
     mut done: Vec<GroupEntry>,
-    rest: &[GroupEntry],
+    rest: &[Pending],
     lookup: &dyn Fn(&str, &str) -> Option<&'a BuildpackDescriptor>,
-    open: &mut Vec<(String, String)>,
     flat: &mut Vec<Vec<GroupEntry>>,
 ) -> Result<(), OrderError> {
-    for (at, entry) in rest.iter().enumerate() {
+    for (at, (entry, inside)) in rest.iter().enumerate() {
         if done.iter().any(|d| d.id == entry.id) {
             continue;
         }
@@ -142,20 +152,18 @@ fn flatten<'a>(
             continue;
         }
         let key = (entry.id.clone(), entry.version.clone());
-        if open.iter().filter(|o| **o == key).count() > 0 || open.len() > 32 {
+        if inside.contains(&key) || inside.len() > MAX_DEPTH {
             return Err(OrderError::Cycle { id: entry.id.clone() });
         }
+        let path: Vec<(String, String)> = inside.iter().cloned().chain([key]).collect();
         let after = &rest[at + 1..];
         for group in &descriptor.order {
-            open.push(key.clone());
-            let mut inner = group.group.clone();
-            inner.extend_from_slice(after);
-            let result = flatten(done.clone(), &inner, lookup, open, flat);
-            open.pop();
-            result?;
+            let inner = group.group.iter().map(|entry| (entry.clone(), path.clone()));
+            let inner: Vec<Pending> = inner.chain(after.iter().cloned()).collect();
+            flatten(done.clone(), &inner, lookup, flat)?;
         }
         if entry.optional {
-            flatten(done, after, lookup, open, flat)?;
+            flatten(done, after, lookup, flat)?;
         }
         return Ok(());
     }

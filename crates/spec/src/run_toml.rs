@@ -11,7 +11,7 @@ pub struct RunImage {
     #[serde(default)]
     pub image: String,
     /// Other names of the same image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ pub struct RunImage {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunToml {
     /// The first one is the default.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub images: Vec<RunImage>,
 }
 

@@ -26,7 +26,12 @@ pub struct Target {
     #[serde(default, alias = "arch-variant", skip_serializing_if = "String::is_empty")]
     pub variant: String,
     /// Any of these; empty means all.
-    #[serde(default, alias = "distributions", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "crate::error::null_as_default",
+        alias = "distributions",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub distros: Vec<Distribution>,
 }
 

@@ -91,37 +91,37 @@ impl Runner for DirectRunner<'_> {
 }
 
 /// Everything that a test builds with.
-pub struct World {
-    pub dir: tempfile::TempDir,
-    pub store: Store,
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) store: Store,
     builder: PathBuf,
     app: PathBuf,
-    pub order: Vec<OrderGroup>,
-    pub platform_env: BTreeMap<OsString, Vec<u8>>,
-    pub environment: Vec<(OsString, OsString)>,
-    pub exec_env: String,
-    pub default_process: Option<String>,
-    pub fingerprint: Option<String>,
-    pub fail_order: Mutex<()>,
+    pub(crate) order: Vec<OrderGroup>,
+    pub(crate) platform_env: BTreeMap<OsString, Vec<u8>>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) exec_env: String,
+    pub(crate) default_process: Option<String>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) fail_order: Mutex<()>,
 }
 
 /// What one build did.
-pub struct Outcome {
-    pub exported: Exported,
-    pub events: Vec<Event>,
-    pub counts: Counts,
+pub(crate) struct Outcome {
+    pub(crate) exported: Exported,
+    pub(crate) events: Vec<Event>,
+    pub(crate) counts: Counts,
 }
 
 /// Why a build failed: its text with all causes, and the exit code.
 #[derive(Debug)]
-pub struct Failure {
-    pub text: String,
-    pub hint: Option<String>,
-    pub code: i32,
-    pub events: Vec<Event>,
+pub(crate) struct Failure {
+    pub(crate) text: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) code: i32,
+    pub(crate) events: Vec<Event>,
 }
 
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -132,14 +132,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub fn write(path: &Path, content: &str, mode: u32) {
+pub(crate) fn write(path: &Path, content: &str, mode: u32) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let builder = dir.path().join("builder");
         for name in ["usr", "dev", "tmp", "proc", "layers", "platform", "cnb/exchange", "cnb/buildpacks", "workspace"] {
@@ -168,17 +168,17 @@ impl World {
     }
 
     /// A file of the app.
-    pub fn app_file(&self, path: &str, content: &str) {
+    pub(crate) fn app_file(&self, path: &str, content: &str) {
         write(&self.app.join("workspace").join(path), content, 0o644);
     }
 
     /// A file of the builder.
-    pub fn builder_file(&self, path: &str, content: &str) {
+    pub(crate) fn builder_file(&self, path: &str, content: &str) {
         write(&self.builder.join(path), content, 0o644);
     }
 
     /// A component buildpack of two bash scripts, version 1.0.0; `more` is the rest of its buildpack.toml.
-    pub fn buildpack(&self, id: &str, api: &str, more: &str, detect: &str, build: &str) {
+    pub(crate) fn buildpack(&self, id: &str, api: &str, more: &str, detect: &str, build: &str) {
         let dir = self.builder.join("cnb/buildpacks").join(id.replace('/', "_")).join("1.0.0");
         let toml = format!("api = \"{api}\"\n[buildpack]\nid = \"{id}\"\nversion = \"1.0.0\"\n{more}\n");
         write(&dir.join("buildpack.toml"), &toml, 0o644);
@@ -187,14 +187,14 @@ impl World {
     }
 
     /// A composite buildpack, version 1.0.0.
-    pub fn composite(&self, id: &str, order: &str) {
+    pub(crate) fn composite(&self, id: &str, order: &str) {
         let dir = self.builder.join("cnb/buildpacks").join(id.replace('/', "_")).join("1.0.0");
         let toml = format!("api = \"0.10\"\n[buildpack]\nid = \"{id}\"\nversion = \"1.0.0\"\n{order}\n");
         write(&dir.join("buildpack.toml"), &toml, 0o644);
     }
 
     /// Adds a group to the order; a `?` at the end of an id makes it optional.
-    pub fn group(&mut self, ids: &[&str]) {
+    pub(crate) fn group(&mut self, ids: &[&str]) {
         let entry = |id: &&str| match id.strip_suffix('?') {
             Some(id) => GroupEntry::new(id, "1.0.0").optional(),
             None => GroupEntry::new(*id, "1.0.0"),
@@ -202,7 +202,7 @@ impl World {
         self.order.push(OrderGroup { group: ids.iter().map(entry).collect() });
     }
 
-    pub fn run_image(&self) -> Image {
+    pub(crate) fn run_image(&self) -> Image {
         let mut builder = self.store.layer_builder().unwrap();
         builder.file("/etc/os-release", Attributes::root(0o644), &mut &b"ID=test\n"[..], 8).unwrap();
         let layer = builder.finish().unwrap();
@@ -217,7 +217,7 @@ impl World {
     }
 
     /// Builds the image `app`.
-    pub fn build(&self) -> Result<Outcome, Failure> {
+    pub(crate) fn build(&self) -> Result<Outcome, Failure> {
         let reporter = RecordingReporter::default();
         let scratch = tempfile::tempdir_in(self.dir.path()).unwrap();
         let upper_dir = scratch.path().join("upper");
@@ -276,7 +276,7 @@ impl World {
 
 impl Outcome {
     /// What happened to a buildpack's layer, in order.
-    pub fn layer(&self, name: &str) -> Vec<LayerAction> {
+    pub(crate) fn layer(&self, name: &str) -> Vec<LayerAction> {
         let action = |event: &Event| match event {
             Event::Layer { layer, action, .. } if layer == name => Some(*action),
             _ => None,
@@ -285,7 +285,7 @@ impl Outcome {
     }
 
     /// All lines that the buildpacks wrote.
-    pub fn output(&self) -> Vec<String> {
+    pub(crate) fn output(&self) -> Vec<String> {
         let line = |event: &Event| match event {
             Event::Output { line, .. } => Some(line.clone()),
             _ => None,
@@ -293,14 +293,14 @@ impl Outcome {
         self.events.iter().filter_map(line).collect()
     }
 
-    pub fn label(&self, key: &str) -> serde_json::Value {
+    pub(crate) fn label(&self, key: &str) -> serde_json::Value {
         let config = self.exported.image.config().config().clone().unwrap();
         let text = config.labels().clone().unwrap()[key].clone();
         serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
     }
 
     /// A file of the image, from the topmost layer that has it.
-    pub fn file(&self, path: &str) -> Option<String> {
+    pub(crate) fn file(&self, path: &str) -> Option<String> {
         for layer in self.exported.image.layers().unwrap().iter().rev() {
             if let Some(entry) = layer.entry(Path::new(path)).unwrap() {
                 return Some(std::fs::read_to_string(layer.file_path(entry)).unwrap());
@@ -309,7 +309,7 @@ impl Outcome {
         None
     }
 
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.exported.image.id().to_string()
     }
 }
