@@ -1,5 +1,5 @@
 //! The launcher as a process: environment, exec.d, shell processes, working directories, errors, and a root without anything else.
-#![allow(clippy::disallowed_methods, reason = "the tests start the launcher")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "the tests start the launcher")]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

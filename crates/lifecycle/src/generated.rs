@@ -35,31 +35,25 @@ fn made_or_reused(
     let before = &exporting.built.restored.detected.analyzed.cache;
     let known = before.made_from(setup.store, what, &input).map_err(ExportError::Store)?;
     let failed = |source: LayerError| ExportError::Generated { layer: what, source: Box::new(source) };
-    let (layer, reused) = match known.as_deref() {
-        Some([layer]) => (layer.clone(), true),
-        _ => {
-            let mut builder = setup.store.layer_builder().map_err(ExportError::Store)?;
-            fill(&mut builder).map_err(failed)?;
-            let layer = builder.finish().map_err(failed)?;
-            setup.counters.layer_hashed();
-            (layer, false)
-        }
-    };
-    if reused {
+    let (layer, reused) = if let Some([layer]) = known.as_deref() {
         setup.counters.layers_reused(1);
+        (layer.clone(), true)
     } else {
+        let mut builder = setup.store.layer_builder().map_err(ExportError::Store)?;
+        fill(&mut builder).map_err(failed)?;
+        let layer = builder.finish().map_err(failed)?;
+        setup.counters.layer_hashed();
         setup.counters.read(layer.content_bytes());
-    }
+        (layer, false)
+    };
     say(exporting, what, &layer, reused);
     cache.made_from.insert(what.to_owned(), MadeFrom { input, diff_ids: vec![layer.diff_id().to_string()] });
     Ok((layer.diff_id(), reused))
 }
 
 fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool) {
-    let (action, reason) = match reused {
-        true => (LayerAction::Reused, "its input is the same"),
-        false => (LayerAction::Made, "its input is new"),
-    };
+    let (action, reason) =
+        if reused { (LayerAction::Reused, "its input is the same") } else { (LayerAction::Made, "its input is new") };
     report(exporting.setup, "", what, action, reason.to_owned(), Some(layer.size_bytes()));
 }
 
@@ -141,7 +135,7 @@ pub(crate) fn app(
     let untouched = upper.list(app_dir).map_err(|source| failed(source.into()))?.is_empty()
         && upper.find(app_dir).map_err(|source| failed(source.into()))?.is_none();
     let input = request.app_fingerprint.as_ref().filter(|_| untouched).map(|fingerprint| {
-        let patterns: String = slices.iter().map(|slice| format!("{:?}\n", slice.paths)).collect();
+        let patterns = format!("{slices:?}");
         let place = format!("{}:{} {}", setup.user.uid, setup.user.gid, app_dir.display());
         digest(&[fingerprint.as_bytes(), patterns.as_bytes(), place.as_bytes()])
     });
@@ -152,21 +146,19 @@ pub(crate) fn app(
     };
     let was: Vec<String> = before.made_from.get("app").map(|made| made.diff_ids.clone()).unwrap_or_default();
     let unread = known.is_some();
-    let layers = match known {
-        Some(layers) => {
-            setup.counters.layers_reused(layers.len());
-            layers
-        }
-        None => {
-            let content = app::read(&Tree::new(setup.overlay_dirs()), app_dir).map_err(failed)?;
-            let parts = app::slice(&content, app_dir, slices)?;
-            app::make(setup, &content, &parts).map_err(failed)?
-        }
+    let layers = if let Some(layers) = known {
+        setup.counters.layers_reused(layers.len());
+        layers
+    } else {
+        let content = app::read(&Tree::new(setup.overlay_dirs()), app_dir).map_err(failed)?;
+        let parts = app::slice(&content, app_dir, slices)?;
+        app::make(setup, &content, &parts).map_err(failed)?
     };
     for (number, layer) in layers.iter().enumerate() {
-        let created_by = match slices.is_empty() {
-            true => "Application Layer".to_owned(),
-            false => format!("Application Slice: {}", number + 1),
+        let created_by = if slices.is_empty() {
+            "Application Layer".to_owned()
+        } else {
+            format!("Application Slice: {}", number + 1)
         };
         let reused = unread || was.contains(&layer.diff_id().to_string());
         say(exporting, &created_by, layer, reused);

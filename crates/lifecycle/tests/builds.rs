@@ -1,4 +1,5 @@
 //! Whole builds with bash buildpacks: what an image looks like, what a rebuild does, what buildpacks see.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "functions beside the tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Detection: exit codes, optional buildpacks, composites, the plan, and what a person reads when nothing applies.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "functions beside the tests")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What buildpacks see of each other and of the build before: environment, the layer matrix, SBOM documents, split layers.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "functions beside the tests")]
 
 mod support;
 

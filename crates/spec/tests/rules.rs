@@ -1,4 +1,5 @@
 //! The MUSTs of the specification that are rules on documents.
+#![allow(clippy::unwrap_used, clippy::format_collect, reason = "functions beside the tests")]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

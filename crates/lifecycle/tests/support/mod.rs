@@ -3,6 +3,7 @@
 #![allow(
     dead_code,
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     reason = "each test file uses a part; this module starts the processes"
 )]
 
