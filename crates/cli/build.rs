@@ -42,7 +42,8 @@ fn build(root: &Path, target: &str, target_dir: &Path) {
     cargo.args(["build", "--release", "--locked", "--quiet", "--package", "hoist-launcher", "--target", target]);
     cargo.arg("--target-dir").arg(target_dir);
     // The same crates as the outer build, so that nothing is fetched; clippy's driver and the outer flags stay outside.
-    for name in ["RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL", "RUSTFLAGS"] {
+    for name in ["RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "CARGO_INCREMENTAL", "RUSTFLAGS"]
+    {
         cargo.env_remove(name);
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", ["-Ctarget-feature=+crt-static", "-Crelocation-model=static"].join("\u{1f}"));

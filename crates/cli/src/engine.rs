@@ -10,7 +10,9 @@ use std::sync::Arc;
 use hoist_debian::Mirror;
 use hoist_events::Reporter;
 use hoist_image::Store;
-use hoist_platform::{BuilderParts, BuildpackFiles, EngineSettings, Fault, HostTrust, LocalEngine, PlatformError, order_of};
+use hoist_platform::{
+    BuilderParts, BuildpackFiles, EngineSettings, Fault, HostTrust, LocalEngine, PlatformError, order_of,
+};
 use hoist_sandbox::{Exit, ExitStatus, OutputSink, Publish};
 use hoist_service::Manager;
 
@@ -137,8 +139,12 @@ pub(crate) fn exit_as(context: &Context, exit: &Exit) -> Result<(), Failure> {
         ExitStatus::Exited(0) => return Ok(()),
         ExitStatus::Exited(_) | ExitStatus::Signaled(_) | ExitStatus::Cancelled => None,
         ExitStatus::TimedOut => Some(("the time was up, and the process was ended", "give it more: --timeout 1h")),
-        ExitStatus::OutOfMemory => Some(("the process wanted more memory than it may have", "give it more: --memory 4G")),
-        ExitStatus::OutputLimit => Some(("the process wrote more than it may, and was ended", "let it write into files")),
+        ExitStatus::OutOfMemory => {
+            Some(("the process wanted more memory than it may have", "give it more: --memory 4G"))
+        }
+        ExitStatus::OutputLimit => {
+            Some(("the process wrote more than it may, and was ended", "let it write into files"))
+        }
     };
     if let Some((text, hint)) = said {
         context.reporter.warn(text, Some(hint));

@@ -28,6 +28,7 @@ use crate::terminal::{JsonLines, Terminal, Verbosity};
 /// Turns a folder of Python into an OCI image and runs it: no Docker, no root, no Dockerfile
 #[derive(Debug, Parser)]
 #[command(name = "hoist", version, max_term_width = 110, disable_help_subcommand = true)]
+#[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub(crate) struct Cli {
     /// Answer in JSON
     #[arg(long, global = true)]

@@ -58,11 +58,17 @@ impl Key {
         match self {
             Self::Store => "folder of layers, images and caches",
             Self::Mirror => "Debian mirror to make bases from; otherwise the one of this machine's apt sources",
-            Self::SecurityMirror => "mirror of Debian's security updates; otherwise the one of this machine's apt sources",
+            Self::SecurityMirror => {
+                "mirror of Debian's security updates; otherwise the one of this machine's apt sources"
+            }
             Self::Suite => "Debian suite of the base (default trixie)",
-            Self::Keyring => "keyring to verify Debian's indexes with; otherwise the host's, otherwise the one shipped with hoist",
+            Self::Keyring => {
+                "keyring to verify Debian's indexes with; otherwise the host's, otherwise the one shipped with hoist"
+            }
             Self::BuildNetwork => "network of builds: host (default) or none",
-            Self::RunNetwork => "network of runs and jobs: private, host or none (default: private where pasta is installed, else host)",
+            Self::RunNetwork => {
+                "network of runs and jobs: private, host or none (default: private where pasta is installed, else host)"
+            }
         }
     }
 
@@ -295,7 +301,9 @@ fn config_path(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if let Some(path) = variable("HOIST_CONFIG") {
         return Some(PathBuf::from(path));
     }
-    let dir = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&variable("HOME")?).join(".config")))?;
+    let dir = variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&variable("HOME")?).join(".config")))?;
     Some(dir.join("hoist/config.toml"))
 }
 
@@ -304,8 +312,9 @@ fn default_store(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if nix::unistd::geteuid().is_root() {
         return Some(PathBuf::from("/var/lib/hoist"));
     }
-    let data_dir =
-        variable("XDG_DATA_HOME").map(PathBuf::from).or_else(|| Some(Path::new(&variable("HOME")?).join(".local/share")))?;
+    let data_dir = variable("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(Path::new(&variable("HOME")?).join(".local/share")))?;
     Some(data_dir.join("hoist"))
 }
 

@@ -68,9 +68,8 @@ impl Terminal {
 
     fn transfer_started(&self, id: TransferId, what: &str, total_bytes: Option<u64>) {
         let bar = match total_bytes {
-            Some(total) => ProgressBar::new(total).with_style(style(
-                "  {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}",
-            )),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("  {msg} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")),
             None => ProgressBar::new_spinner().with_style(style("  {spinner} {msg} {bytes}")),
         };
         let bar = self.bars.add(bar);

@@ -93,8 +93,16 @@ fn a_module_that_is_missing_fails_the_build_with_the_line_to_add() {
 fn a_run_that_raises_shows_its_own_traceback_and_ends_with_1() {
     let app = tree(&[("src/program.py", "def run(data, params):\n    return 1 / data[\"zero\"]\n")]);
     let said = run(hoist().args(["job", "run", "--data", "{\"zero\": 0}"]).arg(app.path())).code(1);
-    assert!(said.stderr.contains("ZeroDivisionError") && said.stderr.contains("program.py\", line 2"), "{}", said.stderr);
-    assert!(!said.stderr.contains("hoist_runner/"), "frames of the runner are not the user's business:\n{}", said.stderr);
+    assert!(
+        said.stderr.contains("ZeroDivisionError") && said.stderr.contains("program.py\", line 2"),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        !said.stderr.contains("hoist_runner/"),
+        "frames of the runner are not the user's business:\n{}",
+        said.stderr
+    );
     assert_eq!(said.stdout, "");
 }
 

@@ -20,7 +20,8 @@ fn help_names_every_command_and_each_has_help_of_its_own() {
 #[test]
 fn every_template_is_written_checked_and_never_over_something() {
     let all = run(bare_hoist().args(["init", "--list", "--json"])).ok().json();
-    let templates: Vec<_> = all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
+    let templates: Vec<_> =
+        all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect();
     assert!(!templates.is_empty());
     let dir = tree(&[]);
     for template in &templates {
@@ -28,7 +29,9 @@ fn every_template_is_written_checked_and_never_over_something() {
         run(bare_hoist().args(["init", "--template", template]).arg(&target)).ok();
         let report = hoist_says(["--json".as_ref(), "check".as_ref(), target.as_os_str()]).ok().json();
         assert_eq!(report["problems"], serde_json::json!([]), "{template}: {report}");
-        run(bare_hoist().args(["init", "--template", template]).arg(&target)).code(2).says("nothing of yours is overwritten");
+        run(bare_hoist().args(["init", "--template", template]).arg(&target))
+            .code(2)
+            .says("nothing of yours is overwritten");
     }
     run(bare_hoist().args(["init", "--template", "no-such"]).arg(dir.path().join("x"))).code(2).says("there are");
 }
@@ -63,8 +66,8 @@ fn check_says_what_would_be_built_and_what_is_wrong() {
     assert_eq!(report["entry_point"], "src.program:run");
     assert_eq!(report["dependencies"], "requirements.txt");
     assert_eq!(report["cpus"], 0.5);
-    std::fs::write(service.path().join("src/program.py"), "def main():\n    pass\n").unwrap();
-    std::fs::write(service.path().join("input/data.json"), "{\"a\": oops}").unwrap();
+    fs_err::write(service.path().join("src/program.py"), "def main():\n    pass\n").unwrap();
+    fs_err::write(service.path().join("input/data.json"), "{\"a\": oops}").unwrap();
     let said = hoist_says(["check".as_ref(), service.path().as_os_str()]).code(1);
     assert!(said.stdout.contains("defines no function run") && said.stdout.contains("line 1"), "{}", said.stdout);
     hoist_says(["check", "/no/such/folder"]).code(2).says("/no/such/folder");

@@ -21,7 +21,8 @@ fn bell_prints_its_counts_as_json_and_leaves_only_caches() {
     let again = run(hoist().args(["job", "run"]).arg(example("bell"))).ok();
     assert_eq!(again.json(), result, "the seed makes it repeatable");
     let names = |images: &serde_json::Value| -> Vec<String> {
-        let all = images.as_array().into_iter().flatten().flat_map(|image| image["names"].as_array().into_iter().flatten());
+        let all =
+            images.as_array().into_iter().flatten().flat_map(|image| image["names"].as_array().into_iter().flatten());
         all.filter_map(|name| name.as_str()).filter(|name| name.contains("hoist/job")).map(str::to_owned).collect()
     };
     let after = hoist_says(["image", "ls", "--json"]).ok().json();
@@ -59,7 +60,10 @@ fn the_job_template_layout_runs_its_user_code() {
 
 #[test]
 fn the_web_app_answers_on_localhost() {
-    hoist_says(["build", "test/web", "--path"].map(std::ffi::OsString::from).into_iter().chain([example("web").into()])).ok();
+    hoist_says(
+        ["build", "test/web", "--path"].map(std::ffi::OsString::from).into_iter().chain([example("web").into()]),
+    )
+    .ok();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = hoist()
         .args(["run", "-e", "PORT=8080", "-p", &format!("{port}:8080"), "--name", "web-test", "test/web"])
@@ -67,7 +71,8 @@ fn the_web_app_answers_on_localhost() {
         .spawn()
         .unwrap();
     let answer = first_answer(port, Duration::from_secs(30));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGINT).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+        .unwrap();
     let stopped = Instant::now();
     let code = child.wait().unwrap();
     let mut said = String::new();

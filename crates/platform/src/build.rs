@@ -10,7 +10,8 @@ use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
 use hoist_image::{Image, Reference, Scratch};
 use hoist_lifecycle::{
-    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, analyze, build, detect, export, restore,
+    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, analyze, build,
+    detect, export, restore,
 };
 use hoist_sandbox::{Network, User};
 use hoist_service::Staged;
@@ -90,13 +91,7 @@ impl LocalEngine {
             layers: image.diff_ids().len(),
             reused: reused_layers,
         });
-        Ok(BuiltService {
-            image,
-            names,
-            staged,
-            reused_layers,
-            elapsed: started.elapsed(),
-        })
+        Ok(BuiltService { image, names, staged, reused_layers, elapsed: started.elapsed() })
     }
 
     fn run_lifecycle(
@@ -142,7 +137,8 @@ impl LocalEngine {
             },
         )?;
         let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
-        let detected = detect(&setup, analyzed, &builder.order.order, &buildpacks).map_err(|error| self.unless_cancelled(error))?;
+        let detected = detect(&setup, analyzed, &builder.order.order, &buildpacks)
+            .map_err(|error| self.unless_cancelled(error))?;
         let restored = restore(&setup, detected)?;
         let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
         let wanted = ExportRequest {

@@ -241,7 +241,11 @@ fn metadata(parts: &BuilderParts) -> BuilderMetadata {
         buildpacks: parts
             .buildpacks
             .iter()
-            .map(|one| BuilderBuildpack { id: one.id.clone(), version: one.version.clone(), ..BuilderBuildpack::default() })
+            .map(|one| BuilderBuildpack {
+                id: one.id.clone(),
+                version: one.version.clone(),
+                ..BuilderBuildpack::default()
+            })
             .collect(),
         lifecycle: BuilderLifecycle {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -166,17 +166,24 @@ impl PlatformError {
             Self::Input(error) => error.hint(),
             Self::Result(error) => error.hint().to_owned(),
             Self::Reference(error) => error.hint(),
-            Self::Scratch { .. } => "see whether the disk is full (hoist system df), then: hoist system prune".to_owned(),
+            Self::Scratch { .. } => {
+                "see whether the disk is full (hoist system df), then: hoist system prune".to_owned()
+            }
             Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
             Self::VolumeMissing { path } => format!("make it first: mkdir -p {}", path.display()),
-            Self::PublishWithoutNetwork => "leave --network none out: a published run has a network of its own".to_owned(),
+            Self::PublishWithoutNetwork => {
+                "leave --network none out: a published run has a network of its own".to_owned()
+            }
             Self::BadName { .. } => "choose another: --name my-run".to_owned(),
             Self::NameTaken { name } => format!("wait for it to end, or choose another: --name {name}-2"),
             Self::NoSuchProcess { .. } => "leave --process out for the default one".to_owned(),
-            Self::UnknownUser { .. } => "the image is broken: build it again, or look at it: hoist image inspect IMAGE".to_owned(),
+            Self::UnknownUser { .. } => {
+                "the image is broken: build it again, or look at it: hoist image inspect IMAGE".to_owned()
+            }
             Self::NothingToRun => "name a command: hoist run IMAGE -- COMMAND".to_owned(),
             Self::NotAService { .. } => {
-                "put a run(data, params) function into src/program.py, or start the app's own process: hoist run IMAGE".to_owned()
+                "put a run(data, params) function into src/program.py, or start the app's own process: hoist run IMAGE"
+                    .to_owned()
             }
             Self::ImportCheck { hint, .. } => hint.clone(),
             Self::Cancelled => String::new(),
@@ -186,8 +193,11 @@ impl PlatformError {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::ImportCheck { .. } | Self::Result(_) | Self::Cancelled => Fault::App,
-            Self::Detect(DetectError::NoGroup { .. }) | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
+            Self::ImportCheck { .. }
+            | Self::Result(_)
+            | Self::Cancelled
+            | Self::Detect(DetectError::NoGroup { .. })
+            | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
             Self::Stage(_)
             | Self::Input(_)
             | Self::Reference(_)
@@ -197,8 +207,8 @@ impl PlatformError {
             | Self::PublishWithoutNetwork
             | Self::NoSuchProcess { .. }
             | Self::NothingToRun
-            | Self::NotAService { .. } => Fault::Usage,
-            Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
+            | Self::NotAService { .. }
+            | Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
             _ => Fault::Machine,
         }
     }

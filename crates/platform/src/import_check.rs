@@ -17,7 +17,7 @@ use crate::runner::reason;
 
 const RECORD_KIND: &str = "import-check";
 /// Importing large libraries from a cold disk takes tens of seconds.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 const MEMORY_BYTES: u64 = 8 << 30;
 const OUTPUT_BYTES: u64 = 16 << 20;
 /// Environments and import statements that passed, kept for each name.

@@ -59,30 +59,13 @@ struct Executable {
 impl LocalEngine {
     /// Executes a job and waits for its end. The service's logs go to the reporter as they come.
     pub fn run_job(&self, request: &JobRequest) -> Result<JobReport, PlatformError> {
-        self.check_input_early(request)?;
+        check_input_early(request)?;
         let executable = self.executable(request)?;
         let report = self.execute(request, &executable);
         if let Some(name) = &executable.temporary_name {
             self.phase(Phase::Clean, || Ok(self.store().remove_image(&name.to_string()).map(|_| ())?))?;
         }
         report
-    }
-
-    /// What the user typed is looked at before anything is built: a build takes longer than a look.
-    fn check_input_early(&self, request: &JobRequest) -> Result<(), PlatformError> {
-        for file in [&request.input.data, &request.input.params].into_iter().flatten() {
-            if *file == hoist_service::InputArgument::Stdin {
-                return Ok(());
-            }
-        }
-        let wanted = InputRequest {
-            data: request.input.data.clone(),
-            params: request.input.params.clone(),
-            input_dir: request.input_dir.as_deref(),
-            defaults: DefaultInput::default(),
-        };
-        resolve_input(&wanted, &mut std::io::empty())?;
-        Ok(())
     }
 
     fn executable(&self, request: &JobRequest) -> Result<Executable, PlatformError> {
@@ -106,8 +89,8 @@ impl LocalEngine {
         }
     }
 
-    fn built_executable(&self, build: &BuildRequest, keep: bool) -> Result<Executable, PlatformError> {
-        let built = self.build_service(build, !keep)?;
+    fn built_executable(&self, request: &BuildRequest, keep: bool) -> Result<Executable, PlatformError> {
+        let built = self.build_service(request, !keep)?;
         let resources = built.staged.manifest.as_ref().map(|manifest| &manifest.resources);
         let contract = built.staged.contract.as_ref().map(|choice| choice.contract);
         let name = built.names.first().cloned().filter(|_| !keep);
@@ -115,7 +98,7 @@ impl LocalEngine {
             if let Some(name) = name {
                 self.store().remove_image(&name.to_string())?;
             }
-            return Err(PlatformError::NotAService { what: build.source.display().to_string() });
+            return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         };
         Ok(Executable {
             contract,
@@ -138,11 +121,10 @@ impl LocalEngine {
         let mut process = process_of(&executable.image, &overrides)?;
         let input = self.write_job_input(request, executable, run_root.scratch_dir(), &mut process)?;
         let mut spec = Spec::new(run_root.root.clone(), process);
-        spec.mounts =
-            input.mounts.iter().map(|mount| bind(&mount.source, &mount.target, mount.read_only)).collect();
+        spec.mounts = input.mounts.iter().map(|mount| bind(&mount.source, &mount.target, mount.read_only)).collect();
         spec.limits = limits(&request.limits, &executable.limits);
         spec.network = self.network(request.network, &[])?;
-        spec.hostname = "job".to_owned();
+        "job".clone_into(&mut spec.hostname);
         let mut sink = JobSink {
             scanner: ResultScanner::new(MAX_RESULT_BYTES),
             logs: LineSink::new("app", self.reporter()),
@@ -212,6 +194,23 @@ impl LocalEngine {
         self.reporter().report(&Event::PhaseFinished { phase, elapsed_ms });
         Ok(value)
     }
+}
+
+/// What the user typed is looked at before anything is built: a build takes longer than a look.
+fn check_input_early(request: &JobRequest) -> Result<(), PlatformError> {
+    for file in [&request.input.data, &request.input.params].into_iter().flatten() {
+        if *file == hoist_service::InputArgument::Stdin {
+            return Ok(());
+        }
+    }
+    let wanted = InputRequest {
+        data: request.input.data.clone(),
+        params: request.input.params.clone(),
+        input_dir: request.input_dir.as_deref(),
+        defaults: DefaultInput::default(),
+    };
+    resolve_input(&wanted, &mut std::io::empty())?;
+    Ok(())
 }
 
 /// The caller's limits, and where there are none the service's own.

@@ -33,6 +33,4 @@ pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
 pub use host::HostTrust;
 pub use job::JobReport;
-pub use request::{
-    BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume,
-};
+pub use request::{BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume};

@@ -54,7 +54,8 @@ pub(crate) fn process_of(image: &Image, overrides: &Overrides<'_>) -> Result<Pro
 }
 
 fn environment(image: &[String], account: &Account, wanted: &[(String, String)]) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(String, String)> = vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), account.home.clone())];
+    let mut env: Vec<(String, String)> =
+        vec![("PATH".into(), DEFAULT_PATH.into()), ("HOME".into(), account.home.clone())];
     let own = image.iter().filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into()));
     for (name, value) in own.chain(wanted.iter().cloned()) {
         env.retain(|(known, _)| *known != name);
@@ -94,15 +95,15 @@ fn account(image: &Image, text: &str) -> Result<Account, PlatformError> {
     };
     let passwd = read_topmost(image, "etc/passwd")?;
     let groups = read_topmost(image, "etc/group")?;
-    resolve_account(user, group, &passwd, &groups)
-        .ok_or_else(|| PlatformError::UnknownUser { user: text.to_owned() })
+    resolve_account(user, group, &passwd, &groups).ok_or_else(|| PlatformError::UnknownUser { user: text.to_owned() })
 }
 
 fn resolve_account(user: &str, group: Option<&str>, passwd: &str, groups: &str) -> Option<Account> {
     let user = if user.is_empty() { "0" } else { user };
-    let line = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        fields.len() >= 6 && (fields[0] == user || fields[2] == user)
-    });
+    let line = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.len() >= 6 && (fields[0] == user || fields[2] == user));
     let uid = match &line {
         Some(fields) => fields[2].parse().ok()?,
         None => user.parse().ok()?,
@@ -116,7 +117,8 @@ fn resolve_account(user: &str, group: Option<&str>, passwd: &str, groups: &str) 
             .or_else(|| group.parse().ok())?,
         None => line.as_ref().and_then(|fields| fields[3].parse().ok()).unwrap_or(0),
     };
-    let home = line.map(|fields| fields[5].to_owned()).filter(|home| home.starts_with('/')).unwrap_or_else(|| "/".into());
+    let home =
+        line.map(|fields| fields[5].to_owned()).filter(|home| home.starts_with('/')).unwrap_or_else(|| "/".into());
     Some(Account { user: User { uid, gid }, home })
 }
 
@@ -130,7 +132,8 @@ fn read_topmost(image: &Image, path: &str) -> Result<String, PlatformError> {
             && about.is_file()
             && about.len() <= MAX_PASSWD_BYTES
         {
-            let bytes = fs::read(&file).map_err(|source| PlatformError::scratch("read the image's accounts", source))?;
+            let bytes =
+                fs::read(&file).map_err(|source| PlatformError::scratch("read the image's accounts", source))?;
             return Ok(String::from_utf8_lossy(&bytes).into_owned());
         }
     }

@@ -81,7 +81,8 @@ impl FromStr for Volume {
         if parts.next().is_some() {
             return Err(wrong("it has too many parts"));
         }
-        if !target.starts_with('/') || target.split('/').any(|part| part == "..") || target.trim_matches('/').is_empty() {
+        if !target.starts_with('/') || target.split('/').any(|part| part == "..") || target.trim_matches('/').is_empty()
+        {
             return Err(wrong("the place inside must be an absolute path below /"));
         }
         Ok(Self { source: PathBuf::from(source), target: PathBuf::from(target), read_only })

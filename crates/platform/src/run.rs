@@ -110,11 +110,7 @@ impl LocalEngine {
     }
 
     /// The network that was asked for; otherwise private where something leads out of it or in, else the host's.
-    pub(crate) fn network(
-        &self,
-        wanted: Option<RunNetwork>,
-        publish: &[Publish],
-    ) -> Result<Network, PlatformError> {
+    pub(crate) fn network(&self, wanted: Option<RunNetwork>, publish: &[Publish]) -> Result<Network, PlatformError> {
         let private = || Network::Private { publish: publish.to_vec() };
         match wanted {
             Some(RunNetwork::None) if !publish.is_empty() => Err(PlatformError::PublishWithoutNetwork),

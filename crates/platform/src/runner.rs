@@ -13,7 +13,8 @@ use std::time::Duration;
 use hoist_events::Stream;
 use hoist_lifecycle::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
 use hoist_sandbox::{
-    Cancel, ExitStatus, Limits, Mount, MountKind, Network, OutputSink, Process, Root, SandboxError, Spec, Upper as SandboxUpper, User,
+    Cancel, ExitStatus, Limits, Mount, MountKind, Network, OutputSink, Process, Root, SandboxError, Spec,
+    Upper as SandboxUpper, User,
 };
 
 /// Where a buildpack finds the shared cache.
@@ -21,9 +22,9 @@ pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
 /// A buildpack of hoist's own ends with this code when it has to run a stranger's build script (`EX_TEMPFAIL` of sysexits.h).
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.
-const DETECT_TIMEOUT: Duration = Duration::from_secs(60);
+const DETECT_TIMEOUT: Duration = Duration::from_mins(1);
 /// A build may compile large things, but not for ever.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
+const BUILD_TIMEOUT: Duration = Duration::from_hours(4);
 /// What one buildpack may say. More is a loop.
 const OUTPUT_LIMIT_BYTES: u64 = 256 << 20;
 /// Enough for parallel compilers, too few for a fork bomb to hurt.
@@ -100,10 +101,8 @@ impl SandboxRunner {
         process.env.clone_from(&call.environment);
         process.cwd.clone_from(&call.working_dir);
         let mut spec = Spec::new(Root { lower_dirs, upper, read_only: false }, process);
-        spec.mounts = vec![
-            bind(&self.platform_dir, "/platform", true),
-            bind(&call.exchange_host_dir, &call.exchange_dir, false),
-        ];
+        spec.mounts =
+            vec![bind(&self.platform_dir, "/platform", true), bind(&call.exchange_host_dir, &call.exchange_dir, false)];
         spec.mounts.extend(self.index_dirs.iter().map(|dir| bind(dir, dir, true)));
         if self.own_buildpacks.contains(&call.full_name()) {
             let answer = match source_builds {

@@ -68,10 +68,8 @@ fn list(context: &Context) -> Result<(), Failure> {
         context.print(&format!("# {}\n", path.display()))?;
     }
     for (key, value) in rows {
-        let value = value.map_or_else(
-            || "(not set)".to_owned(),
-            |(value, origin)| format!("{value}  ({})", origin.name()),
-        );
+        let value =
+            value.map_or_else(|| "(not set)".to_owned(), |(value, origin)| format!("{value}  ({})", origin.name()));
         context.print(&format!("{:<16} {value}\n{:<16} {}\n", key.name(), "", key.help()))?;
     }
     Ok(())
@@ -81,7 +79,10 @@ fn get(context: &Context, name: &str) -> Result<(), Failure> {
     let key = Key::ALL.into_iter().find(|key| key.name() == name);
     let Some(key) = key else {
         let names = Key::ALL.map(Key::name).join(", ");
-        return Err(Failure::usage(format!("there is no setting {name:?}; the settings are {names}"), "hoist config list"));
+        return Err(Failure::usage(
+            format!("there is no setting {name:?}; the settings are {names}"),
+            "hoist config list",
+        ));
     };
     let value = context.settings.get(key);
     if context.json {
@@ -92,7 +93,10 @@ fn get(context: &Context, name: &str) -> Result<(), Failure> {
 
 fn change(context: &Context, name: &str, value: Option<&str>) -> Result<(), Failure> {
     let path = context.settings.config_path().ok_or_else(|| {
-        Failure::usage("cannot tell where the configuration file is: HOME is not set", "HOIST_CONFIG=FILE hoist config set …")
+        Failure::usage(
+            "cannot tell where the configuration file is: HOME is not set",
+            "HOIST_CONFIG=FILE hoist config set …",
+        )
     })?;
     write_setting(path, name, value)?;
     if context.json {

@@ -198,7 +198,8 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
             "config": config,
         }));
     }
-    let mut text = format!("id       {}\nnames    {}\nsize     {}\n", image.id(), names.join(", "), bytes(image.size_bytes()?));
+    let mut text =
+        format!("id       {}\nnames    {}\nsize     {}\n", image.id(), names.join(", "), bytes(image.size_bytes()?));
     let inner = &config["config"];
     for (title, key) in [("entry", "Entrypoint"), ("command", "Cmd"), ("user", "User"), ("folder", "WorkingDir")] {
         if !inner[key].is_null() {
@@ -210,7 +211,8 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
     }
     for layer in &layers {
         let size = bytes(layer["size_bytes"].as_u64().unwrap_or_default());
-        let id = layer["diff_id"].as_str().unwrap_or_default().trim_start_matches("sha256:").get(..12).unwrap_or_default();
+        let id =
+            layer["diff_id"].as_str().unwrap_or_default().trim_start_matches("sha256:").get(..12).unwrap_or_default();
         let _ = writeln!(text, "layer    {id}  {size:>9}  {}", layer["created_by"].as_str().unwrap_or_default());
     }
     context.print(&text)

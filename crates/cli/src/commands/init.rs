@@ -58,7 +58,8 @@ impl InitArgs {
         let dir = self.dir.display();
         if context.json {
             let files: Vec<_> = template.files.iter().map(|file| file.path).collect();
-            return context.print_json(&json!({"dir": self.dir, "name": name, "template": template.name, "files": files}));
+            return context
+                .print_json(&json!({"dir": self.dir, "name": name, "template": template.name, "files": files}));
         }
         context.reporter.step(&format!("{name} stands in {dir}, from the template {}", template.name));
         context.reporter.step(&format!("next: hoist job run {dir}"));

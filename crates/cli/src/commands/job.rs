@@ -103,7 +103,8 @@ impl JobRunArgs {
     /// What exists on disk is a service; anything else must be an image.
     fn source(&self, context: &Context) -> Result<JobSource, Failure> {
         let path = PathBuf::from(&self.source);
-        let looks_like_path = self.source.ends_with(".zip") || self.source.starts_with(['.', '/']);
+        let zip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
+        let looks_like_path = zip || self.source.starts_with(['.', '/']);
         if !path.exists() && !looks_like_path {
             let store = engine::open_store(context)?;
             return match self.source.parse() {
@@ -147,7 +148,9 @@ fn answer(context: &Context, report: &JobReport) -> Result<(), Failure> {
             Ok(())
         }
         Outcome::Error(_) if context.json => Err(Failure::of_process(Code::App.number())),
-        Outcome::Error(error) => Err(Failure::app(format!("the job failed ({}): {}", error.code, error.detail), report.hint.clone())),
+        Outcome::Error(error) => {
+            Err(Failure::app(format!("the job failed ({}): {}", error.code, error.detail), report.hint.clone()))
+        }
     }
 }
 

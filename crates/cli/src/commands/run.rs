@@ -91,7 +91,9 @@ impl RunOptions {
     pub(crate) fn network(&self, context: &Context) -> Result<Option<RunNetwork>, Failure> {
         match (self.network, context.settings.get(Key::RunNetwork)) {
             (Some(network), _) => Ok(Some(network)),
-            (None, Some(name)) => name.parse().map(Some).map_err(|reason: String| Failure::usage(reason, "hoist config list")),
+            (None, Some(name)) => {
+                name.parse().map(Some).map_err(|reason: String| Failure::usage(reason, "hoist config list"))
+            }
             (None, None) => Ok(None),
         }
     }
@@ -145,9 +147,8 @@ struct EnvFileError {
 pub(crate) fn read_env_files(files: &[PathBuf], single: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for path in files {
-        let text = fs::read_to_string(path).map_err(|source| {
-            Failure::new(&EnvFileError { path: path.clone(), source }, None, Code::Usage)
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| Failure::new(&EnvFileError { path: path.clone(), source }, None, Code::Usage))?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(parse_size("1.5GiB").unwrap(), 3 << 29);
         assert_eq!(parse_size("1T").unwrap(), 1 << 40);
         assert_eq!(parse_size("lots").unwrap_err(), "\"lots\" is no size: write 512M or 2G");
-        assert_eq!(parse_duration("5m").unwrap(), Duration::from_secs(300));
+        assert_eq!(parse_duration("5m").unwrap(), Duration::from_mins(5));
         assert!(parse_duration("5 minutes").is_err());
         let publish: PublishArg = "0.0.0.0:80:8080".parse().unwrap();
         assert_eq!((publish.0.host_port, publish.0.container_port), (80, 8080));
@@ -276,7 +277,11 @@ mod tests {
         let path = dir.path().join("env");
         fs::write(&path, "# comment\nA=1\n=2\n").unwrap();
         let failure = read_env_files(std::slice::from_ref(&path), &[]).unwrap_err();
-        assert!(failure.text(false).contains(&format!("{}:3: \"\" is no name", path.display())), "{}", failure.text(false));
+        assert!(
+            failure.text(false).contains(&format!("{}:3: \"\" is no name", path.display())),
+            "{}",
+            failure.text(false)
+        );
         fs::write(&path, "A=1\n").unwrap();
         assert_eq!(read_env_files(&[path], &["A=2".into()]).unwrap().last().unwrap().1, "2");
     }

@@ -89,7 +89,7 @@ fn df(context: &Context) -> Result<(), Failure> {
     let usage = engine::open_store(context)?.df()?;
     let caches = engine::open(context)?.shared_cache_bytes()?;
     if context.json {
-        let mut value = serde_json::to_value(&usage).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+        let mut value = serde_json::to_value(usage).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
         value["shared_cache_bytes"] = json!(caches);
         return context.print_json(&value);
     }

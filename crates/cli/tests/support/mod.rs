@@ -1,5 +1,6 @@
 //! Runs the real binary as a user would, in an environment that is cleared and then poisoned.
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses some of it
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic)] // tests start processes and fail loudly
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,9 @@ pub fn bare_hoist() -> Command {
 /// Clears the environment and fills it with what must not matter.
 pub fn poison(command: &mut Command) {
     command.env_clear();
-    for name in ["HOME", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] {
+    for name in
+        ["HOME", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
+    {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
@@ -97,9 +100,8 @@ impl Said {
     /// stdout as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
-            panic!("stdout is not JSON ({error}):\n{}\nstderr:\n{}", self.stdout, self.stderr)
-        })
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("stdout is not JSON ({error}):\n{}\nstderr:\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -123,14 +125,14 @@ pub fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
     for (path, text) in files {
         let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
     }
     dir
 }
 
 /// Mounts of this machine that lie below the tests' folder: none may be left behind.
 pub fn mounts_left() -> Vec<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
+    let mounts = fs_err::read_to_string("/proc/self/mounts").expect("the mounts");
     mounts.lines().filter(|line| line.contains(env!("CARGO_TARGET_TMPDIR"))).map(str::to_owned).collect()
 }
