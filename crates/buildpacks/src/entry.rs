@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::binding::Bindings;
 use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext, Environment};
-use crate::failure::Failure;
+use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
 use crate::output::Output;
 use crate::process;
 use crate::shipped::all;
@@ -76,7 +76,14 @@ pub fn run_phase(
         Phase::Build => run_build(buildpack, buildpack_dir, arguments, environment, output),
     });
     result.unwrap_or_else(|failure| {
-        output.failure(&failure);
+        if failure.exit_code == EXIT_NEEDS_SOURCE_BUILD {
+            // Not an error yet: the platform runs this step again.
+            for line in failure.page.seen.iter().chain(&failure.page.why).chain(&failure.page.fix) {
+                output.step(line);
+            }
+        } else {
+            output.failure(&failure);
+        }
         failure.exit_code
     })
 }

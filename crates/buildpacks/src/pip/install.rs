@@ -257,7 +257,7 @@ fn source_build_needed(text: &str) -> Failure {
         "installing the requirements from wheels alone",
         "at least one requirement has no wheel for this Python and machine",
         "its build code must run, which is not done where the shared cache can be written",
-        "nothing: hoist runs this step again with a cache of its own",
+        "so this step is run again, with a cache of the image's own",
     )
     .with_evidence(super::diagnosis::evidence_lines(text))
     .with_exit_code(EXIT_NEEDS_SOURCE_BUILD)
