@@ -141,7 +141,7 @@ fn a_base_that_cannot_be_made_says_why_and_leaves_nothing() {
             && message.ends_with("has no suite `bogus`"),
         "{message}"
     );
-    assert!(hint.contains("hoist config mirror"), "{hint}");
+    assert!(hint.contains("hoist config set mirror"), "{hint}");
 
     let (message, hint) = fail("trixie", "http://127.0.0.1:9", &store);
     assert!(message.contains("the index of trixie cannot be fetched: http://127.0.0.1:9/dists/trixie/InRelease could not be fetched in 4 attempts"), "{message}");

@@ -132,19 +132,19 @@ impl FetchError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::Missing { .. } => "check the suite's name and the mirror (`hoist config mirror ADDRESS`); a frozen or partial mirror may lack it, then name another".into(),
+            Self::Missing { .. } => "check the suite's name and the mirror (`hoist config set mirror ADDRESS`); a frozen or partial mirror may lack it, then name another".into(),
             Self::Status { status: 401 | 403 | 407, .. } => "the mirror or a proxy wants credentials; put them into the address, `http://USER:PASSWORD@HOST/…`".into(),
-            Self::Status { .. } => "try again later, or name another mirror with `hoist config mirror ADDRESS`".into(),
+            Self::Status { .. } => "try again later, or name another mirror with `hoist config set mirror ADDRESS`".into(),
             Self::Network { source, .. } if matches!(**source, ureq::Error::Rustls(_) | ureq::Error::Tls(_)) => {
                 "the mirror's certificate is not trusted; name your company's certificates in SSL_CERT_FILE".into()
             }
             Self::Network { .. } | Self::Broken { .. } => {
-                "check the network; behind a proxy set https_proxy and http_proxy; another mirror is set with `hoist config mirror ADDRESS`".into()
+                "check the network; behind a proxy set https_proxy and http_proxy; another mirror is set with `hoist config set mirror ADDRESS`".into()
             }
             Self::TooLong { .. } | Self::Content { .. } => {
-                "the mirror is broken, or it is being updated right now: try again in some minutes, or name another with `hoist config mirror ADDRESS`".into()
+                "the mirror is broken, or it is being updated right now: try again in some minutes, or name another with `hoist config set mirror ADDRESS`".into()
             }
-            Self::Address { .. } => "name a mirror by http://, https:// or file:/// with `hoist config mirror ADDRESS`".into(),
+            Self::Address { .. } => "name a mirror by http://, https:// or file:/// with `hoist config set mirror ADDRESS`".into(),
             Self::Certificates { .. } => "correct or unset SSL_CERT_FILE and SSL_CERT_DIR".into(),
             Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 "the disk is full: free some space (`hoist system prune`) and run the command again".into()
@@ -393,7 +393,7 @@ mod tests {
         let fetcher = Fetcher::new(FetchOptions::default());
         let error = fetcher.get("ftp://host/x", 10).unwrap_err();
         assert!(error.to_string().contains("only http, https and file"), "{error}");
-        assert!(error.hint().contains("hoist config mirror"));
+        assert!(error.hint().contains("hoist config set mirror"));
     }
 
     #[test]

@@ -128,15 +128,15 @@ impl IndexError {
     pub fn hint(&self) -> String {
         match self {
             Self::Fetch { source, .. } => source.hint(),
-            Self::UnknownSuite { .. } => "take a suite that the mirror has (trixie, bookworm, …), or name another mirror with `hoist config mirror ADDRESS`".into(),
+            Self::UnknownSuite { .. } => "take a suite that the mirror has (trixie, bookworm, …), or name another mirror with `hoist config set mirror ADDRESS`".into(),
             Self::Signature { source, .. } => source.hint(),
             Self::Release { source: ReleaseError::Expired { .. }, .. } => {
                 "the mirror is stale, or it is a frozen snapshot: for a snapshot turn the check off with Check-Valid-Until: no in the machine's apt sources".into()
             }
             Self::Release { .. } | Self::Packages { .. } => {
-                "the mirror is broken: try again later, or name another with `hoist config mirror ADDRESS`".into()
+                "the mirror is broken: try again later, or name another with `hoist config set mirror ADDRESS`".into()
             }
-            Self::Architecture { .. } => "name a mirror that carries this architecture with `hoist config mirror ADDRESS`".into(),
+            Self::Architecture { .. } => "name a mirror that carries this architecture with `hoist config set mirror ADDRESS`".into(),
             Self::Write { .. } => "free some space (`hoist system prune`) or make the folder writable".into(),
         }
     }

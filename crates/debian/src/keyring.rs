@@ -68,7 +68,7 @@ impl KeyringError {
                 "correct Signed-By in the machine's apt sources, or install the package debian-archive-keyring again".into()
             }
             Self::Unsigned { .. } => {
-                "the mirror does not serve Debian's index there (a login page, a proxy's message?): look at the address, or name another mirror with `hoist config mirror ADDRESS`".into()
+                "the mirror does not serve Debian's index there (a login page, a proxy's message?): look at the address, or name another mirror with `hoist config set mirror ADDRESS`".into()
             }
             Self::Untrusted { .. } => {
                 "do not use this mirror unless you know its key; then put the key's file into Signed-By of the machine's apt sources".into()

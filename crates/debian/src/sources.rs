@@ -112,10 +112,10 @@ impl SourcesError {
     pub fn hint(&self) -> String {
         match self {
             Self::Read { .. } | Self::Grammar { .. } => {
-                "correct the file, or name a mirror with `hoist config mirror ADDRESS`".into()
+                "correct the file, or name a mirror with `hoist config set mirror ADDRESS`".into()
             }
             Self::NoDebian { .. } => {
-                "name a Debian mirror: `hoist config mirror http://HOST/debian`, or --mirror for one command".into()
+                "name a Debian mirror: `hoist config set mirror http://HOST/debian`, or --mirror for one command".into()
             }
             Self::Suite { .. } => "take the codename of a Debian release: trixie, bookworm, forky, sid".into(),
         }
@@ -423,7 +423,7 @@ mod tests {
         let sources = machine(&[("sources.list", "deb http://u/ubuntu noble main\n")]).unwrap();
         let error = sources_for("trixie", &sources, None).unwrap_err();
         assert_eq!(error.to_string(), "the machine's apt sources name no Debian mirror (their suites: noble)");
-        assert!(error.hint().contains("hoist config mirror"));
+        assert!(error.hint().contains("hoist config set mirror"));
         assert!(sources_for("../x", &sources, None).is_err());
         let error = machine(&[("sources.list.d/x.sources", "Types deb\n")]).unwrap_err();
         assert!(error.to_string().contains("x.sources are wrong"), "{error}");
