@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
-use hoist_image::{Image, Reference, Scratch};
+use hoist_image::{Digest, Hasher, Image, Reference, Scratch};
 use hoist_lifecycle::{
     AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, analyze, build,
     detect, export, restore,
@@ -148,7 +148,7 @@ impl LocalEngine {
             launcher_version: env!("CARGO_PKG_VERSION"),
             default_process: request.default_process.clone(),
             project: ProjectMetadata::default(),
-            app_fingerprint: None,
+            app_fingerprint: Some(app_fingerprint(&places.app_root.join("workspace"))?),
             created: None,
         };
         let image = export(&setup, &built, &wanted)?.image;
@@ -232,6 +232,39 @@ impl LocalEngine {
         }
         Ok(())
     }
+}
+
+/// A digest of the staged app: paths, kinds, modes and contents. An app of the same digest that no buildpack wrote into makes the same layer.
+fn app_fingerprint(app_dir: &Path) -> Result<String, PlatformError> {
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    let failed = |source| PlatformError::scratch("read the staged app", source);
+    let mut hasher = Hasher::default();
+    let mut note = |name: &Path, mode: u32, length: u64| {
+        hasher.update(name.as_os_str().as_bytes());
+        hasher.update(format!("\0{mode:o} {length}\0").as_bytes());
+    };
+    let mut content = Hasher::default();
+    let mut waiting = vec![app_dir.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let mut entries = fs::read_dir(&folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            let about = entry.metadata().map_err(failed)?;
+            note(path.strip_prefix(app_dir).unwrap_or(&path), about.permissions().mode(), about.len());
+            if about.is_dir() {
+                waiting.push(path);
+            } else if about.is_symlink() {
+                content.update(fs::read_link(&path).map_err(failed)?.as_os_str().as_bytes());
+            } else {
+                std::io::copy(&mut fs::File::open(&path).map_err(failed)?, &mut content).map_err(failed)?;
+            }
+        }
+    }
+    let (names, _) = hasher.finish();
+    let (contents, _) = content.finish();
+    Ok(Digest::of(format!("{names}{contents}").as_bytes()).to_string())
 }
 
 /// Records are files: the key of a name has only letters that any file system takes.
