@@ -63,9 +63,12 @@ pub(crate) fn export(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> 
                 in_cache.layers.insert(layer.name.clone(), exported.record.clone());
             }
             if types.launch {
-                for (part, reused) in &exported.parts {
+                let groups = exported.record.hoist.as_ref().map(|split| split.layers.as_slice()).unwrap_or_default();
+                for (at, (part, reused)) in exported.parts.iter().enumerate() {
+                    // As the Go lifecycle writes it; of a split layer also which part this is.
+                    let group = groups.get(at).map(|part| format!(" ({})", part.group)).unwrap_or_default();
                     let created_by = format!(
-                        "Layer: '{}', Created by buildpack: {}@{}",
+                        "Layer: '{}'{group}, Created by buildpack: {}@{}",
                         layer.name, buildpack.id, buildpack.version
                     );
                     exporting.push(*part, &created_by, *reused);
