@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::bytecode_shelf::BytecodeShelf;
 use super::diagnosis::{Evidence, Probe, diagnose, needs_source_build, refused_by_uv};
-use super::distributions::{Distribution, freshen, installed};
+use super::distributions::{Distribution, Fresh, freshen, installed};
 use super::environment::VirtualEnvironment;
 use super::interpreter::Interpreter;
 use super::lock::{Lock, Resolutions, lock_installed};
@@ -32,6 +33,8 @@ pub(crate) struct Installation<'a> {
     pub(crate) deny_source_builds: bool,
     /// The machine's memory of resolutions, and the name of this one.
     pub(crate) resolutions: Option<(Resolutions, String)>,
+    /// Bytecode that was compiled before.
+    pub(crate) shelf: BytecodeShelf,
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Output,
 }
@@ -194,6 +197,36 @@ impl Installation<'_> {
         Ok(dir.join(&first.path))
     }
 
+    /// Bytecode for what is fresh: from the shelf where the same was compiled before, else compiled now and kept there.
+    fn compile(&self, fresh: &[Fresh], tag: &str) -> Result<(), Failure> {
+        let io = |error: std::io::Error| Failure::io("looking for bytecode that was compiled before", &error);
+        let site_packages = &self.environment.site_packages;
+        let mut sources: Vec<PathBuf> = Vec::new();
+        let mut to_keep = Vec::new();
+        for one in fresh {
+            let key = self.shelf.key(site_packages, &one.sources).map_err(io)?;
+            if let Some(key) = key {
+                if self.shelf.take(&key, site_packages).map_err(io)? {
+                    continue;
+                }
+                to_keep.push((key, one));
+            }
+            sources.extend(one.sources.iter().cloned());
+        }
+        bytecode::compile(&self.environment.python, &sources).map_err(|error| {
+            Failure::new(
+                "compiling the installed packages to bytecode",
+                chain(&error),
+                "the interpreter of the environment does not work",
+                "build again with `--clear-cache`; if that does not help, report it",
+            )
+        })?;
+        for (key, one) in to_keep {
+            self.shelf.put(&key, site_packages, &one.sources, tag);
+        }
+        Ok(())
+    }
+
     /// What every installer leaves, made the same each time.
     fn settle(&self, recalled: Option<Lock>) -> Result<Installed, Failure> {
         let io = |error: std::io::Error| Failure::io("finishing the environment", &error);
@@ -205,15 +238,7 @@ impl Installation<'_> {
         for distribution in &distributions {
             fresh.extend(freshen(distribution, site_packages, &tag).map_err(io)?);
         }
-        let sources: Vec<PathBuf> = fresh.iter().flat_map(|one| one.sources.iter().cloned()).collect();
-        bytecode::compile(&self.environment.python, &sources).map_err(|error| {
-            Failure::new(
-                "compiling the installed packages to bytecode",
-                chain(&error),
-                "the interpreter of the environment does not work",
-                "build again with `--clear-cache`; if that does not help, report it",
-            )
-        })?;
+        self.compile(&fresh, &tag)?;
         let count = fresh.len();
         for one in fresh {
             one.finish(site_packages, &tag).map_err(io)?;

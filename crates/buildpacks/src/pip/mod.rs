@@ -1,5 +1,6 @@
 //! `hoist/pip`: installs what requirements.txt asks for into a layer, through uv.
 
+mod bytecode_shelf;
 mod diagnosis;
 mod distributions;
 mod environment;
@@ -24,6 +25,7 @@ use crate::context::{BuildContext, DetectContext};
 use crate::failure::Failure;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
 
+use bytecode_shelf::BytecodeShelf;
 use environment::VirtualEnvironment;
 use install::Installation;
 use interpreter::Interpreter;
@@ -174,6 +176,7 @@ fn install_into(context: &BuildContext<'_>, layer: &Layer, choice: &Choice, is_n
         uv,
         deny_source_builds: common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny"),
         resolutions: tree.local_paths.is_empty().then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
+        shelf: BytecodeShelf::new(&cache_dir, format!("{} {}", interpreter.identity, interpreter.cache_tag())),
         temporary: temporary.path(),
         output: context.output,
     };

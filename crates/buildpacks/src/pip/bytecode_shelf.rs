@@ -1,0 +1,156 @@
+//! Bytecode that was compiled before, kept in the cache: the same wheel for the same interpreter at the same place gives the same `.pyc`
+//! files, and compiling costs more than all the rest of an installation.
+//!
+//! A parcel of the shelf is found by what went into it: interpreter, place, and the path and content of every source. What a distribution says
+//! of itself (its name, the hashes in its RECORD) counts for nothing, since a stranger writes that.
+
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use fs_err as fs;
+use sha2::{Digest, Sha256};
+
+use crate::bytecode::pyc_path;
+
+/// Changes whenever the same sources would give other bytecode, or a parcel another form.
+const LAYOUT: &str = "1";
+/// Fewer sources than this are compiled faster than they are looked up.
+const LEAST_SOURCES: usize = 8;
+/// More than any real distribution has; a parcel beyond it is not ours.
+const MAX_PARCEL_BYTES: u64 = 1 << 30;
+
+/// The parcels of one interpreter at one place.
+#[derive(Debug)]
+pub(crate) struct BytecodeShelf {
+    dir: PathBuf,
+    /// Names the interpreter to the last digit.
+    identity: String,
+}
+
+impl BytecodeShelf {
+    /// The shelf below a cache folder.
+    pub(crate) fn new(cache_dir: &Path, identity: String) -> Self {
+        Self { dir: cache_dir.join("bytecode"), identity }
+    }
+
+    /// The name of the parcel for these sources below `site_packages`; none where it is not worth one.
+    pub(crate) fn key(&self, site_packages: &Path, sources: &[PathBuf]) -> io::Result<Option<String>> {
+        if sources.len() < LEAST_SOURCES {
+            return Ok(None);
+        }
+        let mut sorted: Vec<&PathBuf> = sources.iter().collect();
+        sorted.sort();
+        let mut all = Sha256::new();
+        for part in [LAYOUT, &self.identity, &site_packages.to_string_lossy()] {
+            all.update(part.as_bytes());
+            all.update([0]);
+        }
+        for source in sorted {
+            all.update(source.as_os_str().as_encoded_bytes());
+            all.update([0]);
+            all.update(Sha256::digest(fs::read(source)?));
+        }
+        Ok(Some(super::uv::hex(&all.finalize())))
+    }
+
+    /// Puts the parcel's files below `site_packages`; false where there is none, or none that can be read.
+    pub(crate) fn take(&self, key: &str, site_packages: &Path) -> io::Result<bool> {
+        let Ok(file) = fs::File::open(self.path(key)) else { return Ok(false) };
+        let mut archive = tar::Archive::new(io::BufReader::new(file).take(MAX_PARCEL_BYTES));
+        let mut made: Option<PathBuf> = None;
+        for entry in archive.entries()? {
+            let Ok(mut entry) = entry else { return Ok(false) };
+            let path = entry.path()?.into_owned();
+            let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+            if !inside || path.extension().is_none_or(|extension| extension != "pyc") {
+                return Ok(false);
+            }
+            let target = site_packages.join(path);
+            let folder = target.parent().unwrap_or(site_packages).to_owned();
+            if made.as_ref() != Some(&folder) {
+                fs::create_dir_all(&folder)?;
+                made = Some(folder);
+            }
+            io::copy(&mut entry, &mut fs::File::create(&target)?)?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps the bytecode of these sources. A shelf that cannot be written costs time and nothing else.
+    pub(crate) fn put(&self, key: &str, site_packages: &Path, sources: &[PathBuf], tag: &str) {
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&self.dir)?;
+            let mut parcel = tempfile::NamedTempFile::new_in(&self.dir)?;
+            let mut archive = tar::Builder::new(io::BufWriter::new(parcel.as_file_mut()));
+            for source in sources {
+                let Some(pyc) = pyc_path(source, tag).filter(|path| path.is_file()) else { continue };
+                let Ok(relative) = pyc.strip_prefix(site_packages) else { continue };
+                archive.append_path_with_name(&pyc, relative)?;
+            }
+            io::Write::flush(&mut archive.into_inner()?)?;
+            parcel.persist(self.path(key)).map_err(|error| error.error)?;
+            Ok(())
+        };
+        let _ = write();
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.dir.join(format!("{key}.tar"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: &str = "cpython-313";
+
+    fn sources(dir: &Path) -> Vec<PathBuf> {
+        fs::create_dir_all(dir.join("lib/__pycache__")).unwrap();
+        (0..LEAST_SOURCES)
+            .map(|number| {
+                let source = dir.join(format!("lib/m{number}.py"));
+                fs::write(&source, format!("x = {number}")).unwrap();
+                fs::write(pyc_path(&source, TAG).unwrap(), format!("bytecode {number}")).unwrap();
+                source
+            })
+            .collect()
+    }
+
+    #[test]
+    fn bytecode_comes_back_for_the_same_sources_and_for_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = dir.path().join("site-packages");
+        let sources = sources(&site);
+        let shelf = BytecodeShelf::new(&dir.path().join("cache"), "3.13.5 amd64".into());
+        let key = shelf.key(&site, &sources).unwrap().unwrap();
+        assert!(!shelf.take(&key, &site).unwrap(), "nothing was kept yet");
+        shelf.put(&key, &site, &sources, TAG);
+        fs::remove_dir_all(site.join("lib/__pycache__")).unwrap();
+        assert!(shelf.take(&key, &site).unwrap());
+        assert_eq!(fs::read_to_string(site.join("lib/__pycache__/m3.cpython-313.pyc")).unwrap(), "bytecode 3");
+
+        let other = BytecodeShelf::new(&dir.path().join("cache"), "3.13.6 amd64".into());
+        assert_ne!(other.key(&site, &sources).unwrap().unwrap(), key, "another interpreter");
+        assert_eq!(shelf.key(&site, &sources[..LEAST_SOURCES - 1]).unwrap(), None, "too few to be worth it");
+        fs::write(&sources[0], "x = 'evil'").unwrap();
+        assert_ne!(shelf.key(&site, &sources).unwrap().unwrap(), key, "another content under the same name");
+    }
+
+    #[test]
+    fn a_parcel_that_leads_elsewhere_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = BytecodeShelf::new(dir.path(), String::new());
+        fs::create_dir_all(&shelf.dir).unwrap();
+        let mut archive = tar::Builder::new(fs::File::create(shelf.path("k")).unwrap());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        header.as_gnu_mut().unwrap().name[..9].copy_from_slice(b"../x/.pyc");
+        header.set_cksum();
+        archive.append(&header, &b"x"[..]).unwrap();
+        archive.finish().unwrap();
+        let site = dir.path().join("site");
+        assert!(!shelf.take("k", &site).unwrap());
+        assert!(!dir.path().join("x").exists());
+    }
+}
