@@ -2,7 +2,7 @@
 //!
 //! The hoist binary is every one of them: in a builder image, `/cnb/buildpacks/<id>/<version>/bin/{detect,build}` are links to it,
 //! and [`main_if_buildpack`] sees from its own name which buildpack and which phase is wanted. What a builder must hold is said by
-//! [`shipped`] and [`default_order`].
+//! [`shipped()`] and [`default_order`].
 //!
 //! This crate does not know images, stores, sandboxes or the lifecycle: all it sees are directories and environment variables.
 

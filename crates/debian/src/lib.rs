@@ -1,7 +1,7 @@
 //! Signed indexes, dependency resolution, fetching and unpacking of Debian packages; knows no images, no CNB.
 //!
 //! The way of the data: [`read_apt_sources`] says where the machine's Debian mirror is, [`sources_for`] derives the sources of any
-//! suite from it, [`Index::load`] fetches and verifies what the mirror offers, [`resolve`] chooses packages, [`fetch_packages`] brings
+//! suite from it, [`Index::load`] fetches and verifies what the mirror offers, [`resolve()`] chooses packages, [`fetch_packages`] brings
 //! them into a [`DebCache`], and [`Deb`] or [`unpack_into`] read what is inside. Everything that comes from outside is bounded,
 //! and nothing is believed before a signature or a hash was checked.
 #![forbid(unsafe_code)]

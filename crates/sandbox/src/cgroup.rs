@@ -46,9 +46,9 @@ impl Controller {
     /// What holds instead where this controller is missing.
     fn substitute(self) -> &'static str {
         match self {
-            Self::Memory => "the limit holds for the data of each process alone",
-            Self::Cpu => "the process is kept on as many processors, rounded up",
-            Self::Pids => "the limit holds for processes of its user inside, and not for root",
+            Self::Memory => "memory is limited for the data of each process alone",
+            Self::Cpu => "cpu by keeping the process on as many processors, rounded up",
+            Self::Pids => "pids for its user inside, and not for root",
         }
     }
 }
@@ -152,6 +152,27 @@ pub(crate) struct Cgroups {
     pub(crate) held: Held,
 }
 
+/// One note for each reason, however many limits it is the reason of.
+fn missing_notes(missing: &[(Controller, String)]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (at, (_, reason)) in missing.iter().enumerate() {
+        if missing[..at].iter().any(|(_, known)| known == reason) {
+            continue;
+        }
+        let these: Vec<Controller> =
+            missing.iter().filter(|(_, other)| other == reason).map(|(controller, _)| *controller).collect();
+        let names: Vec<&str> = these.iter().map(|controller| controller.name()).collect();
+        let (what, are) = match names.as_slice() {
+            [one] => ((*one).to_owned(), "limit is"),
+            [first @ .., last] => (format!("{} and {last}", first.join(", ")), "limits are"),
+            [] => continue,
+        };
+        let substitutes: Vec<&str> = these.iter().map(|controller| controller.substitute()).collect();
+        notes.push(format!("the {what} {are} off: {reason}; instead {}", substitutes.join(", ")));
+    }
+    notes
+}
+
 impl Cgroups {
     /// Makes what the limits ask for and sets them; what does not hold is told to `note`.
     pub(crate) fn create(order: &Order, note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
@@ -160,13 +181,15 @@ impl Cgroups {
         if !CONTROLLERS.iter().any(|controller| controller.is_wanted(limits)) {
             return Ok(made);
         }
+        let mut missing = Vec::new();
         let hierarchies = if order.spec.use_cgroups { read_hierarchies() } else { Vec::new() };
         for controller in CONTROLLERS.into_iter().filter(|controller| controller.is_wanted(limits)) {
-            if let Err(failure) = made.add(&hierarchies, controller, order, note) {
+            if let Err(failure) = made.add(&hierarchies, controller, order, &mut missing) {
                 made.remove();
                 return Err(failure);
             }
         }
+        missing_notes(&missing).into_iter().for_each(note);
         Ok(made)
     }
 
@@ -175,7 +198,7 @@ impl Cgroups {
         hierarchies: &[Hierarchy],
         controller: Controller,
         order: &Order,
-        note: &mut dyn FnMut(String),
+        missing: &mut Vec<(Controller, String)>,
     ) -> Result<(), Failure> {
         let parent = if order.spec.use_cgroups {
             find_parent(hierarchies, controller)
@@ -185,7 +208,7 @@ impl Cgroups {
         let (version, parent) = match parent {
             Ok(found) => found,
             Err(reason) => {
-                note(format!("the {} limit is off: {reason}; {}", controller.name(), controller.substitute()));
+                missing.push((controller, reason));
                 return Ok(());
             }
         };

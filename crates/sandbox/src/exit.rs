@@ -58,7 +58,7 @@ impl ExitStatus {
     }
 }
 
-/// Hears what the process says, as it comes, on the thread that called [`crate::run`]. An error stops the run.
+/// Hears what the process says, as it comes, on the thread that called [`crate::run()`]. An error stops the run.
 pub trait OutputSink {
     /// Bytes of standard output.
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()>;

@@ -1,6 +1,6 @@
 //! Runs one process in a root file system made of layer trees, isolated from the host and limited, and knows nothing of images.
 //!
-//! [`run`] starts `/proc/self/exe` again; [`main_if_child`], called first in `main`, takes the child from there, so that no namespace is ever
+//! [`run()`] starts `/proc/self/exe` again; [`main_if_child`], called first in `main`, takes the child from there, so that no namespace is ever
 //! entered by a process with threads. `docs/sandbox.md` says what isolates what.
 
 mod bytes;

@@ -2,7 +2,7 @@
 //!
 //! Until the first exec, `/proc/self/exe` is the hoist binary of the host. An image whose program, or the interpreter in whose `#!` line, is
 //! that link would run it inside and could then open it for writing (CVE-2019-5736). So neither may lead through a link of /proc. (As root
-//! the binary is executed from a read-only mount besides, see [`crate::run`].)
+//! the binary is executed from a read-only mount besides, see [`crate::run()`].)
 
 use std::ffi::OsStr;
 use std::fs::File;
