@@ -1,16 +1,18 @@
 #!/bin/sh
 # Making the base for the first time, beside mmdebstrap for the same packages (extracted only, no maintainer script), both from the machine's own
-# mirror. As root (mmdebstrap). Needs hyperfine and mmdebstrap. Usage: bench/base.sh [RUNS]
+# mirror. As root (mmdebstrap). Needs hyperfine and mmdebstrap. Usage: [HOIST=BINARY] bench/base.sh [RUNS]
 set -eu
 cd "$(dirname "$0")/.."
+. bench/lib.sh
 runs=${1:-3}
-cargo build --quiet --release -p hoist-cli
-hoist=$(ls -t target/*/release/hoist | head -1)
+need hyperfine hyperfine; need mmdebstrap mmdebstrap; need jq jq
+[ "$(id -u)" = 0 ] || fail "must be root"
+find_hoist
 dir=$(mktemp -d /tmp/hoist-bench-base.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 HOIST_STORE=$dir/warm "$hoist" --quiet base lock --output "$dir/lock"
 # The sources of the same suite, and the packages of the lock with their versions.
-mirror=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/*.sources)
+mirror=$(machine_mirror)
 names=$(awk -F'"' '/^name = /{ n = $2 } /^version = /{ print n "=" $2 }' "$dir/lock" | paste -sd, -)
 cat > "$dir/mmdebstrap.sh" <<INNER
 rm -rf $dir/mm
@@ -20,7 +22,7 @@ deb [signed-by=$PWD/crates/debian/keys/debian-archive-keyring.gpg] $mirror trixi
 deb [signed-by=$PWD/crates/debian/keys/debian-archive-keyring.gpg] $mirror-security trixie-security main
 LIST
 INNER
-hyperfine --runs "$runs" --export-markdown "$dir/table.md" \
+hyperfine --style basic --runs "$runs" --export-json "$dir/base.json" \
     --prepare "rm -rf $dir/cold" \
     --command-name 'hoist, nothing cached' "HOIST_STORE=$dir/cold $hoist --quiet base show" \
     --prepare "rm -rf $dir/fresh; mkdir -p $dir/fresh/cache; cp -al $dir/warm/cache/host $dir/fresh/cache/; rm -rf $dir/keep; mv $dir/fresh/cache $dir/keep; rm -rf $dir/fresh; HOIST_STORE=$dir/fresh $hoist --quiet system info >/dev/null; mkdir -p $dir/fresh/cache; cp -al $dir/keep/host $dir/fresh/cache/" \
@@ -29,4 +31,4 @@ hyperfine --runs "$runs" --export-markdown "$dir/table.md" \
     --command-name 'mmdebstrap, extracted' "sh $dir/mmdebstrap.sh" \
     --prepare true \
     --command-name 'hoist, base there' "HOIST_STORE=$dir/warm $hoist --quiet base show"
-cat "$dir/table.md"
+point "6. Making the base for the first time" "faster than mmdebstrap for the same packages" "$dir/base.json"

@@ -1,0 +1,204 @@
+#!/bin/bash
+# Builds and starts of hoist beside docker (classic build), podman, buildah, pip, uv and runc, on examples/bell and examples/web, in one run of about
+# ten minutes. Prints the tables of bench/README.md.
+# As root. Needs hyperfine, jq, mmdebstrap, docker.io, podman, buildah, runc, gcc, time, a Python 3.13 that uv finds, and the machine's own package
+# indexes. Starts its own docker daemon in its own folder and ends it; leaves nothing behind.
+# Usage: [HOIST=BINARY] [BENCH_DIR=FOLDER] bench/job.sh [RUNS]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. bench/lib.sh
+runs=${1:-7}
+[ "$(id -u)" = 0 ] || fail "must be root"
+need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io; need podman podman
+need buildah buildah; need runc runc; need gcc gcc; need /usr/bin/time time
+find_hoist
+dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
+chmod 755 "$dir"
+daemon=
+
+clean() {
+    set +e
+    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
+    pm rm --all --force > /dev/null 2>&1
+    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
+    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
+own="--root $dir/pod/root --runroot $dir/pod/run --storage-driver overlay"
+pm() { podman $own --cgroup-manager cgroupfs "$@"; }
+say() { echo "bench: $*" >&2; }
+measure() { file=$dir/$1.json; shift; hyperfine --style basic --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }; }
+
+say "the Debian trees"
+mirror=$(machine_mirror)
+key=$PWD/crates/debian/keys/debian-archive-keyring.gpg
+tree() { mmdebstrap --quiet --variant=minbase --include="$2" trixie "$dir/$1.tar" "deb [signed-by=$key] $mirror trixie main" 2>> "$dir/log"; }
+tree plain python3
+tree base python3,python3-venv,python3-pip,ca-certificates
+
+say "docker, podman and buildah with that tree, and pip's cache filled"
+# Neither bridge nor firewall rules: containers use the host's network, and the machine's network stays as it is.
+dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_HOST" --pidfile "$dir/docker.pid" \
+    --bridge=none --iptables=false --ip6tables=false > "$dir/dockerd.log" 2>&1 &
+daemon=$!
+for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
+docker version > /dev/null 2>&1 || { tail -5 "$dir/dockerd.log" >&2; fail "the docker daemon did not start"; }
+docker import "$dir/base.tar" hoist-bench-debian > /dev/null
+pm import --quiet "$dir/base.tar" hoist-bench-debian > /dev/null
+for app in bell web; do
+    cp -r "examples/$app" "$dir/$app"
+    cp "$dir/$app/requirements.txt" "$dir/$app-requirements.txt"
+    cp bench/dockerfiles/app.Dockerfile "$dir/$app.Dockerfile"
+done
+mkdir "$dir/seed"
+cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
+printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
+for app in bell web; do cp "$dir/$app-requirements.txt" "$dir/seed/"; done
+echo tabulate > "$dir/seed/small.txt"
+dock="docker build --quiet --network host"
+pod="podman $own build --quiet --network host --isolation chroot --layers"
+bud="buildah $own bud --quiet --network host --isolation chroot --layers"
+for image in base warm; do
+    $dock -t hoist-bench-$image -f bench/dockerfiles/$image.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of $image failed: $(tail -3 "$dir/log")"
+    $pod -t hoist-bench-$image -f bench/dockerfiles/$image.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "podman build of $image failed: $(tail -3 "$dir/log")"
+done
+
+say "hoist's base and first builds, with the peak of its memory"
+"$hoist" --quiet base show > /dev/null
+# VmHWM of the process itself; what it starts (uv, Python) is not counted there, and is in the second figure.
+/usr/bin/time -f %M -o "$dir/peak-all" "$hoist" --quiet build bell --path "$dir/bell" > /dev/null &
+timer=$!
+peak=0
+while kill -0 $timer 2> /dev/null; do
+    # The first child of time(1) is hoist.
+    child=$(cat /proc/$timer/task/$timer/children 2> /dev/null || true)
+    [ -z "$child" ] || seen=$(awk '/^VmHWM:/ { print $2 }' "/proc/${child%% *}/status" 2> /dev/null || true)
+    [ "${seen:-0}" -le "$peak" ] || peak=$seen
+    sleep 0.02
+done
+wait $timer || fail "the first build of bell failed"
+"$hoist" --quiet build web --path "$dir/web" > /dev/null
+"$hoist" --quiet build sum --path examples/sum > /dev/null
+uv=$(ls "$HOIST_STORE"/cache/build/pip/uv-bin/uv-* | head -1)
+export UV_CACHE_DIR=$HOIST_STORE/cache/build/pip/uv UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
+python=${BENCH_PYTHON:-$("$uv" python find 3.13)} || fail "uv finds no Python 3.13; BENCH_PYTHON=… names one"
+for app in bell web; do
+    "$uv" pip compile --quiet --python "$python" "$dir/$app-requirements.txt" -o "$dir/$app-full.txt" > /dev/null
+    "$uv" venv --quiet --python "$python" "$dir/venv-$app"
+    "$uv" pip sync --quiet --python "$dir/venv-$app" "$dir/$app-full.txt"
+    "$python" -m venv "$dir/pip-$app" && "$dir/pip-$app/bin/pip" install --quiet -r "$dir/$app-requirements.txt"
+    for tool in "$dock" "$pod"; do
+        $tool -t "$app" -f "$dir/$app.Dockerfile" "$dir/$app" >> "$dir/log" 2>&1 || fail "first build of $app failed: $tool: $(tail -3 "$dir/log")"
+    done
+    # buildah and podman share their store but not the names of intermediate images: once each.
+    $bud -t "$app" -f "$dir/$app.Dockerfile" "$dir/$app" >> "$dir/log" 2>&1
+done
+
+printf 'Load before the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
+for app in bell web; do
+    say "1 $app unchanged"
+    measure "1$app" --warmup 1 --runs "$runs" \
+        -n "hoist build" "$hoist --quiet build $app --path $dir/$app" \
+        -n "docker build" "$dock -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "podman build" "$pod -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "buildah bud" "$bud -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "pip install, environment there (no image)" "$dir/pip-$app/bin/pip install --quiet -r $dir/$app-requirements.txt" \
+        -n "uv pip sync, environment there (no image)" "$uv pip sync --quiet --python $dir/venv-$app $dir/$app-full.txt"
+    point "1. $app: nothing changed" "0.10 s" "$dir/1$app.json"
+
+    say "2 $app with one line changed"
+    source=$dir/$app/$([ "$app" = bell ] && echo src/program.py || echo app.py)
+    measure "2$app" --warmup 1 --runs "$runs" --prepare "date +'# %s%N' >> $source" \
+        -n "hoist build" "$hoist --quiet build $app --path $dir/$app" \
+        -n "docker build" "$dock -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "podman build" "$pod -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "buildah bud" "$bud -t $app -f $dir/$app.Dockerfile $dir/$app"
+    point "2. $app: one line of source changed" "0.20 s" "$dir/2$app.json"
+done
+
+say "3 one small requirement more"
+# A comment that changes each time: requirements that no tool has seen before.
+more="{ cat $dir/bell-requirements.txt; echo tabulate; date +'# %s%N'; } > $dir/bell/requirements.txt"
+less="cp $dir/bell-requirements.txt $dir/bell/requirements.txt"
+measure 3hoist --runs 5 --prepare "$less && $hoist --quiet build bell --path $dir/bell && $more" \
+    -n "hoist build" "$hoist --quiet build bell --path $dir/bell"
+measure 3tools --runs 2 --prepare "$more" \
+    -n "docker build" "$dock -t bell -f $dir/bell.Dockerfile $dir/bell" \
+    -n "podman build" "$pod -t bell -f $dir/bell.Dockerfile $dir/bell" \
+    -n "buildah bud" "$bud -t bell -f $dir/bell.Dockerfile $dir/bell"
+eval "$more"
+measure 3bare --runs 5 --prepare "$dir/pip-bell/bin/pip uninstall --quiet --yes tabulate; $uv pip sync --quiet --python $dir/venv-bell $dir/bell-full.txt" \
+    -n "pip install into the environment (no image)" "$dir/pip-bell/bin/pip install --quiet -r $dir/bell/requirements.txt" \
+    -n "uv pip install into the environment (no image)" "$uv pip install --quiet --compile-bytecode --python $dir/venv-bell -r $dir/bell/requirements.txt"
+jq -s '{ results: map(.results) | add }' "$dir"/3hoist.json "$dir"/3tools.json "$dir"/3bare.json > "$dir/3.json"
+point "3. bell: one small requirement (tabulate) more" "1.5 s" "$dir/3.json"
+eval "$less"
+
+say "4 first builds with the packages cached"
+for app in bell web; do
+    # A store of its own with the base and the package caches, and neither the image nor its layers.
+    cold=$dir/cold-$app
+    HOIST_STORE=$cold "$hoist" --quiet system info > /dev/null
+    mkdir -p "$cold/cache" && cp -a "$HOIST_STORE/cache/." "$cold/cache/"
+    HOIST_STORE=$cold "$hoist" --quiet build first --path "$dir/$app" > /dev/null
+    forget="HOIST_STORE=$cold $hoist --quiet image rm first && HOIST_STORE=$cold $hoist --quiet system prune"
+    measure "4hoist$app" --runs 5 --prepare "$forget" -n "hoist build" "HOIST_STORE=$cold $hoist --quiet build first --clear-cache --path $dir/$app"
+    measure "4uv$app" --runs 5 --prepare "rm -rf $dir/empty && $uv venv --quiet --python $python $dir/empty" \
+        -n "uv pip sync --compile-bytecode (no image)" "UV_CACHE_DIR=$cold/cache/build/pip/uv $uv pip sync --quiet --compile-bytecode --python $dir/empty $dir/$app-full.txt"
+    measure "4pip$app" --runs 2 --prepare "rm -rf $dir/empty && $python -m venv $dir/empty" \
+        -n "pip install (no image)" "$dir/empty/bin/pip install --quiet -r $dir/$app-requirements.txt"
+    measure "4tools$app" --runs 2 \
+        -n "docker build --no-cache" "$dock --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
+        -n "podman build --no-cache" "$pod --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
+        -n "buildah bud --no-cache" "$bud --no-cache -t first -f $dir/$app.Dockerfile $dir/$app"
+    jq -s '{ results: map(.results) | add }' "$dir/4hoist$app.json" "$dir/4uv$app.json" "$dir/4pip$app.json" "$dir/4tools$app.json" > "$dir/4$app.json"
+    point "4. $app: first build, packages cached" "1.3 times uv alone" "$dir/4$app.json"
+    jq -r '"\nhoist is \(.results[0].median / .results[1].median * 100 | round / 100) times uv alone."' "$dir/4$app.json"
+done
+
+say "5 starts of forty layers"
+mkdir "$dir/forty"
+echo 'int main(void) { return 0; }' | gcc -static -O1 -x c - -o "$dir/forty/nothing"
+{
+    echo 'FROM scratch'; echo 'COPY nothing /bin/nothing'
+    for number in $(seq 39); do echo "$number" > "$dir/forty/$number"; echo "COPY $number /opt/$number/file"; done
+} > "$dir/forty/Dockerfile"
+$dock -t forty "$dir/forty" > /dev/null
+docker save forty -o "$dir/forty.tar"
+"$hoist" --quiet image load "$dir/forty.tar" > /dev/null
+pm load --quiet --input "$dir/forty.tar" > /dev/null
+mkdir -p "$dir/bundle/rootfs"
+docker create --name forty --network host forty /bin/nothing > /dev/null
+docker export forty | tar -x -C "$dir/bundle/rootfs"
+docker rm forty > /dev/null
+(cd "$dir/bundle" && runc spec && jq '.process.terminal = false | .process.args = ["/bin/nothing"] | del(.process.rlimits)' config.json > c && mv c config.json)
+printf '#!/bin/sh\nexec runc --root %s/runc run --bundle %s/bundle bench-$$\n' "$dir" "$dir" > "$dir/runc.sh"
+chmod +x "$dir/runc.sh"
+layers=$("$hoist" image inspect --json forty | jq '.layers | length')
+# podman asks for higher limits than a machine without CAP_SYS_RESOURCE may give.
+limits="--ulimit nofile=1024:1024 --ulimit nproc=1024:1024"
+measure 5fast --shell=none --warmup 5 --runs 50 \
+    -n "hoist run, no network" "$hoist --quiet run --network none --entrypoint /bin/nothing forty" \
+    -n "hoist run, host network" "$hoist --quiet run --network host --entrypoint /bin/nothing forty" \
+    -n "hoist run, private network" "$hoist --quiet run --entrypoint /bin/nothing forty" \
+    -n "runc run, prepared bundle of one folder" "$dir/runc.sh"
+measure 5slow --shell=none --warmup 1 --runs "$runs" \
+    -n "docker run, no network" "docker run --rm --network none forty /bin/nothing" \
+    -n "docker run, host network" "docker run --rm --network host forty /bin/nothing" \
+    -n "podman run, no network" "podman $own --cgroup-manager cgroupfs run --rm --network none $limits forty /bin/nothing" \
+    -n "podman run, host network" "podman $own --cgroup-manager cgroupfs run --rm --network host $limits forty /bin/nothing"
+jq -s '{ results: map(.results) | add }' "$dir/5fast.json" "$dir/5slow.json" > "$dir/5.json"
+point "5. Start and end of a container that does nothing, $layers layers" "15 ms to the first instruction; measured to the end of the process, so more than that" "$dir/5.json" ms
+
+printf '\n### 7. Peak of memory, first build of bell\n\nTarget: 150 MB\n\n| | MB |\n|---|---|\n'
+printf '| hoist itself | %s |\n| largest process of the build (Python, uv or hoist) | %s |\n' "$((peak * 1024 / 1000000))" "$(($(tail -1 "$dir/peak-all") * 1024 / 1000000))"
+
+printf '\n### 8. Image of a plain Python service, unpacked tar\n\nTarget: smaller than minbase with the same Python\n\n| | MB |\n|---|---|\n'
+"$hoist" image inspect --json sum | jq -r '"| hoist: examples/sum, base and Python alone | \(([.layers[] | select(.created_by | test("packages of the run image|.python.")) | .size_bytes] | add) / 1e5 | round / 10) |\n| hoist: examples/sum, whole image | \(.size_bytes / 1e5 | round / 10) |"'
+for name in plain base; do
+    printf '| mmdebstrap minbase, %s | %s |\n' "$([ $name = plain ] && echo python3 || echo 'python3 with venv and pip, certificates')" "$(($(stat -c %s "$dir/$name.tar") / 1000000))"
+done
+printf '\nLoad after the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
