@@ -3,7 +3,9 @@
 # ten minutes. Prints the tables of bench/README.md.
 # As root. Needs hyperfine, jq, mmdebstrap, docker.io, podman, buildah, runc, gcc, time, a Python 3.13 that uv finds, and the machine's own package
 # indexes. Starts its own docker daemon in its own folder and ends it; leaves nothing behind.
-# Usage: [HOIST=BINARY] [BENCH_DIR=FOLDER] bench/job.sh [RUNS]
+# Usage: [HOIST=BINARY] [BENCH_DIR=FOLDER] [BENCH_PYTHON=PYTHON3.13] [BENCH_TREES=FOLDER] [BENCH_STORE=FOLDER] [BENCH_POINTS=POINTS] bench/job.sh [RUNS]
+# BENCH_POINTS="1 5" measures those points alone; 7 (memory) and 8 (size) always come with them. Builds from nothing by other tools are measured once each.
+# To save time: BENCH_TREES has plain.tar and base.tar of an earlier run (made there if not), BENCH_STORE a store of hoist with its base and caches.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
@@ -29,13 +31,17 @@ trap 'exit 130' INT TERM
 export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
 own="--root $dir/pod/root --runroot $dir/pod/run --storage-driver overlay"
 pm() { podman $own --cgroup-manager cgroupfs "$@"; }
+want() { case " ${BENCH_POINTS:-1 2 3 4 5} " in *" $1 "*) ;; *) return 1 ;; esac; }
 say() { echo "bench: $*" >&2; }
 measure() { file=$dir/$1.json; shift; hyperfine --style basic --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }; }
 
 say "the Debian trees"
 mirror=$(machine_mirror)
 key=$PWD/crates/debian/keys/debian-archive-keyring.gpg
-tree() { mmdebstrap --quiet --variant=minbase --include="$2" trixie "$dir/$1.tar" "deb [signed-by=$key] $mirror trixie main" 2>> "$dir/log"; }
+trees=${BENCH_TREES:-$dir}
+tree() {
+    [ -s "$trees/$1.tar" ] || mmdebstrap --quiet --variant=minbase --include="$2" trixie "$trees/$1.tar" "deb [signed-by=$key] $mirror trixie main" 2>> "$dir/log"
+}
 tree plain python3
 tree base python3,python3-venv,python3-pip,ca-certificates
 
@@ -46,8 +52,8 @@ dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_
 daemon=$!
 for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
 docker version > /dev/null 2>&1 || { tail -5 "$dir/dockerd.log" >&2; fail "the docker daemon did not start"; }
-docker import "$dir/base.tar" hoist-bench-debian > /dev/null
-pm import --quiet "$dir/base.tar" hoist-bench-debian > /dev/null
+docker import "$trees/base.tar" hoist-bench-debian > /dev/null
+pm import --quiet "$trees/base.tar" hoist-bench-debian > /dev/null
 for app in bell web; do
     cp -r "examples/$app" "$dir/$app"
     cp "$dir/$app/requirements.txt" "$dir/$app-requirements.txt"
@@ -67,6 +73,11 @@ for image in base warm; do
 done
 
 say "hoist's base and first builds, with the peak of its memory"
+if [ -n "${BENCH_STORE:-}" ]; then
+    cp -a "$BENCH_STORE" "$HOIST_STORE"
+    for app in bell web sum; do "$hoist" --quiet image rm $app > /dev/null 2>&1 || true; done
+    "$hoist" --quiet system prune > /dev/null
+fi
 "$hoist" --quiet base show > /dev/null
 # VmHWM of the process itself; what it starts (uv, Python) is not counted there, and is in the second figure.
 /usr/bin/time -f %M -o "$dir/peak-all" "$hoist" --quiet build bell --path "$dir/bell" > /dev/null &
@@ -99,6 +110,7 @@ done
 
 printf 'Load before the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
 for app in bell web; do
+    if want 1; then
     say "1 $app unchanged"
     measure "1$app" --warmup 1 --runs "$runs" \
         -n "hoist build" "$hoist --quiet build $app --path $dir/$app" \
@@ -108,7 +120,9 @@ for app in bell web; do
         -n "pip install, environment there (no image)" "$dir/pip-$app/bin/pip install --quiet -r $dir/$app-requirements.txt" \
         -n "uv pip sync, environment there (no image)" "$uv pip sync --quiet --python $dir/venv-$app $dir/$app-full.txt"
     point "1. $app: nothing changed" "0.10 s" "$dir/1$app.json"
+    fi
 
+    want 2 || continue
     say "2 $app with one line changed"
     source=$dir/$app/$([ "$app" = bell ] && echo src/program.py || echo app.py)
     measure "2$app" --warmup 1 --runs "$runs" --prepare "date +'# %s%N' >> $source" \
@@ -119,13 +133,14 @@ for app in bell web; do
     point "2. $app: one line of source changed" "0.20 s" "$dir/2$app.json"
 done
 
+if want 3; then
 say "3 one small requirement more"
 # A comment that changes each time: requirements that no tool has seen before.
 more="{ cat $dir/bell-requirements.txt; echo tabulate; date +'# %s%N'; } > $dir/bell/requirements.txt"
 less="cp $dir/bell-requirements.txt $dir/bell/requirements.txt"
 measure 3hoist --runs 5 --prepare "$less && $hoist --quiet build bell --path $dir/bell && $more" \
     -n "hoist build" "$hoist --quiet build bell --path $dir/bell"
-measure 3tools --runs 2 --prepare "$more" \
+measure 3tools --runs 1 --prepare "$more" \
     -n "docker build" "$dock -t bell -f $dir/bell.Dockerfile $dir/bell" \
     -n "podman build" "$pod -t bell -f $dir/bell.Dockerfile $dir/bell" \
     -n "buildah bud" "$bud -t bell -f $dir/bell.Dockerfile $dir/bell"
@@ -136,9 +151,11 @@ measure 3bare --runs 5 --prepare "$dir/pip-bell/bin/pip uninstall --quiet --yes 
 jq -s '{ results: map(.results) | add }' "$dir"/3hoist.json "$dir"/3tools.json "$dir"/3bare.json > "$dir/3.json"
 point "3. bell: one small requirement (tabulate) more" "1.5 s" "$dir/3.json"
 eval "$less"
+fi
 
-say "4 first builds with the packages cached"
 for app in bell web; do
+    want 4 || continue
+    say "4 first build of $app, packages cached"
     # A store of its own with the base and the package caches, and neither the image nor its layers.
     cold=$dir/cold-$app
     HOIST_STORE=$cold "$hoist" --quiet system info > /dev/null
@@ -148,9 +165,9 @@ for app in bell web; do
     measure "4hoist$app" --runs 5 --prepare "$forget" -n "hoist build" "HOIST_STORE=$cold $hoist --quiet build first --clear-cache --path $dir/$app"
     measure "4uv$app" --runs 5 --prepare "rm -rf $dir/empty && $uv venv --quiet --python $python $dir/empty" \
         -n "uv pip sync --compile-bytecode (no image)" "UV_CACHE_DIR=$cold/cache/build/pip/uv $uv pip sync --quiet --compile-bytecode --python $dir/empty $dir/$app-full.txt"
-    measure "4pip$app" --runs 2 --prepare "rm -rf $dir/empty && $python -m venv $dir/empty" \
+    measure "4pip$app" --runs 1 --prepare "rm -rf $dir/empty && $python -m venv $dir/empty" \
         -n "pip install (no image)" "$dir/empty/bin/pip install --quiet -r $dir/$app-requirements.txt"
-    measure "4tools$app" --runs 2 \
+    measure "4tools$app" --runs 1 \
         -n "docker build --no-cache" "$dock --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
         -n "podman build --no-cache" "$pod --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
         -n "buildah bud --no-cache" "$bud --no-cache -t first -f $dir/$app.Dockerfile $dir/$app"
@@ -159,6 +176,7 @@ for app in bell web; do
     jq -r '"\nhoist is \(.results[0].median / .results[1].median * 100 | round / 100) times uv alone."' "$dir/4$app.json"
 done
 
+if want 5; then
 say "5 starts of forty layers"
 mkdir "$dir/forty"
 echo 'int main(void) { return 0; }' | gcc -static -O1 -x c - -o "$dir/forty/nothing"
@@ -192,6 +210,7 @@ measure 5slow --shell=none --warmup 1 --runs "$runs" \
     -n "podman run, host network" "podman $own --cgroup-manager cgroupfs run --rm --network host $limits forty /bin/nothing"
 jq -s '{ results: map(.results) | add }' "$dir/5fast.json" "$dir/5slow.json" > "$dir/5.json"
 point "5. Start and end of a container that does nothing, $layers layers" "15 ms to the first instruction; measured to the end of the process, so more than that" "$dir/5.json" ms
+fi
 
 printf '\n### 7. Peak of memory, first build of bell\n\nTarget: 150 MB\n\n| | MB |\n|---|---|\n'
 printf '| hoist itself | %s |\n| largest process of the build (Python, uv or hoist) | %s |\n' "$((peak * 1024 / 1000000))" "$(($(tail -1 "$dir/peak-all") * 1024 / 1000000))"
@@ -199,6 +218,6 @@ printf '| hoist itself | %s |\n| largest process of the build (Python, uv or hoi
 printf '\n### 8. Image of a plain Python service, unpacked tar\n\nTarget: smaller than minbase with the same Python\n\n| | MB |\n|---|---|\n'
 "$hoist" image inspect --json sum | jq -r '"| hoist: examples/sum, base and Python alone | \(([.layers[] | select(.created_by | test("packages of the run image|.python.")) | .size_bytes] | add) / 1e5 | round / 10) |\n| hoist: examples/sum, whole image | \(.size_bytes / 1e5 | round / 10) |"'
 for name in plain base; do
-    printf '| mmdebstrap minbase, %s | %s |\n' "$([ $name = plain ] && echo python3 || echo 'python3 with venv and pip, certificates')" "$(($(stat -c %s "$dir/$name.tar") / 1000000))"
+    printf '| mmdebstrap minbase, %s | %s |\n' "$([ $name = plain ] && echo python3 || echo 'python3 with venv and pip, certificates')" "$(($(stat -c %s "$trees/$name.tar") / 1000000))"
 done
 printf '\nLoad after the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
