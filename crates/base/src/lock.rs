@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use hoist_debian::LockedPackage;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// The version of the document that is written and read.
 const FORMAT: u32 = 1;
@@ -130,10 +129,7 @@ impl BaseLock {
 
 /// SHA-256 in hexadecimal digits.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
+    hoist_image::Digest::of(bytes).hex()
 }
 
 /// Reads a lock's text; `origin` names it in errors.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use crate::buildpack::{Buildpack, Detection, Require};
 use crate::bytecode;
@@ -26,6 +26,8 @@ const PROCESS: &str = "job";
 const RUNNER_VARIABLE: &str = "HOIST_JOB_RUNNER";
 /// What staging says of the service.
 const CONTRACT_VARIABLE: &str = "HOIST_CONTRACT";
+/// The parameters of `run`, as JSON.
+const PARAMETERS_VARIABLE: &str = "HOIST_PARAMETERS";
 const LAUNCH_ENV_VARIABLE: &str = "HOIST_LAUNCH_ENV";
 
 /// Variables that an app may not set through its `environment.yml`: they would change whose code runs, not how.
@@ -141,6 +143,12 @@ impl Buildpack for JobTemplate {
         if let Some(contract) = settings.contract {
             context.add_label("io.hoist.service.contract", contract);
         }
+        if let Some(parameters) = common.variable(PARAMETERS_VARIABLE) {
+            context.add_label("io.hoist.service.parameters", parameters.to_owned());
+        }
+        for (name, value) in resources(common, service) {
+            context.add_label(name, value);
+        }
         Ok(())
     }
 }
@@ -171,6 +179,26 @@ impl Settings {
             variables: variables(context)?,
         })
     }
+}
+
+/// The default limits of a job, from `planqk.json`, as labels. What is no sensible number is left out: staging has said so already.
+fn resources(context: &Context, service: Service) -> Vec<(&'static str, String)> {
+    let path = match service {
+        Service::PlanQk => PathBuf::from("planqk.json"),
+        Service::Template(dir) => Path::new(dir).join("planqk.json"),
+    };
+    let text = context.app_file(&path).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let manifest: serde_json::Value =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or(serde_json::Value::Null);
+    let number = |name: &str, most: f64| {
+        let number = manifest["resources"][name].as_f64();
+        number.filter(|number| *number > 0.0 && *number <= most)
+    };
+    let cpus = number("cpu", 1024.0).map(|cpus| ("io.hoist.service.cpus", cpus.to_string()));
+    // GB are read as GiB, as the platform's own client sends them.
+    let memory = number("memory", 65536.0)
+        .map(|gigabytes| ("io.hoist.service.memory-bytes", format!("{:.0}", (gigabytes * f64::from(1_u32 << 30)).floor())));
+    cpus.into_iter().chain(memory).collect()
 }
 
 /// The `variables:` of an `environment.yml`, as staging hands them on.

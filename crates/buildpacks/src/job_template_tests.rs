@@ -81,6 +81,17 @@ impl Case {
 const PROGRAM: &str = "def run(data=None, params=None):\n    return {'doubled': data['a'] * 2}\n";
 
 #[test]
+fn resources_of_planqk_json_become_labels() {
+    let planqk = r#"{"name": "x", "resources": {"cpu": 0.5, "memory": 2}}"#;
+    let one = case(&[("app/user_code/planqk.json", planqk), ("app/user_code/src/program.py", "")], &[]);
+    let labels = resources(&one.context, Service::of(&one.context).unwrap());
+    let expected = [("io.hoist.service.cpus", "0.5"), ("io.hoist.service.memory-bytes", "2147483648")];
+    assert_eq!(labels, expected.map(|(name, value)| (name, value.to_owned())));
+    let odd = case(&[("planqk.json", r#"{"resources": {"cpu": "many", "memory": -1}}"#)], &[]);
+    assert!(resources(&odd.context, Service::PlanQk).is_empty());
+}
+
+#[test]
 fn a_service_gets_the_runner_and_its_process_answers() {
     let case =
         case(&[("src/program.py", PROGRAM)], &[("HOIST_CONTRACT", "G1"), ("HOIST_LAUNCH_ENV", "{\"MODE\": \"fast\"}")]);

@@ -24,6 +24,7 @@ mod procfile;
 mod procfile_command;
 mod procfile_grammar;
 mod python;
+mod sha256;
 mod shipped;
 
 pub use binding::{Binding, Bindings};

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use hoist_events::Reporter;
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use crate::environment::now_secs;
 use crate::fetch::{FetchError, Fetcher, hex};

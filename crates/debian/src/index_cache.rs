@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use crate::fetch::{hex, is_sha256};
 use crate::packages::Package;

@@ -19,6 +19,7 @@ mod packages;
 mod relation;
 mod release;
 mod resolve;
+mod sha256;
 mod sources;
 mod store;
 mod unpack;

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use hoist_events::{Event, Reporter, TransferId};
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use crate::fetch::{FetchError, Fetcher, hex, is_sha256, masked};
 use crate::packages::Package;

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{Context, SHA256};
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +36,9 @@ impl DigestError {
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish().0
     }
 
     /// The digest of everything `reader` yields, and how many bytes that was.
@@ -167,10 +169,17 @@ identity! {
 }
 
 /// Hashes and counts what is written to it.
-#[derive(Default, Clone)]
+#[derive(Clone)]
 pub struct Hasher {
-    sha: Sha256,
+    /// ring's, because it is twice as fast as pure Rust on processors without SHA instructions, and no slower on others.
+    sha: Context,
     bytes: u64,
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self { sha: Context::new(&SHA256), bytes: 0 }
+    }
 }
 
 impl Hasher {
@@ -182,7 +191,9 @@ impl Hasher {
 
     /// The digest and the number of bytes.
     pub fn finish(self) -> (Digest, u64) {
-        (Digest(self.sha.finalize().into()), self.bytes)
+        let mut digest = [0; 32];
+        digest.copy_from_slice(self.sha.finish().as_ref());
+        (Digest(digest), self.bytes)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use crate::bytecode::pyc_path;
 

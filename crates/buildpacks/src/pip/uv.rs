@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use super::interpreter::Interpreter;
 use super::settings::{Settings, mask_credentials};

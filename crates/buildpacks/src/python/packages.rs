@@ -13,7 +13,7 @@ use hoist_debian::{
 };
 use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use crate::sha256::Sha256;
 
 use super::version::Available;
 use crate::context::Context;

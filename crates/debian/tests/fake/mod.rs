@@ -10,7 +10,7 @@ use hoist_debian::{Keyring, Source};
 use pgp::composed::{CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey};
 use pgp::ser::Serialize;
 use pgp::types::Password;
-use sha2::{Digest, Sha256};
+use ring::digest::{SHA256, digest};
 
 /// What a test package holds.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ pub struct Mirror {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+    digest(&SHA256, bytes).as_ref().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
