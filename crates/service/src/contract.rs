@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
 
@@ -59,7 +59,8 @@ pub struct ContractChoice {
 }
 
 /// The parameters of `run`, as far as its text tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Signature {
     /// Names and annotations in order, without `*args` and `**kwargs`.
     pub parameters: Vec<(String, Option<String>)>,
@@ -102,9 +103,12 @@ impl Signature {
         }
     }
 
-    /// Whether `run` has a parameter of this name, or takes any.
+    /// Whether `data` or `params` is a parameter of `run`. `**kwargs` takes them too, unless the parameters beside it have other names: then it
+    /// takes the members that are left.
     pub fn takes(&self, name: &str) -> bool {
-        self.takes_any || self.parameters.iter().any(|(known, _)| known == name)
+        let named = |name: &str| self.parameters.iter().any(|(known, _)| known == name);
+        let whole = self.parameters.is_empty() || named("data") || named("params");
+        named(name) || (self.takes_any && whole)
     }
 }
 
@@ -252,7 +256,9 @@ mod tests {
         let names: Vec<_> = signature.parameters.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(signature.parameters[1].1.as_deref(), Some("Dict[str, int]"));
-        assert!(signature.takes_any && signature.takes("anything"));
+        assert!(signature.takes_any && !signature.takes("data"), "the members of data are what **kw takes");
+        assert!(Signature::parse("def run(**kw): ...").unwrap().takes("data"));
+        assert!(Signature::parse("def run(data, **kw): ...").unwrap().takes("params"));
     }
 
     proptest::proptest! {

@@ -106,7 +106,7 @@ pub enum InputError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// It is neither a file nor JSON.
-    #[error("{argument} is {path}, which is neither a file nor JSON")]
+    #[error("{argument} is {path:?}, which is neither a file nor JSON")]
     NoSuchFile {
         /// `--data` or `--params`.
         argument: &'static str,
@@ -422,7 +422,11 @@ mod tests {
         );
         assert!(matches!(resolve(&with("nothing.json"), ""), Err(InputError::NoSuchFile { .. })));
         assert!(matches!(resolve(&with("/"), ""), Err(InputError::NoSuchFile { .. })));
-        assert_eq!(InputArgument::parse("17"), InputArgument::Inline("17".into()));
+        assert_eq!(InputArgument::parse("-"), InputArgument::Stdin);
+        for json in ["17", "-1", "null", "true", "{\"a\": 1}"] {
+            assert_eq!(InputArgument::parse(json), InputArgument::Inline(json.into()));
+        }
+        assert_eq!(InputArgument::parse("data.json"), InputArgument::File("data.json".into()));
         let twice = InputRequest { params: Some(InputArgument::Stdin), ..with("-") };
         assert!(matches!(resolve(&twice, "1"), Err(InputError::StdinTwice)));
     }
@@ -445,6 +449,10 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("input/shots.json")).unwrap(), "1.0");
         assert!(!dir.path().join("input/data.json").exists());
         assert!(written.output_dir.unwrap().is_dir());
+        let signature = Signature::parse("def run(shots: int, **rest): ...").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        write_input(&input, Contract::G2, Some(&signature), dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("input/seed.json")).unwrap(), "7");
         let hostile = Input { data: json("{\"../../x\": 1}"), ..Input::default() };
         assert!(matches!(
             write_input(&hostile, Contract::G2, Some(&signature), dir.path()),

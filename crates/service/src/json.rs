@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Members {
 
 /// Text that is no JSON: where, why, and the line with a caret below.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin} is not JSON: line {line}, column {column}: {why}\n{excerpt}")]
+#[error("{origin} {}: line {line}, column {column}: {why}\n{excerpt}", if *is_json { "does not say what it should" } else { "is not JSON" })]
 pub struct JsonError {
     /// What was read.
     pub origin: String,
@@ -91,6 +91,8 @@ pub struct JsonError {
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
+    /// Whether it is JSON, but another value than expected stands there.
+    pub is_json: bool,
     /// What is wrong there.
     pub why: String,
     /// The line (cut to what fits a terminal) and a caret.
@@ -121,7 +123,8 @@ impl JsonError {
         }
         let (offset, why) = foreign_word(row, offset).unwrap_or_else(|| (offset, plain(error)));
         let column = row[..offset].chars().count() + 1;
-        Self { origin: origin.to_owned(), line, column, why, excerpt: excerpt(row, column) }
+        let is_json = error.is_data();
+        Self { origin: origin.to_owned(), line, column, is_json, why, excerpt: excerpt(row, column) }
     }
 
     fn at(origin: &str, text: &str, offset: usize, why: String) -> Self {
@@ -129,11 +132,14 @@ impl JsonError {
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let row = text[start..].lines().next().unwrap_or("");
         let (line, column) = (before.matches('\n').count() + 1, before[start..].chars().count() + 1);
-        Self { origin: origin.to_owned(), line, column, why, excerpt: excerpt(row, column) }
+        Self { origin: origin.to_owned(), line, column, is_json: false, why, excerpt: excerpt(row, column) }
     }
 
     /// The next step.
     pub fn hint(&self) -> String {
+        if self.is_json {
+            return format!("correct line {} of {}", self.line, self.origin);
+        }
         format!("correct line {} of {}; python3 -m json.tool shows the same place", self.line, self.origin)
     }
 }
@@ -176,8 +182,18 @@ fn plain(error: &serde_json::Error) -> String {
             format!("the text ends too early ({text})")
         }
         "EOF while parsing a value" => "a value is missing: the text ends here".to_owned(),
+        "key must be a string" => {
+            "a key in double quotes is expected here (behind the last member stands no comma)".to_owned()
+        }
+        "trailing comma" => "behind the last value stands no comma".to_owned(),
         "trailing characters" => "something stands behind the end of the JSON value".to_owned(),
-        other => other.to_owned(),
+        other => {
+            let other =
+                other.replace("expected f64", "expected a number").replace("expected u32", "expected a whole number");
+            other
+                .replace("expected struct Resources", "expected an object")
+                .replace("expected struct Gpu", "expected an object")
+        }
     }
 }
 

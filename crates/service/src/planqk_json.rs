@@ -124,12 +124,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         let error = PlanqkJson::parse("planqk.json", "{\n  \"resources\": {\"cpu\": \"one\"}\n}").unwrap_err();
-        assert!(
-            error.to_string().starts_with("planqk.json is not JSON: line 2")
-                || error.to_string().contains("invalid type"),
-            "{error}"
-        );
-        assert!(error.to_string().contains("line 2"), "{error}");
+        let text = error.to_string();
+        assert!(text.starts_with("planqk.json does not say what it should: line 2, column "), "{text}");
+        assert!(text.contains("string \"one\", expected a number\n"), "{text}");
+        assert_eq!(error.hint(), "correct line 2 of planqk.json");
         let error = PlanqkJson::parse("planqk.json", r#"{"resources": {"memory": -1}}"#).unwrap_err();
         assert_eq!(
             error.to_string(),

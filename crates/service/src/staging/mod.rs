@@ -62,7 +62,8 @@ pub struct Staged {
     /// `input/data.json` and `input/params.json` of a service. They are not part of the app: an input changes without a build, and often
     /// holds tokens that have no place in an image.
     pub default_input: DefaultInput,
-    /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_REASON` where an
+    /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PARAMETERS`, the signature of `run` as JSON (G2);
+    /// `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_REASON` where an
     /// `environment.yml` asks for a Python; `HOIST_LAUNCH_ENV` (a JSON object) where it sets variables. What the user sets wins.
     pub build_env: Vec<(String, String)>,
     /// Files in the app.
@@ -329,7 +330,7 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
     Ok(Staged {
         app_dir: root.to_owned(),
         name,
-        build_env: build_env(contract.as_ref(), dependencies.as_ref()),
+        build_env: build_env(contract.as_ref(), signature.as_ref(), dependencies.as_ref()),
         layout,
         contract,
         signature,
@@ -341,11 +342,19 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
     })
 }
 
-fn build_env(contract: Option<&ContractChoice>, dependencies: Option<&Dependencies>) -> Vec<(String, String)> {
+fn build_env(
+    contract: Option<&ContractChoice>,
+    signature: Option<&Signature>,
+    dependencies: Option<&Dependencies>,
+) -> Vec<(String, String)> {
     let mut env = Vec::new();
     let mut set = |name: &str, value: &str| env.push((name.to_owned(), value.to_owned()));
     if let Some(choice) = contract {
         set("HOIST_CONTRACT", choice.contract.as_str());
+        let second = signature.filter(|_| choice.contract == Contract::G2);
+        if let Some(text) = second.and_then(|signature| serde_json::to_string(signature).ok()) {
+            set("HOIST_PARAMETERS", &text);
+        }
     }
     if let Some(python) = dependencies.and_then(|dependencies| dependencies.python.as_ref()) {
         set("HOIST_PYTHON_VERSION", &python.version);
