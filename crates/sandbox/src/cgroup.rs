@@ -46,9 +46,9 @@ impl Controller {
     /// What holds instead where this controller is missing.
     fn substitute(self) -> &'static str {
         match self {
-            Self::Memory => "memory is limited for the data of each process alone",
-            Self::Cpu => "cpu by keeping the process on as many processors, rounded up",
-            Self::Pids => "pids for its user inside, and not for root",
+            Self::Memory => "memory holds for the data of each process alone",
+            Self::Cpu => "cpu holds as so many processors, rounded up",
+            Self::Pids => "pids hold for its user inside, not for root",
         }
     }
 }
@@ -111,11 +111,11 @@ pub(crate) fn find_parent(hierarchies: &[Hierarchy], controller: Controller) -> 
         return if is_writable(&first.own) {
             Ok((1, first.own.clone()))
         } else {
-            Err(format!("{} belongs to another user", first.own.display()))
+            Err("the control groups (version 1) belong to another user".to_owned())
         };
     }
     let Some(second) = hierarchies.iter().find(|h| h.version == 2) else {
-        return Err(format!("no control group hierarchy has the controller {name}"));
+        return Err("no control group hierarchy has its controller".to_owned());
     };
     let handed_down = |dir: &Path| {
         let listed = fs_err::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
@@ -124,11 +124,11 @@ pub(crate) fn find_parent(hierarchies: &[Hierarchy], controller: Controller) -> 
     let above = second.own.ancestors().take_while(|dir| dir.starts_with(&second.mount));
     let mut handing = above.filter(|dir| handed_down(dir)).peekable();
     if handing.peek().is_none() {
-        return Err(format!("no group above {} hands down the controller {name}", second.own.display()));
+        return Err(format!("no control group above {} hands down its controller", second.own.display()));
     }
     let found = handing.find(|dir| is_writable(dir) && is_writable(&dir.join("cgroup.procs")));
     found.map(|dir| (2, dir.to_path_buf())).ok_or_else(|| {
-        format!("no group that hands down {name} is delegated to this user (`systemd-run --user --scope -p Delegate=yes` makes one)")
+        "no control group with its controller is delegated to this user (`systemd-run --user --scope -p Delegate=yes` makes one)".to_owned()
     })
 }
 
@@ -361,6 +361,22 @@ mod tests {
 ";
 
     #[test]
+    fn limits_that_are_off_for_one_reason_are_told_at_once() {
+        let off = |controller, reason: &str| (controller, reason.to_owned());
+        let notes =
+            missing_notes(&[off(Controller::Memory, "no"), off(Controller::Cpu, "no"), off(Controller::Pids, "no")]);
+        assert_eq!(notes.len(), 1);
+        assert!(
+            notes[0].starts_with("the memory, cpu and pids limits are off: no; instead memory holds"),
+            "{}",
+            notes[0]
+        );
+        let notes = missing_notes(&[off(Controller::Memory, "a"), off(Controller::Pids, "b")]);
+        assert_eq!(notes.len(), 2);
+        assert_eq!(notes[1], "the pids limit is off: b; instead pids hold for its user inside, not for root");
+    }
+
+    #[test]
     fn hybrid_machines_have_their_controllers_in_version_1() {
         let found = parse_hierarchies(HYBRID, "4:memory:/a/b\n2:cpu,cpuacct:/outer/c\n1:name=systemd:/\n0::/d\n");
         let own: Vec<_> = found.iter().map(|h| (h.version, h.own.to_str().unwrap())).collect();
@@ -373,7 +389,7 @@ mod tests {
                 (2, "/sys/fs/cgroup/unified/d")
             ]
         );
-        assert!(find_parent(&found, Controller::Pids).unwrap_err().contains("hands down the controller pids"));
+        assert!(find_parent(&found, Controller::Pids).unwrap_err().contains("hands down its controller"));
         assert!(find_parent(&[], Controller::Pids).unwrap_err().contains("no control group hierarchy"));
     }
 
