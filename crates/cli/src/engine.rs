@@ -86,20 +86,12 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// The manager that a dependency file stands for.
 pub(crate) fn parse_manager(file: &str) -> Result<Manager, Failure> {
     let name = file.rsplit('/').next().unwrap_or(file);
-    match name {
-        "requirements.txt" => Ok(Manager::Pip),
-        "environment.yml" | "environment.yaml" => Ok(Manager::Conda),
-        "poetry.lock" => Ok(Manager::Poetry),
-        "uv.lock" => Ok(Manager::Uv),
-        "pdm.lock" => Ok(Manager::Pdm),
-        "Pipfile" | "Pipfile.lock" => Ok(Manager::Pipenv),
-        "pylock.toml" => Ok(Manager::Pylock),
-        "pyproject.toml" => Ok(Manager::Pyproject),
-        _ => Err(Failure::usage(
+    Manager::of_file(name).ok_or_else(|| {
+        Failure::usage(
             format!("{file} declares no dependencies that hoist knows of"),
             "name one of requirements.txt, environment.yml, pyproject.toml, poetry.lock, uv.lock, pdm.lock, pylock.toml, Pipfile",
-        )),
-    }
+        )
+    })
 }
 
 /// Hands a process's output on as it is.

@@ -25,37 +25,40 @@ use crate::failure::Failure;
 use crate::settings::{Key, Settings};
 use crate::terminal::{JsonLines, Terminal, Verbosity};
 
+/// Where help shows what every command takes.
+const GLOBAL: &str = "Options of every command";
+
 /// Turns a folder of Python into an OCI image and runs it: no Docker, no root, no Dockerfile
 #[derive(Debug, Parser)]
 #[command(name = "hoist", version, max_term_width = 110, disable_help_subcommand = true)]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub(crate) struct Cli {
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 901)]
     json: bool,
     /// How progress is told on stderr
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 902, value_enum, default_value = "text")]
     events: EventFormat,
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 903, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say every phase, layer and decision
-    #[arg(short, long, global = true)]
+    /// Say every phase, layer and decision (no short form: -v is a volume of `run`)
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 904)]
     verbose: bool,
     /// Never use colours
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 905)]
     no_color: bool,
     /// Folder of layers, images and caches
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 906, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Debian mirror for bases and interpreters, in place of the machine's
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 907, value_name = "URL")]
     mirror: Option<String>,
     /// Debian suite of the base
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 908, value_name = "NAME")]
     suite: Option<String>,
     /// Keyring to verify Debian's indexes with
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 909, value_name = "FILE")]
     keyring: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -113,8 +116,9 @@ fn run(cli: Cli, color: bool) -> Result<(), Failure> {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
+    let terminal = Arc::new(Terminal::new(verbosity, color));
     let reporter: Arc<dyn Reporter> = match cli.events {
-        EventFormat::Text => Arc::new(Terminal::new(verbosity, color)),
+        EventFormat::Text => Arc::clone(&terminal) as Arc<dyn Reporter>,
         EventFormat::Json => Arc::new(JsonLines),
     };
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
@@ -125,16 +129,20 @@ fn run(cli: Cli, color: bool) -> Result<(), Failure> {
         (Key::Keyring, path(&cli.keyring)),
     ])?;
     let context = Context { settings, reporter, json: cli.json, cancel };
-    match cli.command {
-        Command::Init(args) => args.run(&context),
-        Command::Check(args) => args.run(&context),
-        Command::Build(args) => args.run(&context),
-        Command::Run(args) => args.run(&context),
-        Command::Job(args) => args.run(&context),
-        Command::Image(args) => args.run(&context),
-        Command::Base(args) => args.run(&context),
-        Command::System(args) => args.run(&context),
-        Command::Config(args) => args.run(&context),
-        Command::Completion(args) => args.run(&context),
+    dispatch(cli.command, &context).inspect_err(|_| terminal.tell_failure())
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => args.run(context),
+        Command::Check(args) => args.run(context),
+        Command::Build(args) => args.run(context),
+        Command::Run(args) => args.run(context),
+        Command::Job(args) => args.run(context),
+        Command::Image(args) => args.run(context),
+        Command::Base(args) => args.run(context),
+        Command::System(args) => args.run(context),
+        Command::Config(args) => args.run(context),
+        Command::Completion(args) => args.run(context),
     }
 }

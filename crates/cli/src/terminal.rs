@@ -2,7 +2,7 @@
 //!
 //! Knows how things look and nothing of what they mean.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,39 @@ pub(crate) struct Terminal {
     color: bool,
     bars: MultiProgress,
     transfers: Mutex<HashMap<TransferId, (ProgressBar, String)>>,
+    /// What the last buildpack said while nothing was to be shown, for [`Terminal::tell_failure`].
+    held: Mutex<Held>,
     interactive: bool,
+}
+
+/// The last lines of one buildpack.
+#[derive(Debug, Default)]
+struct Held {
+    source: String,
+    lines: VecDeque<String>,
+}
+
+/// More than the longest page of a failure.
+const HELD_LINES: usize = 200;
+
+impl Held {
+    fn keep(&mut self, source: &str, line: &str) {
+        if self.source != source {
+            source.clone_into(&mut self.source);
+            self.lines.clear();
+        }
+        if self.lines.len() == HELD_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line.to_owned());
+    }
+
+    /// From the last line that begins with `Error`; everything where there is none.
+    fn page(&mut self) -> Vec<String> {
+        let lines = Vec::from(std::mem::take(&mut self.lines));
+        let start = lines.iter().rposition(|line| line.trim_start().starts_with("Error")).unwrap_or(0);
+        lines[start..].to_vec()
+    }
 }
 
 impl Terminal {
@@ -44,7 +76,15 @@ impl Terminal {
             color: color && interactive,
             bars: MultiProgress::with_draw_target(target),
             transfers: Mutex::default(),
+            held: Mutex::default(),
             interactive,
+        }
+    }
+
+    /// Shows what a failed buildpack said, where that was kept quiet.
+    pub(crate) fn tell_failure(&self) {
+        for line in self.held.lock().unwrap_or_else(PoisonError::into_inner).page() {
+            self.line(&format!("  {line}"));
         }
     }
 
@@ -140,6 +180,10 @@ impl Reporter for Terminal {
             }
             Event::Output { source, stream, line } => {
                 let app = source == "app";
+                if !app && self.verbosity == Verbosity::Quiet {
+                    self.held.lock().unwrap_or_else(PoisonError::into_inner).keep(source, line);
+                    return;
+                }
                 let least = if app || *stream == Stream::Stderr { Verbosity::Quiet } else { Verbosity::Normal };
                 self.say(least, &if app { line.clone() } else { format!("  {line}") });
             }
@@ -148,7 +192,13 @@ impl Reporter for Terminal {
             }
             Event::ImageWritten { reference, image_id, layers, reused } => {
                 let id = image_id.trim_start_matches("sha256:").get(..12).unwrap_or(image_id);
-                let text = format!("image {reference} ({id}): {layers} layers, {reused} of them were there before");
+                let before = match reused {
+                    0 => "all new".to_owned(),
+                    _ if reused >= layers => "all of them were there before".to_owned(),
+                    1 => "1 of them was there before".to_owned(),
+                    _ => format!("{reused} of them were there before"),
+                };
+                let text = format!("image {reference} ({id}): {layers} layers, {before}");
                 self.say(Verbosity::Normal, &format!("{} {text}", self.paint("32", "·")));
             }
         }
@@ -202,6 +252,17 @@ pub(crate) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_quiet_build_the_page_of_the_failure_is_kept() {
+        let mut held = Held::default();
+        held.keep("a", "Error while doing something");
+        for line in ["B", "  working", "Error while choosing", "  seen  x"] {
+            held.keep("b", line);
+        }
+        assert_eq!(held.page(), ["Error while choosing", "  seen  x"]);
+        assert_eq!(held.page(), [""; 0]);
+    }
 
     #[test]
     fn sizes_read_as_a_person_would_write_them() {

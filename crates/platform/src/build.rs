@@ -41,6 +41,15 @@ pub struct BuiltService {
     pub elapsed: Duration,
 }
 
+/// What an image is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To stay, under its names.
+    Image,
+    /// To execute one job; unless it is kept it gets a name that no other build has, while the caches are still those of its own name.
+    Job { keep: bool },
+}
+
 /// Folders of one build, below its scratch.
 struct Places {
     /// Lower directory that holds the app as `workspace`.
@@ -54,11 +63,11 @@ struct Places {
 impl LocalEngine {
     /// Builds an app or service into an image.
     pub fn build(&self, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
-        self.build_service(request, false)
+        self.build_for(Purpose::Image, request)
     }
 
-    /// The same; a `temporary` image gets a name that no other build has, while the caches are still those of the service's own name.
-    pub(crate) fn build_service(&self, request: &BuildRequest, temporary: bool) -> Result<BuiltService, PlatformError> {
+    /// The same; what is no service is refused before anything is built for a job.
+    pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
         let started = Instant::now();
         let scratch = self.store().scratch("build")?;
         let places = make_places(&scratch)?;
@@ -68,6 +77,9 @@ impl LocalEngine {
             self.give_tree_to_build_user(&app_dir)?;
             Ok(staged)
         })?;
+        if purpose != Purpose::Image && staged.contract.is_none() {
+            return Err(PlatformError::NotAService { what: request.source.display().to_string() });
+        }
         let builder = self.phase(Phase::Base, || self.builder())?;
         let own_name: Reference = match request.names.first() {
             Some(name) => name.clone(),
@@ -77,7 +89,8 @@ impl LocalEngine {
         if request.import_check && staged.contract.is_some() {
             self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
         }
-        let names = match (temporary, request.names.is_empty()) {
+        self.warn_without_process(&image);
+        let names = match (purpose == (Purpose::Job { keep: false }), request.names.is_empty()) {
             (true, _) => vec![temporary_name(&scratch)?],
             (false, true) => vec![own_name],
             (false, false) => request.names.clone(),
@@ -92,6 +105,18 @@ impl LocalEngine {
             reused: reused_layers,
         });
         Ok(BuiltService { image, names, staged, reused_layers, elapsed: started.elapsed() })
+    }
+
+    /// An image may well be without a process, but nobody who builds one means that.
+    fn warn_without_process(&self, image: &Image) {
+        let config = image.config().config().clone().unwrap_or_default();
+        let starts = config.entrypoint().iter().flatten().next().is_some_and(|path| path.starts_with("/cnb/process/"));
+        if !starts {
+            self.reporter().warn(
+                "nothing says how this app is started, so the image has no default process",
+                Some("add a Procfile with a line such as web: python main.py, or name a command: hoist run IMAGE -- python main.py"),
+            );
+        }
     }
 
     fn run_lifecycle(

@@ -16,17 +16,17 @@ pub struct CheckReport {
     /// `service`, `job template` or `app`.
     pub layout: &'static str,
     /// The contract and why it is that one; none for an app.
-    pub contract: Option<(String, String)>,
+    pub contract: Option<Chosen>,
     /// The entry point; none for an app.
     pub entry_point: Option<&'static str>,
     /// The parameters of `run` with their annotations.
-    pub parameters: Vec<(String, Option<String>)>,
+    pub parameters: Vec<Parameter>,
     /// What declares the dependencies, as a file name.
     pub dependencies: Option<String>,
     /// Why that one leads, where there was a choice.
     pub dependencies_reason: Option<String>,
     /// The Python that is asked for and where.
-    pub python: Option<(String, String)>,
+    pub python: Option<Chosen>,
     /// Processors from `planqk.json`.
     pub cpus: Option<f64>,
     /// Memory from `planqk.json`, in bytes.
@@ -37,6 +37,24 @@ pub struct CheckReport {
     pub total_bytes: u64,
     /// What is wrong or odd.
     pub problems: Vec<Problem>,
+}
+
+/// Something that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Chosen {
+    /// What.
+    pub value: String,
+    /// Why, or where it is asked for.
+    pub reason: String,
+}
+
+/// A parameter of `run`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its annotation as written.
+    pub annotation: Option<String>,
 }
 
 /// Something that is wrong or odd.
@@ -90,6 +108,7 @@ pub(crate) fn stage_source(
 
 fn report(staged: &Staged) -> CheckReport {
     let python = staged.dependencies.as_ref().and_then(|dependencies| dependencies.python.clone());
+    let parameters = staged.signature.iter().flat_map(|signature| &signature.parameters);
     let resources = staged.manifest.as_ref().map(|manifest| &manifest.resources);
     CheckReport {
         name: staged.name.clone(),
@@ -98,12 +117,17 @@ fn report(staged: &Staged) -> CheckReport {
             Layout::JobTemplate { .. } => "job template",
             Layout::App => "app",
         },
-        contract: staged.contract.as_ref().map(|choice| (choice.contract.to_string(), choice.reason.clone())),
+        contract: staged
+            .contract
+            .as_ref()
+            .map(|choice| Chosen { value: choice.contract.to_string(), reason: choice.reason.clone() }),
         entry_point: staged.layout.entry_point(),
-        parameters: staged.signature.as_ref().map(|signature| signature.parameters.clone()).unwrap_or_default(),
+        parameters: parameters
+            .map(|(name, annotation)| Parameter { name: name.clone(), annotation: annotation.clone() })
+            .collect(),
         dependencies: staged.dependencies.as_ref().map(|found| found.file.display().to_string()),
         dependencies_reason: staged.dependencies.as_ref().and_then(|found| found.reason.clone()),
-        python: python.map(|request| (request.version, request.origin)),
+        python: python.map(|request| Chosen { value: request.version, reason: request.origin }),
         cpus: resources.and_then(|resources| resources.cpu),
         memory_bytes: resources.and_then(hoist_service::Resources::memory_bytes),
         files: staged.files,

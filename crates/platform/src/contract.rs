@@ -6,6 +6,8 @@ use hoist_service::{Contract, Signature};
 
 /// Generation of the contract, `G1` or `G2`.
 const CONTRACT_LABEL: &str = "io.hoist.service.contract";
+/// The parameters of `run`, as JSON.
+const PARAMETERS_LABEL: &str = "io.hoist.service.parameters";
 /// Processors, from `planqk.json`.
 const CPUS_LABEL: &str = "io.hoist.service.cpus";
 /// Memory in bytes, from `planqk.json`.
@@ -16,7 +18,7 @@ const MEMORY_LABEL: &str = "io.hoist.service.memory-bytes";
 pub(crate) struct ImageContract {
     /// None where the image is no service.
     pub(crate) contract: Option<Contract>,
-    /// The parameters of `run`; not written into images, so none here.
+    /// The parameters of `run`.
     pub(crate) signature: Option<Signature>,
     /// Default limit of processors.
     pub(crate) cpus: Option<f64>,
@@ -30,7 +32,7 @@ impl ImageContract {
         let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
         Self {
             contract: labels.get(CONTRACT_LABEL).and_then(|text| text.parse().ok()),
-            signature: None,
+            signature: labels.get(PARAMETERS_LABEL).and_then(|text| serde_json::from_str(text).ok()),
             cpus: labels.get(CPUS_LABEL).and_then(|text| text.parse().ok()),
             memory_bytes: labels.get(MEMORY_LABEL).and_then(|text| text.parse().ok()),
         }

@@ -207,6 +207,7 @@ impl PlatformError {
             | Self::PublishWithoutNetwork
             | Self::NoSuchProcess { .. }
             | Self::NothingToRun
+            | Self::Sandbox(SandboxError::CommandNotFound { .. } | SandboxError::NotExecutable { .. })
             | Self::NotAService { .. }
             | Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
             _ => Fault::Machine,

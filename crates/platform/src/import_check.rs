@@ -42,6 +42,8 @@ struct Verdict {
     line_to_add: Option<String>,
     evidence: Option<String>,
     fingerprint: Option<String>,
+    /// Something that keeps the import from nothing, but a later call from working.
+    warning: Option<String>,
 }
 
 impl LocalEngine {
@@ -55,6 +57,10 @@ impl LocalEngine {
         let first = self.ask(image, "--check-static")?;
         if !first.ok {
             return Err(failure(&first));
+        }
+        if let Some(text) = &first.warning {
+            let hint = Some(first.hint.as_str()).filter(|hint| !hint.is_empty());
+            self.reporter().warn(text, hint);
         }
         let key = first.fingerprint.as_deref().map(|imports| environment_key(image, imports));
         if key.as_ref().is_none_or(|key| !passed.keys.contains(key)) {

@@ -8,16 +8,17 @@ use hoist_events::{Event, Phase, Reporter, Stream};
 use hoist_image::{Image, ImageId, Reference};
 use hoist_sandbox::{Exit, ExitStatus, Limits, OutputSink, Process, Spec};
 use hoist_service::{
-    Contract, DefaultInput, InputRequest, JobExit, JobResult, Outcome, ResultScanner, Signature, WrittenInput, collect,
-    resolve_input, write_input,
+    Contract, DefaultInput, InputArgument, InputRequest, JobExit, JobResult, JsonText, Outcome, ResultScanner,
+    Signature, WrittenInput, collect, resolve_input, write_input,
 };
 
+use crate::build::Purpose;
 use crate::contract::ImageContract;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::output::LineSink;
 use crate::process::{Overrides, process_of};
-use crate::request::{BuildRequest, JobRequest, JobSource};
+use crate::request::{BuildRequest, JobRequest, JobSource, RunInput};
 use crate::runner::bind;
 
 /// A result is read into memory; what is larger belongs into files.
@@ -59,7 +60,7 @@ struct Executable {
 impl LocalEngine {
     /// Executes a job and waits for its end. The service's logs go to the reporter as they come.
     pub fn run_job(&self, request: &JobRequest) -> Result<JobReport, PlatformError> {
-        check_input_early(request)?;
+        let request = &JobRequest { input: read_input_early(request)?, ..request.clone() };
         let executable = self.executable(request)?;
         let report = self.execute(request, &executable);
         if let Some(name) = &executable.temporary_name {
@@ -90,14 +91,11 @@ impl LocalEngine {
     }
 
     fn built_executable(&self, request: &BuildRequest, keep: bool) -> Result<Executable, PlatformError> {
-        let built = self.build_service(request, !keep)?;
+        let built = self.build_for(Purpose::Job { keep }, request)?;
         let resources = built.staged.manifest.as_ref().map(|manifest| &manifest.resources);
         let contract = built.staged.contract.as_ref().map(|choice| choice.contract);
         let name = built.names.first().cloned().filter(|_| !keep);
         let Some(contract) = contract else {
-            if let Some(name) = name {
-                self.store().remove_image(&name.to_string())?;
-            }
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         };
         Ok(Executable {
@@ -127,7 +125,7 @@ impl LocalEngine {
         "job".clone_into(&mut spec.hostname);
         let mut sink = JobSink {
             scanner: ResultScanner::new(MAX_RESULT_BYTES),
-            logs: LineSink::new("app", self.reporter()),
+            logs: LineSink::of_job("app", self.reporter()),
             reporter: self.reporter(),
         };
         let exit = self.phase(Phase::Run, || Ok(hoist_sandbox::run(&spec, &mut sink, self.cancel())?))?;
@@ -136,15 +134,16 @@ impl LocalEngine {
         }
         let reporter = sink.reporter;
         let scanned = sink.scanner.finish(&mut |line| log_line(reporter, line));
-        let tail = sink.logs.finish();
-        let last_line = tail.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty());
+        let seen = sink.logs.finish();
+        let last_line = seen.tail.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty());
+        let last_line = seen.verdict.as_ref().map(|verdict| verdict.error.as_str()).or(last_line);
         let output_dir = input.output_dir.as_deref();
         let mut result = collect(executable.contract, scanned, output_dir, job_exit(&exit), last_line)?;
         if let Some(dir) = &request.output_dir {
             take_files(&mut result, dir)?;
         }
         Ok(JobReport {
-            hint: hint(&result, &spec.limits),
+            hint: hint(&result, &spec.limits).or_else(|| seen.verdict.and_then(|verdict| verdict.hint)),
             result,
             image_id: executable.image.id(),
             build_time: executable.build_time,
@@ -166,7 +165,7 @@ impl LocalEngine {
             input_dir: request.input_dir.as_deref(),
             defaults: executable.defaults.clone(),
         };
-        let input = resolve_input(&wanted, &mut std::io::stdin().lock())?;
+        let input = resolve_input(&wanted, &mut std::io::empty())?;
         let dir = scratch_dir.join("input");
         fs::create_dir(&dir).map_err(|source| PlatformError::scratch("make the folder of the input", source))?;
         let written = write_input(&input, executable.contract, executable.signature.as_ref(), &dir)?;
@@ -196,21 +195,20 @@ impl LocalEngine {
     }
 }
 
-/// What the user typed is looked at before anything is built: a build takes longer than a look.
-fn check_input_early(request: &JobRequest) -> Result<(), PlatformError> {
-    for file in [&request.input.data, &request.input.params].into_iter().flatten() {
-        if *file == hoist_service::InputArgument::Stdin {
-            return Ok(());
-        }
-    }
+/// What the user typed is looked at, and standard input read, before anything is built: a build takes longer than a look.
+fn read_input_early(request: &JobRequest) -> Result<RunInput, PlatformError> {
     let wanted = InputRequest {
         data: request.input.data.clone(),
         params: request.input.params.clone(),
         input_dir: request.input_dir.as_deref(),
         defaults: DefaultInput::default(),
     };
-    resolve_input(&wanted, &mut std::io::empty())?;
-    Ok(())
+    let read = resolve_input(&wanted, &mut std::io::stdin().lock())?;
+    let kept = |typed: &Option<InputArgument>, text: &Option<JsonText>| match (typed, text) {
+        (Some(InputArgument::Stdin), Some(text)) => Some(InputArgument::Inline(text.as_str().to_owned())),
+        _ => typed.clone(),
+    };
+    Ok(RunInput { data: kept(&request.input.data, &read.data), params: kept(&request.input.params, &read.params) })
 }
 
 /// The caller's limits, and where there are none the service's own.

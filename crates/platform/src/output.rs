@@ -16,25 +16,75 @@ pub(crate) struct LineSink<'a> {
     stderr: Vec<u8>,
     /// The last lines, for errors that have to show what was seen.
     tail: Vec<String>,
+    /// Whether hoist's own runner may speak on stderr.
+    hears_runner: bool,
+    verdict: Option<Verdict>,
 }
+
+/// Why hoist's runner ended a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) error: String,
+    pub(crate) hint: Option<String>,
+}
+
+/// What was seen of a process.
+pub(crate) struct Seen {
+    /// Its last lines.
+    pub(crate) tail: Vec<String>,
+    /// What hoist's runner said, which is not among its lines: the command tells it, once.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// How the runner's own lines begin (`hoist_runner/job.py`).
+const RUNNER_ERROR: &str = "hoist: error: ";
+const RUNNER_HINT: &str = "hoist:   do: ";
 
 /// How many of the last lines an error shows at the most.
 const TAIL_LINES: usize = 40;
 
 impl<'a> LineSink<'a> {
     pub(crate) fn new(source: &'a str, reporter: &'a dyn Reporter) -> Self {
-        Self { source, reporter, stdout: Vec::new(), stderr: Vec::new(), tail: Vec::new() }
+        Self {
+            source,
+            reporter,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            tail: Vec::new(),
+            hears_runner: false,
+            verdict: None,
+        }
     }
 
-    /// Reports what has no line end yet, and gives the last lines.
-    pub(crate) fn finish(mut self) -> Vec<String> {
+    /// For a job: what hoist's runner says of a failure is kept for the command.
+    pub(crate) fn of_job(source: &'a str, reporter: &'a dyn Reporter) -> Self {
+        Self { hears_runner: true, ..Self::new(source, reporter) }
+    }
+
+    /// Reports what has no line end yet, and gives what was seen.
+    pub(crate) fn finish(mut self) -> Seen {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = std::mem::take(self.buffer(stream));
             if !rest.is_empty() {
                 self.line(stream, &rest);
             }
         }
-        self.tail
+        Seen { tail: self.tail, verdict: self.verdict }
+    }
+
+    /// Takes the line where it is the runner's.
+    fn is_runners(&mut self, line: &str) -> bool {
+        if let Some(error) = line.strip_prefix(RUNNER_ERROR) {
+            self.verdict = Some(Verdict { error: error.to_owned(), hint: None });
+            return true;
+        }
+        match (line.strip_prefix(RUNNER_HINT), &mut self.verdict) {
+            (Some(hint), Some(verdict)) => {
+                verdict.hint = Some(hint.to_owned());
+                true
+            }
+            _ => false,
+        }
     }
 
     fn buffer(&mut self, stream: Stream) -> &mut Vec<u8> {
@@ -61,6 +111,9 @@ impl<'a> LineSink<'a> {
     fn line(&mut self, stream: Stream, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         let line = text.trim_end_matches(['\n', '\r']).to_owned();
+        if self.hears_runner && stream == Stream::Stderr && self.is_runners(&line) {
+            return;
+        }
         if self.tail.len() == TAIL_LINES {
             self.tail.remove(0);
         }
@@ -99,10 +152,25 @@ mod tests {
             sink.stdout(piece).unwrap();
         }
         sink.stderr(&vec![b'x'; MAX_LINE_BYTES + 10]).unwrap();
-        let tail = sink.finish();
+        let tail = sink.finish().tail;
         assert_eq!(tail.len(), 5);
         assert_eq!((tail[0].as_str(), tail[1].as_str()), ("one", "two"));
         assert_eq!((tail[2].len(), tail[3].as_str(), tail[4].len()), (MAX_LINE_BYTES, "last", 10));
         assert_eq!(recorder.events().len(), 5);
+    }
+
+    #[test]
+    fn the_runners_words_are_kept_for_the_command() {
+        let recorder = RecordingReporter::default();
+        let said = b"log\nhoist: error: result.a: set is not JSON\nhoist:   do: return list(...) of it\n";
+        let mut sink = LineSink::of_job("app", &recorder);
+        sink.stderr(said).unwrap();
+        let seen = sink.finish();
+        let hint = Some("return list(...) of it".to_owned());
+        assert_eq!(seen.verdict, Some(Verdict { error: "result.a: set is not JSON".into(), hint }));
+        assert_eq!(seen.tail, ["log"]);
+        let mut sink = LineSink::new("app", &recorder);
+        sink.stderr(said).unwrap();
+        assert_eq!(sink.finish().tail.len(), 3);
     }
 }

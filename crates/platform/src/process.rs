@@ -36,6 +36,9 @@ pub(crate) fn process_of(image: &Image, overrides: &Overrides<'_>) -> Result<Pro
         (None, None) => config.entrypoint().iter().flatten().map(OsString::from).collect(),
     };
     if !overrides.args.is_empty() {
+        if starts_words(&args, overrides.args) {
+            args.push("--".into());
+        }
         args.extend(overrides.args.iter().cloned());
     } else if overrides.entrypoint.is_none() && overrides.process.is_none() {
         args.extend(config.cmd().iter().flatten().map(OsString::from));
@@ -51,6 +54,14 @@ pub(crate) fn process_of(image: &Image, overrides: &Overrides<'_>) -> Result<Pro
     };
     process.env = environment(config.env().as_deref().unwrap_or_default(), &account, overrides.env);
     Ok(process)
+}
+
+/// Whether the launcher is given a program and its arguments. Without `--` it takes the first word alone for a line of the shell and loses the
+/// others, which nobody means; a line with spaces stays one.
+fn starts_words(program: &[OsString], args: &[OsString]) -> bool {
+    let is_launcher = |path: &OsString| path == "launcher" || path == "/cnb/lifecycle/launcher";
+    let is_word = |text: &OsString| text != "--" && !text.to_string_lossy().contains(char::is_whitespace);
+    matches!(program, [one] if is_launcher(one)) && args.len() > 1 && is_word(&args[0])
 }
 
 fn environment(image: &[String], account: &Account, wanted: &[(String, String)]) -> Vec<(OsString, OsString)> {
@@ -159,6 +170,17 @@ mod tests {
         assert_eq!(resolved("cnb", Some("video")), Some((1002, 44, "/home/cnb".into())));
         assert_eq!(resolved("77", None), Some((77, 0, "/".into())));
         assert_eq!(resolved("nobody", None), None);
+    }
+
+    #[test]
+    fn words_for_the_launcher_are_a_program_and_its_arguments() {
+        let words = |text: &[&str]| text.iter().map(OsString::from).collect::<Vec<_>>();
+        let launcher = words(&["/cnb/lifecycle/launcher"]);
+        assert!(starts_words(&launcher, &words(&["python", "main.py"])));
+        for line in [&["env"][..], &["--", "python", "main.py"], &["echo $0 $1", "a", "b"]] {
+            assert!(!starts_words(&launcher, &words(line)), "{line:?}");
+        }
+        assert!(!starts_words(&words(&["/cnb/process/web"]), &words(&["--port", "80"])));
     }
 
     #[test]

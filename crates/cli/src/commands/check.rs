@@ -46,8 +46,8 @@ fn text(report: &CheckReport) -> String {
     };
     row("name", &report.name);
     row("layout", report.layout);
-    if let Some((contract, reason)) = &report.contract {
-        row("contract", &format!("{contract} ({reason})"));
+    if let Some(contract) = &report.contract {
+        row("contract", &format!("{} ({})", contract.value, contract.reason));
     }
     if let Some(entry_point) = report.entry_point {
         row("entry point", entry_point);
@@ -58,13 +58,11 @@ fn text(report: &CheckReport) -> String {
         (None, _) => "none declared".to_owned(),
     };
     row("dependencies", &dependencies);
-    if let Some((version, origin)) = &report.python {
-        row("python", &format!("{version} ({origin})"));
+    if let Some(python) = &report.python {
+        row("python", &format!("{} ({})", python.value, python.reason));
     }
     if report.cpus.is_some() || report.memory_bytes.is_some() {
-        let cpus = report.cpus.map_or_else(|| "any number of".to_owned(), |cpus| cpus.to_string());
-        let memory = report.memory_bytes.map_or_else(|| "any".to_owned(), bytes);
-        row("limits", &format!("{cpus} processors, {memory} memory"));
+        row("limits", &limits(report));
     }
     row("files", &format!("{}, {}", report.files, bytes(report.total_bytes)));
     for problem in &report.problems {
@@ -75,4 +73,18 @@ fn text(report: &CheckReport) -> String {
         text.push_str("nothing wrong was found\n");
     }
     text
+}
+
+/// As `planqk.json` has them: its GB of memory are powers of 1024.
+fn limits(report: &CheckReport) -> String {
+    let cpus = match report.cpus {
+        None => "any number of processors".to_owned(),
+        Some(cpus) => format!("{cpus} processor{}", if cpus > 1.0 { "s" } else { "" }),
+    };
+    #[allow(clippy::cast_precision_loss)] // shown with two digits
+    let memory = report.memory_bytes.map_or_else(
+        || "any amount".to_owned(),
+        |bytes| format!("{} GB", (bytes as f64 / f64::from(1_u32 << 30) * 100.0).round() / 100.0),
+    );
+    format!("{cpus}, {memory} of memory")
 }

@@ -61,9 +61,21 @@ impl InitArgs {
             return context
                 .print_json(&json!({"dir": self.dir, "name": name, "template": template.name, "files": files}));
         }
-        context.reporter.step(&format!("{name} stands in {dir}, from the template {}", template.name));
-        context.reporter.step(&format!("next: hoist job run {dir}"));
+        context.reporter.step(&format!("made {name} in {dir} from the template {}", template.name));
+        context.reporter.step(&format!("next: {}", next(&self.dir, template)));
         Ok(())
+    }
+}
+
+/// The command to go on with: a service is executed, an app is built and started.
+fn next(dir: &Path, template: &Template) -> String {
+    let text = dir.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%".contains(c);
+    let shown = if text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) };
+    if template.files.iter().any(|file| file.path == "src/program.py") {
+        format!("hoist job run {shown}")
+    } else {
+        format!("hoist build my-app --path {shown}, then hoist run -p 8080:8080 my-app")
     }
 }
 
@@ -107,4 +119,19 @@ fn refuse_to_overwrite(dir: &Path, template: &Template) -> Result<(), Failure> {
 fn folder_name(dir: &Path) -> String {
     let full = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     full.file_name().map_or_else(|| "service".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_fits_the_template_and_can_be_pasted() {
+        let template = |name: &str| templates().iter().find(|template| template.name == name).unwrap();
+        assert_eq!(next(Path::new("it's mine"), template("python")), r"hoist job run 'it'\''s mine'");
+        assert_eq!(
+            next(Path::new("shop"), template("web")),
+            "hoist build my-app --path shop, then hoist run -p 8080:8080 my-app"
+        );
+    }
 }

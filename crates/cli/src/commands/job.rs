@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hoist_platform::{JobReport, JobRequest, JobSource, RunInput};
-use hoist_service::Outcome;
+use hoist_service::{InputArgument, Outcome};
 use serde_json::{Value, json};
 
 use crate::commands::build::BuildOptions;
-use crate::commands::run::{RunOptions, input_argument, read_env_files};
+use crate::commands::run::{RunOptions, read_env_files};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
@@ -86,8 +86,8 @@ impl JobRunArgs {
         let request = JobRequest {
             source: self.source(context)?,
             input: RunInput {
-                data: self.data.as_deref().map(input_argument),
-                params: self.params.as_deref().map(input_argument),
+                data: self.data.as_deref().map(InputArgument::parse),
+                params: self.params.as_deref().map(InputArgument::parse),
             },
             input_dir: self.input,
             env: read_env_files(&self.run.env_file, &self.run.env)?,

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -113,25 +113,12 @@ impl RunArgs {
             limits: self.how.limits(),
             network: self.how.network(context)?,
             input: RunInput {
-                data: self.data.as_deref().map(input_argument),
-                params: self.params.as_deref().map(input_argument),
+                data: self.data.as_deref().map(InputArgument::parse),
+                params: self.params.as_deref().map(InputArgument::parse),
             },
         };
         let exit = engine::open(context)?.run(&request, &mut engine::PassThrough::new(context))?;
         engine::exit_as(context, &exit)
-    }
-}
-
-/// `-` is stdin; what begins like JSON is JSON; anything else is a file.
-pub(crate) fn input_argument(text: &str) -> InputArgument {
-    let begins_like_json = |c: char| matches!(c, '{' | '[' | '"' | '-' | '0'..='9');
-    let word = ["true", "false", "null"].contains(&text.trim());
-    if text == "-" {
-        InputArgument::Stdin
-    } else if !Path::new(text).exists() && (word || text.trim_start().starts_with(begins_like_json)) {
-        InputArgument::Inline(text.to_owned())
-    } else {
-        InputArgument::File(PathBuf::from(text))
     }
 }
 
@@ -261,14 +248,6 @@ mod tests {
         assert_eq!((publish.0.host_port, publish.0.container_port), (80, 8080));
         assert_eq!("8080:8080".parse::<PublishArg>().unwrap().0.host_ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
         assert!("8080".parse::<PublishArg>().is_err());
-    }
-
-    #[test]
-    fn an_input_is_json_a_file_or_stdin() {
-        assert_eq!(input_argument("-"), InputArgument::Stdin);
-        assert_eq!(input_argument("{\"a\": 1}"), InputArgument::Inline("{\"a\": 1}".into()));
-        assert_eq!(input_argument("-1"), InputArgument::Inline("-1".into()));
-        assert_eq!(input_argument("data.json"), InputArgument::File("data.json".into()));
     }
 
     #[test]
