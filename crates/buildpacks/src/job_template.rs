@@ -8,9 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::sha256::Sha256;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use crate::sha256::Sha256;
 
 use crate::buildpack::{Buildpack, Detection, Require};
 use crate::bytecode;
@@ -196,8 +196,9 @@ fn resources(context: &Context, service: Service) -> Vec<(&'static str, String)>
     };
     let cpus = number("cpu", 1024.0).map(|cpus| ("io.hoist.service.cpus", cpus.to_string()));
     // GB are read as GiB, as the platform's own client sends them.
-    let memory = number("memory", 65536.0)
-        .map(|gigabytes| ("io.hoist.service.memory-bytes", format!("{:.0}", (gigabytes * f64::from(1_u32 << 30)).floor())));
+    let memory = number("memory", 65536.0).map(|gigabytes| {
+        ("io.hoist.service.memory-bytes", format!("{:.0}", (gigabytes * f64::from(1_u32 << 30)).floor()))
+    });
     cpus.into_iter().chain(memory).collect()
 }
 

@@ -7,8 +7,8 @@
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use fs_err as fs;
 use crate::sha256::Sha256;
+use fs_err as fs;
 
 use crate::bytecode::pyc_path;
 

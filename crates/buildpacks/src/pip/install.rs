@@ -51,6 +51,11 @@ pub(crate) struct Installed {
 impl Installation<'_> {
     /// Installs into the environment, which may hold an older state. When `is_new` is set it is empty.
     pub(crate) fn run(&self, is_new: bool) -> Result<Installed, Failure> {
+        if self.deny_source_builds
+            && let Some(line) = self.tree.source_build()
+        {
+            return Err(source_build_needed("").and_seen(line));
+        }
         let recalled = if is_new { self.install_recalled()? } else { None };
         if recalled.is_none() {
             match &self.uv {
@@ -280,7 +285,7 @@ fn absolute_paths(text: &str, base: &Path) -> String {
 fn source_build_needed(text: &str) -> Failure {
     Failure::new(
         "installing the requirements from wheels alone",
-        "at least one requirement has no wheel for this Python and machine",
+        "at least one requirement is built from source here",
         "its build code must run, which is not done where the shared cache can be written",
         "so this step is run again, with a cache of the image's own",
     )

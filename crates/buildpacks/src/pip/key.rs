@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use crate::sha256::Sha256;
+use serde::{Deserialize, Serialize};
 
 use super::interpreter::Interpreter;
 use super::requirements::RequirementsTree;

@@ -266,6 +266,21 @@ pub(crate) fn normalize(name: &str) -> String {
 }
 
 impl RequirementsTree {
+    /// The first line that has something built from source, whatever the installer was told on its command line: `--no-binary` in a file wins
+    /// over `--only-binary`, and editable folders are exempt from `--no-build`.
+    pub(crate) fn source_build(&self) -> Option<String> {
+        let builds = |line: &str| {
+            let editable = line.starts_with("-e") || line.starts_with("--editable");
+            let folder = !line.starts_with('-')
+                && local_path_of(line).is_some_and(|path| Path::new(path).extension().is_none_or(|end| end != "whl"));
+            editable || folder || line.contains("--no-binary")
+        };
+        self.files.iter().find_map(|file| {
+            let (number, line) = logical_lines(&file.text).into_iter().find(|(_, line)| builds(line))?;
+            Some(format!("{} line {number}: {line}", file.path.display()))
+        })
+    }
+
     /// The first line that requires `name`: `requirements.txt line 3: flask==3`.
     pub(crate) fn place_of(&self, name: &str) -> Option<String> {
         let wanted = normalize(name);
@@ -307,6 +322,24 @@ mod tests {
         assert!(tree.place_of("other.name").unwrap().starts_with("more.txt line 1"));
         assert!(tree.requirements.iter().any(|line| line.constraint && line.name.as_deref() == Some("werkzeug")));
         assert_eq!(tree.local_paths, [PathBuf::from("wheels/a.whl"), PathBuf::from("own")]);
+    }
+
+    #[test]
+    fn lines_that_build_from_source_are_seen_beforehand() {
+        for (text, expected) in [
+            ("six\n./wheels/a.whl\n--find-links ./wheels\n-r more.txt\nlib @ https://h/x.whl\n", None),
+            ("six\n-e .\n", Some("requirements.txt line 2: -e .")),
+            ("./own\n", Some("requirements.txt line 1: ./own")),
+            ("six --no-binary six\n", Some("requirements.txt line 1: six --no-binary six")),
+            (
+                "--extra-index-url https://h/simple\n--no-binary=:all:\n",
+                Some("requirements.txt line 2: --no-binary=:all:"),
+            ),
+        ] {
+            let dir = app(&[("requirements.txt", text.as_bytes()), ("more.txt", b"")]);
+            let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+            assert_eq!(tree.source_build().as_deref(), expected);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sha256::Sha256;
 use fs_err as fs;
 use hoist_debian::{
     DebCache, FetchError, FetchOptions, Fetcher, Index, IndexError, IndexRequest, Installed, Keyring, KeyringError,
@@ -13,7 +14,6 @@ use hoist_debian::{
 };
 use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
-use crate::sha256::Sha256;
 
 use super::version::Available;
 use crate::context::Context;

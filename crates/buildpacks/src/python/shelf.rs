@@ -4,8 +4,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use crate::sha256::Sha256;
+use fs_err as fs;
 
 use crate::pip::uv::{hex, sha256_of};
 

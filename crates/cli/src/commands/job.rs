@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use hoist_platform::{JobReport, JobRequest, JobSource, RunInput};
-use hoist_service::{InputArgument, Outcome};
+use hoist_service::{InputArgument, Outcome, ResultFile};
 use serde_json::{Value, json};
 
 use crate::commands::build::BuildOptions;
@@ -97,7 +97,7 @@ impl JobRunArgs {
             output_dir: self.output,
         };
         let report = engine::open(context)?.run_job(&request)?;
-        answer(context, &report)
+        answer(context, &report, request.output_dir.is_some())
     }
 
     /// What exists on disk is a service; anything else must be an image.
@@ -128,12 +128,12 @@ impl JobRunArgs {
     }
 }
 
-fn answer(context: &Context, report: &JobReport) -> Result<(), Failure> {
+fn answer(context: &Context, report: &JobReport, files_kept: bool) -> Result<(), Failure> {
     for warning in &report.result.warnings {
         context.reporter.warn(warning, None);
     }
     if context.json {
-        context.print_json(&full_answer(report))?;
+        context.print_json(&full_answer(report, files_kept))?;
     }
     match &report.result.outcome {
         Outcome::Value(value) => {
@@ -142,7 +142,12 @@ fn answer(context: &Context, report: &JobReport) -> Result<(), Failure> {
                     context.print(&format!("{}\n", value.as_str().trim_end()))?;
                 }
                 for file in &report.result.files {
-                    context.reporter.step(&format!("result file {} ({} bytes)", file.path.display(), file.size_bytes));
+                    let text = if files_kept {
+                        format!("result file {} ({} bytes)", file.path.display(), file.size_bytes)
+                    } else {
+                        format!("the job left {} ({} bytes); --output DIR keeps such files", file.name, file.size_bytes)
+                    };
+                    context.reporter.step(&text);
                 }
             }
             Ok(())
@@ -154,16 +159,18 @@ fn answer(context: &Context, report: &JobReport) -> Result<(), Failure> {
     }
 }
 
-fn full_answer(report: &JobReport) -> Value {
+fn full_answer(report: &JobReport, files_kept: bool) -> Value {
     let (result, error) = match &report.result.outcome {
         Outcome::Value(value) => (value.as_ref().and_then(|text| serde_json::from_str(text.as_str()).ok()), None),
         Outcome::Error(error) => (None::<Value>, Some(json!({"code": error.code, "detail": error.detail}))),
     };
+    let file = |file: &ResultFile| json!({"name": file.name, "path": files_kept.then_some(&file.path), "size_bytes": file.size_bytes});
+    let files: Vec<Value> = report.result.files.iter().map(file).collect();
     json!({
         "status": if error.is_none() { "SUCCEEDED" } else { "FAILED" },
         "result": result,
         "error": error,
-        "files": report.result.files,
+        "files": files,
         "interim": report.result.interim,
         "exit": report.result.exit,
         "warnings": report.result.warnings,
