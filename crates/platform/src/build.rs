@@ -95,9 +95,8 @@ impl LocalEngine {
             (false, true) => vec![own_name],
             (false, false) => request.names.clone(),
         };
-        for name in &names {
-            self.store().tag(&image, name)?;
-        }
+        // Not only named but put once more: a job of the same service that ended meanwhile may have removed the image with its last name.
+        self.store().put_image_bytes(image.config_bytes().to_vec(), &names)?;
         self.reporter().report(&Event::ImageWritten {
             reference: names.first().map(ToString::to_string).unwrap_or_default(),
             image_id: image.id().to_string(),
