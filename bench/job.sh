@@ -67,7 +67,9 @@ echo tabulate > "$dir/seed/small.txt"
 dock="docker build --quiet --network host"
 pod="podman $own build --quiet --network host --isolation chroot --layers"
 bud="buildah $own bud --quiet --network host --isolation chroot --layers"
+builds() { want 1 || want 2 || want 3 || want 4; }
 for image in base warm; do
+    builds || continue
     $dock -t hoist-bench-$image -f bench/dockerfiles/$image.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of $image failed: $(tail -3 "$dir/log")"
     $pod -t hoist-bench-$image -f bench/dockerfiles/$image.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "podman build of $image failed: $(tail -3 "$dir/log")"
 done
@@ -93,6 +95,7 @@ done
 wait $timer || fail "the first build of bell failed"
 "$hoist" --quiet build web --path "$dir/web" > /dev/null
 "$hoist" --quiet build sum --path examples/sum > /dev/null
+if builds; then
 uv=$(ls "$HOIST_STORE"/cache/build/pip/uv-bin/uv-* | head -1)
 export UV_CACHE_DIR=$HOIST_STORE/cache/build/pip/uv UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
 python=${BENCH_PYTHON:-$("$uv" python find 3.13)} || fail "uv finds no Python 3.13; BENCH_PYTHON=… names one"
@@ -107,6 +110,7 @@ for app in bell web; do
     # buildah and podman share their store but not the names of intermediate images: once each.
     $bud -t "$app" -f "$dir/$app.Dockerfile" "$dir/$app" >> "$dir/log" 2>&1
 done
+fi
 
 printf 'Load before the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
 for app in bell web; do
@@ -184,9 +188,9 @@ echo 'int main(void) { return 0; }' | gcc -static -O1 -x c - -o "$dir/forty/noth
     echo 'FROM scratch'; echo 'COPY nothing /bin/nothing'
     for number in $(seq 39); do echo "$number" > "$dir/forty/$number"; echo "COPY $number /opt/$number/file"; done
 } > "$dir/forty/Dockerfile"
-$dock -t forty "$dir/forty" > /dev/null
+$dock -t forty "$dir/forty" > /dev/null 2>> "$dir/log"
 docker save forty -o "$dir/forty.tar"
-"$hoist" --quiet image load "$dir/forty.tar" > /dev/null
+"$hoist" --quiet image load --input "$dir/forty.tar" > /dev/null
 pm load --quiet --input "$dir/forty.tar" > /dev/null
 mkdir -p "$dir/bundle/rootfs"
 docker create --name forty --network host forty /bin/nothing > /dev/null

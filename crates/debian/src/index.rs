@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hoist_events::Reporter;
 use crate::sha256::Sha256;
+use hoist_events::Reporter;
 
 use crate::environment::now_secs;
 use crate::fetch::{FetchError, Fetcher, hex};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use hoist_events::{Event, Reporter, TransferId};
 use crate::sha256::Sha256;
+use hoist_events::{Event, Reporter, TransferId};
 
 use crate::fetch::{FetchError, Fetcher, hex, is_sha256, masked};
 use crate::packages::Package;
