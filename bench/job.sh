@@ -78,6 +78,8 @@ say "hoist's base and first builds, with the peak of its memory"
 if [ -n "${BENCH_STORE:-}" ]; then
     cp -a "$BENCH_STORE" "$HOIST_STORE"
     for app in bell web sum; do "$hoist" --quiet image rm $app > /dev/null 2>&1 || true; done
+    # The records of builds keep their layers from being pruned.
+    rm -rf "$HOIST_STORE/records/build-cache"
     "$hoist" --quiet system prune > /dev/null
 fi
 "$hoist" --quiet base show > /dev/null
@@ -165,7 +167,8 @@ for app in bell web; do
     HOIST_STORE=$cold "$hoist" --quiet system info > /dev/null
     mkdir -p "$cold/cache" && cp -a "$HOIST_STORE/cache/." "$cold/cache/"
     HOIST_STORE=$cold "$hoist" --quiet build first --path "$dir/$app" > /dev/null
-    forget="HOIST_STORE=$cold $hoist --quiet image rm first && HOIST_STORE=$cold $hoist --quiet system prune"
+    # The record of the last build keeps its layers from being pruned, so it goes first.
+    forget="HOIST_STORE=$cold $hoist --quiet image rm first && rm -rf $cold/records/build-cache && HOIST_STORE=$cold $hoist --quiet system prune"
     measure "4hoist$app" --runs 5 --prepare "$forget" -n "hoist build" "HOIST_STORE=$cold $hoist --quiet build first --clear-cache --path $dir/$app"
     measure "4uv$app" --runs 5 --prepare "rm -rf $dir/empty && $uv venv --quiet --python $python $dir/empty" \
         -n "uv pip sync --compile-bytecode (no image)" "UV_CACHE_DIR=$cold/cache/build/pip/uv $uv pip sync --quiet --compile-bytecode --python $dir/empty $dir/$app-full.txt"
