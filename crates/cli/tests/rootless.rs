@@ -22,7 +22,9 @@ impl User {
     fn make() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test makes a user of its own and has to be run by root");
         let name = format!("hoist-e2e-{}", std::process::id());
-        run(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh", &name])).ok();
+        // Far from the ids that images use: root's sandboxes on this machine are not to be taken for this user's.
+        let ids = ["--key", "UID_MIN=20000", "--key", "GID_MIN=20000"];
+        run(Command::new("useradd").args(["--create-home", "--shell", "/bin/sh"]).args(ids).arg(&name)).ok();
         let user = nix::unistd::User::from_name(&name).expect("the accounts are readable").expect("the new user");
         let made = Self { name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir };
         let files = ["sum", "bell"].map(example);
