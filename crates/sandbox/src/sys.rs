@@ -134,16 +134,27 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How often a path is looked up again while other processes of the machine rename or mount: each time costs microseconds.
+const LOOKUPS: usize = 1000;
+
 /// Opens `path` as if `root` were `/`: neither `..` nor a symlink leads out of it (`openat2(2)`, RESOLVE_IN_ROOT).
 pub(crate) fn open_in_root(root: impl AsFd, path: &Path, flags: c_int) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let flags = u64::try_from(flags | libc::O_CLOEXEC).map_err(io::Error::other)?;
     let how = OpenHow { flags, mode: 0, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-    // SAFETY: a live descriptor, a valid string and a structure of the size given.
-    owned(unsafe {
-        let size = size_of::<OpenHow>();
-        libc::syscall(libc::SYS_openat2, root.as_fd().as_raw_fd(), path.as_ptr(), &raw const how, size)
-    })
+    let mut left = LOOKUPS;
+    loop {
+        // SAFETY: a live descriptor, a valid string and a structure of the size given.
+        let opened = owned(unsafe {
+            let size = size_of::<OpenHow>();
+            libc::syscall(libc::SYS_openat2, root.as_fd().as_raw_fd(), path.as_ptr(), &raw const how, size)
+        });
+        match opened {
+            // A rename or mount anywhere on the machine makes the kernel unsure of a `..` (openat2(2), EAGAIN): it asks to try again.
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && left > 0 => left -= 1,
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file to look at it, but not through a link of /proc, which may lead out of the root (`/proc/self/exe` is hoist itself).
