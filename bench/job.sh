@@ -17,11 +17,15 @@ find_hoist
 dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
 chmod 755 "$dir"
 daemon=
+# Empty control groups that docker and podman leave: those that were not there before are removed at the end.
+groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d \( -name docker -o -name libpod_parent \) | sort; }
+groups > "$dir/groups"
 
 clean() {
     set +e
     if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
     pm rm --all --force > /dev/null 2>&1
+    groups | comm -13 "$dir/groups" - | while read -r group; do find "$group" -depth -type d -exec rmdir {} + ; done
     awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
     if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
 }
