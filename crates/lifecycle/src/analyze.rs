@@ -9,7 +9,7 @@ use hoist_spec::{
     LIFECYCLE_METADATA_LABEL, LifecycleMetadata, RunImage, STACK_ID_LABEL,
 };
 
-use crate::cache::CacheRecord;
+use crate::cache::{CacheRecord, SharedLayers, SharedRecord};
 use crate::setup::Setup;
 use crate::timing::timed;
 
@@ -23,6 +23,8 @@ pub struct AnalyzeRequest {
     pub run_image_names: RunImage,
     /// Names the build cache among those in the store: usually the image's name. None for a build without a cache.
     pub cache_key: Option<String>,
+    /// Layers that the builds of different images share.
+    pub shared: Option<SharedLayers>,
 }
 
 /// The first phase is done.
@@ -33,6 +35,8 @@ pub struct Analyzed {
     pub(crate) previous: Option<LifecycleMetadata>,
     pub(crate) cache_key: Option<String>,
     pub(crate) cache: CacheRecord,
+    pub(crate) shared_layers: Option<SharedLayers>,
+    pub(crate) shared: SharedRecord,
 }
 
 impl Analyzed {
@@ -89,6 +93,11 @@ pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, A
                 .map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?
                 .unwrap_or_default(),
         };
+        let shared = match &request.shared {
+            Some(shared) if shared.take => SharedRecord::read(setup.store, shared)
+                .map_err(|source| AnalyzeError::Cache { key: shared.key.clone(), source })?,
+            _ => SharedRecord::default(),
+        };
         Ok(Analyzed {
             target: image_target(&request.run_image),
             run_image: request.run_image,
@@ -96,6 +105,8 @@ pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, A
             previous,
             cache_key: request.cache_key,
             cache,
+            shared_layers: request.shared,
+            shared,
         })
     })
 }

@@ -11,7 +11,7 @@ use hoist_spec::{DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunI
 
 use crate::build::Built;
 use crate::buildpack_layers::{self, Exporting};
-use crate::cache::CacheRecord;
+use crate::cache::{CacheRecord, SharedRecord};
 use crate::content::ContentError;
 use crate::generated;
 use crate::image_config;
@@ -32,6 +32,9 @@ pub struct ExportRequest<'a> {
     pub project: ProjectMetadata,
     /// A digest of the staged app, where the platform knows one: an app that the build did not touch is then not read again.
     pub app_fingerprint: Option<String>,
+    /// Whether the layers of [`crate::SharedLayers`] may go to the builds of other images: only when no code that the platform does not trust
+    /// ran in this build, because all buildpacks of a build can write to all its layers.
+    pub share_layers: bool,
     /// The image's time of creation (RFC 3339); none for 1980-01-01T00:00:01Z.
     pub created: Option<String>,
 }
@@ -169,6 +172,9 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     let image = setup.store.put_image(&config, &request.names).map_err(ExportError::Store)?;
     if let Some(key) = &analyzed.cache_key {
         cache.write(setup.store, key).map_err(ExportError::Store)?;
+    }
+    if let Some(shared) = analyzed.shared_layers.as_ref().filter(|_| request.share_layers) {
+        SharedRecord::write(setup.store, shared, &cache).map_err(ExportError::Store)?;
     }
     report_dropped(setup, built, &exporting.metadata);
     let reused = exporting.layers.iter().filter(|layer| layer.reused).count() + run_image.diff_ids().len();

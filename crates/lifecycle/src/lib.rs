@@ -35,7 +35,7 @@ mod tree;
 pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target};
 pub use build::{BuildError, Built, build};
 pub use buildpacks::{Buildpack, Buildpacks, BuildpacksError};
-pub use cache::CACHE_RECORD_KIND;
+pub use cache::{CACHE_RECORD_KIND, SHARED_RECORD_KIND, SharedLayers};
 pub use content::ContentError;
 pub use counters::{Counters, Counts};
 pub use detect::{Answer, DetectError, Detected, GroupFailure, detect};

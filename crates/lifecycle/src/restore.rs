@@ -23,6 +23,8 @@ pub(crate) struct RestoredLayer {
     pub(crate) record: LayerRecord,
     /// Its OCI layers, lowest first.
     pub(crate) layers: Vec<Layer>,
+    /// It comes from the build of another image.
+    pub(crate) shared: bool,
 }
 
 /// Names a layer: the buildpack's id and the layer's name.
@@ -140,8 +142,12 @@ fn restore_buildpack(
         let text = store.to_toml().write().map_err(document_failed)?;
         writer.write(&dir.join("store.toml"), text.as_bytes()).map_err(tree_failed)?;
     }
-    let cache = detected.analyzed.cache.buildpacks.iter().find(|layers| layers.key == id);
-    for (name, decision) in decide(previous, cache) {
+    let of_buildpack = |layers: &&BuildpackLayers| layers.key == id;
+    let own = detected.analyzed.cache.buildpacks.iter().find(of_buildpack);
+    // The layers of other images' builds are taken only by a buildpack whose own cache has nothing.
+    let shared = detected.analyzed.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
+    let reason = if shared.is_some() { "another build of this machine made it" } else { "it is cached" };
+    for (name, decision) in decide(previous, own.or(shared)) {
         let record = match decision {
             Decision::Metadata(record) => record,
             Decision::Content(record) => {
@@ -152,8 +158,9 @@ fn restore_buildpack(
                     continue;
                 };
                 let size = layers.iter().map(Layer::size_bytes).sum();
-                report(setup, id, &name, LayerAction::Restored, "it is cached".to_owned(), Some(size));
-                restored.insert((id.to_owned(), name.clone()), RestoredLayer { record: record.clone(), layers });
+                report(setup, id, &name, LayerAction::Restored, reason.to_owned(), Some(size));
+                let layer = RestoredLayer { record: record.clone(), layers, shared: shared.is_some() };
+                restored.insert((id.to_owned(), name.clone()), layer);
                 record
             }
             Decision::Dropped(reason) => {
@@ -245,7 +252,8 @@ fn restore_sboms(
 ) -> Result<(), RestoreError> {
     let launch = detected.analyzed.previous().and_then(|previous| previous.sbom.as_ref()).map(|layer| &layer.sha);
     let cache = detected.analyzed.cache.sbom.as_ref();
-    for (sha, kind) in [(cache, "cache"), (launch, "launch")] {
+    let shared = detected.analyzed.shared.sbom.as_ref();
+    for (sha, kind, is_shared) in [(shared, "cache", true), (cache, "cache", false), (launch, "launch", false)] {
         let Some(diff_id) = sha.and_then(|sha| sha.parse::<DiffId>().ok()) else { continue };
         // A missing SBOM layer only means that buildpacks must write their documents again.
         let Ok(Some(layer)) = setup.store.layer(&diff_id) else { continue };
@@ -254,7 +262,7 @@ fn restore_sboms(
         for buildpack in &detected.group {
             let id = &buildpack.descriptor.buildpack.id;
             let wanted = |name: &str| match kind {
-                "cache" => restored.contains_key(&(id.clone(), name.to_owned())),
+                "cache" => restored.get(&(id.clone(), name.to_owned())).is_some_and(|layer| layer.shared == is_shared),
                 _ => true,
             };
             copy_sboms(&tree, &root.join(escape_id(id)), &setup.buildpack_layers_dir(id), writer, &wanted)

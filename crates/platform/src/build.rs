@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -10,8 +11,8 @@ use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
 use hoist_image::{Digest, Hasher, Image, Reference, Scratch};
 use hoist_lifecycle::{
-    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, analyze, build,
-    detect, export, restore,
+    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, SharedLayers,
+    analyze, build, detect, export, restore,
 };
 use hoist_sandbox::{Network, User};
 use hoist_service::Staged;
@@ -158,6 +159,13 @@ impl LocalEngine {
                 run_image: builder.run_image.clone(),
                 run_image_names: RunImage { image: RUN_IMAGE_NAME.to_owned(), mirrors: Vec::new() },
                 cache_key: Some(cache_key),
+                // An interpreter is the same for every app, and nothing of an app is in it.
+                shared: Some(SharedLayers {
+                    key: "default".to_owned(),
+                    made_for: builder.image.id().to_string(),
+                    buildpacks: vec!["hoist/python".to_owned()],
+                    take: !request.clear_cache,
+                }),
             },
         )?;
         let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
@@ -173,6 +181,7 @@ impl LocalEngine {
             default_process: request.default_process.clone(),
             project: ProjectMetadata::default(),
             app_fingerprint: Some(app_fingerprint(&places.app_root.join("workspace"))?),
+            share_layers: !runner.ran_foreign_code(),
             created: None,
         };
         let image = export(&setup, &built, &wanted)?.image;
@@ -217,6 +226,7 @@ impl LocalEngine {
                 BuildNetwork::None => Network::None,
             },
             cancel: self.cancel().clone(),
+            foreign_code: AtomicBool::new(false),
         })
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hoist_events::Stream;
@@ -50,6 +51,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) network: Network,
     /// Raised by Ctrl-C.
     pub(crate) cancel: Cancel,
+    /// Whether code that is not hoist's own ran where it could write to the layers.
+    pub(crate) foreign_code: AtomicBool,
 }
 
 /// Whether a stranger's code may run, and so the shared cache may not be seen.
@@ -75,12 +78,20 @@ impl Runner for SandboxRunner {
 }
 
 impl SandboxRunner {
+    /// Whether a buildpack that is not hoist's own was run to build, or a source distribution's build script.
+    pub(crate) fn ran_foreign_code(&self) -> bool {
+        self.foreign_code.load(Ordering::Relaxed)
+    }
+
     fn attempt(
         &self,
         call: &BuildpackCall,
         source_builds: SourceBuilds,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<BuildpackExit, RunnerError> {
+        if self.is_foreign(call, source_builds) {
+            self.foreign_code.store(true, Ordering::Relaxed);
+        }
         let spec = self.spec(call, source_builds);
         let mut sink = Forward(output);
         let exit = hoist_sandbox::run(&spec, &mut sink, &self.cancel).map_err(|error| failed(call, error))?;
@@ -88,6 +99,12 @@ impl SandboxRunner {
             ExitStatus::Exited(code) => BuildpackExit::Exited(code),
             other => BuildpackExit::Killed { reason: reason(other, &spec.limits) },
         })
+    }
+
+    /// Detect throws away what it writes.
+    fn is_foreign(&self, call: &BuildpackCall, source_builds: SourceBuilds) -> bool {
+        let own = self.own_buildpacks.contains(&call.full_name());
+        call.phase == BuildpackPhase::Build && (!own || source_builds == SourceBuilds::Allowed)
     }
 
     fn spec(&self, call: &BuildpackCall, source_builds: SourceBuilds) -> Spec {
@@ -174,5 +191,62 @@ impl OutputSink for Forward<'_> {
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
         (self.0)(Stream::Stderr, bytes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner() -> SandboxRunner {
+        SandboxRunner {
+            lower_dirs: Vec::new(),
+            work_dir: PathBuf::new(),
+            platform_dir: PathBuf::new(),
+            cache_dir: PathBuf::from("/the/cache"),
+            index_dirs: Vec::new(),
+            own_buildpacks: BTreeSet::from(["hoist/pip@0.1.0".to_owned()]),
+            user: User { uid: 1001, gid: 1000 },
+            network: Network::None,
+            cancel: Cancel::new().unwrap(),
+            foreign_code: AtomicBool::new(false),
+        }
+    }
+
+    fn call(id: &str, phase: BuildpackPhase) -> BuildpackCall {
+        BuildpackCall {
+            phase,
+            buildpack_id: id.to_owned(),
+            buildpack_version: "0.1.0".to_owned(),
+            program: "/cnb/buildpacks/x/bin/build".into(),
+            args: Vec::new(),
+            environment: Vec::new(),
+            working_dir: "/workspace".into(),
+            exchange_host_dir: PathBuf::new(),
+            exchange_dir: "/cnb/exchange".into(),
+            restored_dirs: Vec::new(),
+            upper: Upper::Throwaway,
+        }
+    }
+
+    #[test]
+    fn only_hoists_own_buildpacks_without_a_build_script_are_no_foreign_code() {
+        use BuildpackPhase::{Build, Detect};
+        let foreign = |id, phase, source| runner().is_foreign(&call(id, phase), source);
+        assert!(!foreign("hoist/pip", Build, SourceBuilds::Denied));
+        assert!(foreign("hoist/pip", Build, SourceBuilds::Allowed));
+        assert!(foreign("acme/pip", Build, SourceBuilds::Denied));
+        assert!(!foreign("acme/pip", Detect, SourceBuilds::Denied));
+    }
+
+    #[test]
+    fn the_shared_cache_is_shown_only_where_no_foreign_code_runs() {
+        let shown = |id, source| {
+            let mounts = runner().spec(&call(id, BuildpackPhase::Build), source).mounts;
+            mounts.iter().any(|mount| mount.target == PathBuf::from(CACHE_TARGET))
+        };
+        assert!(shown("hoist/pip", SourceBuilds::Denied));
+        assert!(!shown("hoist/pip", SourceBuilds::Allowed));
+        assert!(!shown("acme/pip", SourceBuilds::Denied));
     }
 }

@@ -20,7 +20,7 @@ use hoist_image::oci::{ConfigBuilder, ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{Attributes, Image, Store};
 use hoist_lifecycle::{
     AnalyzeRequest, BuildRoot, BuildUser, BuildpackCall, BuildpackExit, Buildpacks, Counters, Counts, Directories,
-    ExportRequest, Exported, Runner, RunnerError, Setup, Upper, analyze, build, detect, export, restore,
+    ExportRequest, Exported, Runner, RunnerError, Setup, SharedLayers, Upper, analyze, build, detect, export, restore,
 };
 use hoist_spec::{ApiVersion, GroupEntry, OrderGroup, ProjectMetadata, RunImage};
 
@@ -104,6 +104,10 @@ pub(crate) struct World {
     pub(crate) default_process: Option<String>,
     pub(crate) fingerprint: Option<String>,
     pub(crate) fail_order: Mutex<()>,
+    /// The image's name, which also names its cache.
+    pub(crate) name: String,
+    pub(crate) shared: Option<SharedLayers>,
+    pub(crate) share_layers: bool,
 }
 
 /// What one build did.
@@ -165,6 +169,9 @@ impl World {
             default_process: None,
             fingerprint: None,
             fail_order: Mutex::new(()),
+            name: "app".into(),
+            shared: None,
+            share_layers: false,
         }
     }
 
@@ -217,7 +224,7 @@ impl World {
         self.store.put_image(&config, &["run".parse().unwrap()]).unwrap()
     }
 
-    /// Builds the image `app`.
+    /// Builds the image [`World::name`].
     pub(crate) fn build(&self) -> Result<Outcome, Failure> {
         let reporter = RecordingReporter::default();
         let scratch = tempfile::tempdir_in(self.dir.path()).unwrap();
@@ -250,10 +257,11 @@ impl World {
         let buildpacks = Buildpacks::read(&lower_dirs, Path::new("/cnb/buildpacks"))
             .map_err(|error| failure(&error, error.hint(), 1))?;
         let request = AnalyzeRequest {
-            previous: self.store.find_image(&"app".parse().unwrap()).unwrap(),
+            previous: self.store.find_image(&self.name.parse().unwrap()).unwrap(),
             run_image: self.run_image(),
             run_image_names: RunImage { image: "run".into(), mirrors: Vec::new() },
-            cache_key: Some("app".into()),
+            cache_key: Some(self.name.clone()),
+            shared: self.shared.clone(),
         };
         let analyzed = analyze(&setup, request).map_err(|error| failure(&error, error.hint(), 32))?;
         let detected = detect(&setup, analyzed, &self.order, &buildpacks)
@@ -261,12 +269,13 @@ impl World {
         let restored = restore(&setup, detected).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
         let built = build(&setup, restored).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
         let request = ExportRequest {
-            names: vec!["app".parse().unwrap()],
+            names: vec![self.name.parse().unwrap()],
             launcher: b"a launcher",
             launcher_version: "1.2.3",
             default_process: self.default_process.clone(),
             project: ProjectMetadata::default(),
             app_fingerprint: self.fingerprint.clone(),
+            share_layers: self.share_layers,
             created: None,
         };
         let exported =
