@@ -196,6 +196,8 @@ impl OutputSink for Forward<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn runner() -> SandboxRunner {
@@ -243,7 +245,7 @@ mod tests {
     fn the_shared_cache_is_shown_only_where_no_foreign_code_runs() {
         let shown = |id, source| {
             let mounts = runner().spec(&call(id, BuildpackPhase::Build), source).mounts;
-            mounts.iter().any(|mount| mount.target == PathBuf::from(CACHE_TARGET))
+            mounts.iter().any(|mount| mount.target == Path::new(CACHE_TARGET))
         };
         assert!(shown("hoist/pip", SourceBuilds::Denied));
         assert!(!shown("hoist/pip", SourceBuilds::Allowed));
