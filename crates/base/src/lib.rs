@@ -12,7 +12,6 @@
 mod accounts;
 mod certificates;
 mod dpkg;
-mod elf;
 mod error;
 mod images;
 mod ldcache;

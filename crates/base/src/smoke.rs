@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use hoist_debian::read_elf;
 use hoist_events::NullReporter;
 use hoist_image::oci::ImageConfiguration;
 use hoist_image::{Kind, Layer, Store};
 
-use crate::elf::read_elf;
 use crate::{Base, BaseError, BaseRequest, Mirroring, ensure_base, find_base};
 
 /// Kept between runs below the target directory, so that packages are fetched once.

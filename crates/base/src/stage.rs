@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use hoist_debian::{Deb, DebError, EntryKind, LockedPackage};
+use hoist_debian::{Deb, DebError, Elf, EntryKind, LockedPackage, read_elf};
 
-use crate::elf::{Elf, read_elf};
 use crate::error::BaseError;
 use crate::paths::{is_kept, merged};
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hoist_debian::Elf;
 use hoist_image::{Attributes, Layer, LayerBuilder, LayerError, Store};
 
-use crate::elf::Elf;
 use crate::error::BaseError;
 use crate::stage::{Content, Node};
 

@@ -3,7 +3,6 @@
 //!
 //! Knows nothing of packages. What arrives is not believed here: callers check hashes or signatures.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -363,14 +362,6 @@ pub(crate) fn masked(url: &str) -> String {
         Some((_, host)) => format!("{scheme}://***@{host}{}", &rest[end..]),
         None => url.to_owned(),
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// True for 64 hexadecimal digits, the only thing that may become a file name.

@@ -5,15 +5,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sha256::Sha256;
 use hoist_events::Reporter;
 
 use crate::environment::now_secs;
-use crate::fetch::{FetchError, Fetcher, hex};
+use crate::fetch::{FetchError, Fetcher};
 use crate::index_cache::{Part, PartError, parse_packages, read_part, write_part};
 use crate::keyring::{Keyring, KeyringError};
 use crate::packages::Package;
 use crate::release::{IndexFile, Release, ReleaseError};
+use crate::sha256::{Sha256, hex};
 use crate::sources::Source;
 
 /// The longest signed Release file, and the longest packed index.

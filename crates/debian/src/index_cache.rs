@@ -8,11 +8,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use crate::sha256::Sha256;
-
-use crate::fetch::{hex, is_sha256};
+use crate::fetch::is_sha256;
 use crate::packages::Package;
 use crate::relation::parse_dependencies;
+use crate::sha256::{Sha256, hex};
 use crate::sources::Source;
 
 /// The longest unpacked index, and the longest line in it.

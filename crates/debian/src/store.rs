@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::sha256::Sha256;
 use hoist_events::{Event, Reporter, TransferId};
 
-use crate::fetch::{FetchError, Fetcher, hex, is_sha256, masked};
+use crate::fetch::{FetchError, Fetcher, is_sha256, masked};
 use crate::packages::Package;
+use crate::sha256::{Sha256, hex};
 
 /// How many files are fetched at once.
 const PARALLEL: usize = 8;
