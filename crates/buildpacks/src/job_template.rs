@@ -153,6 +153,20 @@ impl Buildpack for JobTemplate {
     }
 }
 
+/// Whether the service's files say what is to be run.
+pub(crate) fn foresee(context: &Context) -> Result<(), Failure> {
+    let Some(service) = Service::of(context) else { return Ok(()) };
+    check_program(context, service, entry_point(context, service))?;
+    variables(context)?;
+    own_program(context, service).map(|_| ())
+}
+
+/// What the user names, else what the layout has.
+fn entry_point(context: &Context, service: Service) -> &str {
+    let named = context.variable("ENTRY_POINT").or_else(|| context.variable("ENTRYPOINT"));
+    named.unwrap_or(service.entry_point())
+}
+
 /// What the layer depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Settings {
@@ -170,11 +184,10 @@ impl Settings {
             digest.update(file.path);
             digest.update(file.bytes);
         }
-        let entry_point = context.variable("ENTRY_POINT").or_else(|| context.variable("ENTRYPOINT"));
         Ok(Self {
             runner: digest.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
             interpreter: Interpreter::find(context)?.identity,
-            entry_point: entry_point.unwrap_or(service.entry_point()).to_owned(),
+            entry_point: entry_point(context, service).to_owned(),
             contract: context.variable(CONTRACT_VARIABLE).map(str::to_owned),
             variables: variables(context)?,
         })

@@ -15,6 +15,7 @@ mod context;
 mod encoding;
 mod entry;
 mod failure;
+mod foresee;
 mod job_template;
 mod layer;
 mod output;
@@ -33,6 +34,7 @@ pub use context::{BuildContext, Context, DetectContext, Environment, LaunchProce
 pub use encoding::{DecodeError, decode_text};
 pub use entry::{Phase, main_if_buildpack, run_phase};
 pub use failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, Page};
+pub use foresee::{Foresight, foresee};
 pub use layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
 pub use output::Output;
 pub use shipped::{OrderEntry, ShippedBuildpack, ShippedFile, default_order, shipped};

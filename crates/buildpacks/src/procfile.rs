@@ -48,14 +48,7 @@ impl Buildpack for ProcfileBuildpack {
         for warning in &procfile.warnings {
             context.output.warning(warning);
         }
-        if procfile.entries.is_empty() {
-            return Err(Failure::new(
-                DOING,
-                "it holds no process",
-                "an image needs a program to start",
-                "write a line into it: web: python main.py",
-            ));
-        }
+        refuse_empty(&procfile)?;
         let default = procfile.default_entry().map(|entry| entry.name.clone());
         let mut variables = Vec::new();
         for entry in &procfile.entries {
@@ -83,6 +76,28 @@ impl Buildpack for ProcfileBuildpack {
         }
         write_variables(context, &variables)
     }
+}
+
+fn refuse_empty(procfile: &Procfile) -> Result<(), Failure> {
+    if procfile.entries.is_empty() {
+        return Err(Failure::new(
+            DOING,
+            "it holds no process",
+            "an image needs a program to start",
+            "write a line into it: web: python main.py",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether there is a default process, and the warnings, as far as the text tells; none where there is no Procfile.
+pub(crate) fn foresee(context: &Context) -> Result<Option<(bool, Vec<String>)>, Failure> {
+    let Some(procfile) = read(context)? else { return Ok(None) };
+    refuse_empty(&procfile)?;
+    for entry in &procfile.entries {
+        command_of(entry)?;
+    }
+    Ok(Some((procfile.default_entry().is_some(), procfile.warnings)))
 }
 
 fn binding(context: &Context) -> Option<std::path::PathBuf> {

@@ -77,8 +77,10 @@ impl Procfile {
         }
         if let Some(at) = self.entries.iter().position(|entry| entry.name == name) {
             let earlier = self.entries.remove(at);
-            let why = format!("{name} stands on line {} already, and this line counts", earlier.line);
-            self.warn(line, &why, &plain);
+            self.warnings.push(format!(
+                "Procfile line {line}: {name} stands on line {} already, and this line counts; remove the other, or give it a name of its own",
+                earlier.line
+            ));
         }
         self.entries.push(Entry { name: name.to_owned(), command: command.to_owned(), line });
         Ok(())
@@ -171,6 +173,12 @@ mod tests {
         assert_eq!(one("My_Work-er2:\tcmd --c \"k: v\" # b"), of("My_Work-er2", "cmd --c \"k: v\" # b", 0));
         assert_eq!(one("\n# note\nweb: a \\\n  --b\n"), of("web", "a --b", 1));
         assert_eq!(entries("web: a\nworker: b\nweb: c\n"), [("worker".into(), "b".into()), ("web".into(), "c".into())]);
+        assert_eq!(
+            Procfile::parse("web: a\nweb: b").unwrap().warnings,
+            [
+                "Procfile line 2: web stands on line 1 already, and this line counts; remove the other, or give it a name of its own"
+            ]
+        );
         assert!(Procfile::parse("web : a").unwrap().warnings[0].ends_with("write it as: web: a"));
     }
 

@@ -11,7 +11,8 @@ use hoist_debian::Mirror;
 use hoist_events::Reporter;
 use hoist_image::Store;
 use hoist_platform::{
-    BuilderParts, BuildpackFiles, EngineSettings, Fault, HostTrust, LocalEngine, PlatformError, order_of,
+    BuilderParts, BuildpackFiles, Chosen, EngineSettings, Fault, Foresight, HostTrust, LocalEngine, PlatformError,
+    Problem, order_of,
 };
 use hoist_sandbox::{Exit, ExitStatus, OutputSink, Publish};
 use hoist_service::Manager;
@@ -69,7 +70,24 @@ fn parts() -> BuilderParts {
     let order = hoist_buildpacks::default_order().into_iter().map(|group| {
         group.into_iter().map(|entry| (entry.id.to_owned(), entry.version.to_owned(), entry.optional)).collect()
     });
-    BuilderParts { buildpacks, order: order_of(order), hoist_path: own_path(), launcher: LAUNCHER }
+    BuilderParts { buildpacks, order: order_of(order), hoist_path: own_path(), launcher: LAUNCHER, foresee }
+}
+
+/// What hoist's own buildpacks would say of an app, in the words of a check.
+fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
+    let found = hoist_buildpacks::foresee(app_dir, variables, suite);
+    let mut problems: Vec<Problem> = Vec::new();
+    for failure in &found.refusals {
+        let page = &failure.page;
+        problems
+            .push(Problem::fatal(format!("{}: {}", page.seen.join("; "), page.why.join("; ")), page.fix.join("; ")));
+    }
+    problems.extend(found.warnings.iter().map(|text| Problem::odd(text, "the build goes on, and says the same")));
+    Foresight {
+        python: found.python.map(|(value, reason)| Chosen { value, reason }),
+        problems,
+        has_default_process: found.has_default_process,
+    }
 }
 
 /// The file that this process was started from.

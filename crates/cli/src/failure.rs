@@ -91,10 +91,10 @@ impl Failure {
         let (red, cyan, off) = if color { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
         for (index, message) in self.messages.iter().enumerate() {
             let lead = if index == 0 { format!("{red}error:{off} ") } else { "  because: ".to_owned() };
-            let _ = writeln!(text, "{lead}{}", message.replace('\n', "\n    "));
+            let _ = writeln!(text, "{lead}{}", harmless(message).replace('\n', "\n    "));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "{cyan}try:{off} {}", hint.replace('\n', "\n    "));
+            let _ = writeln!(text, "{cyan}try:{off} {}", harmless(hint).replace('\n', "\n    "));
         }
         text
     }
@@ -113,6 +113,11 @@ impl Failure {
     pub(crate) fn is_silent(&self) -> bool {
         self.silent
     }
+}
+
+/// Names of files in an archive may hold anything: what would steer the terminal is shown as what it is, a character of no use.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{FFFD}' } else { c }).collect()
 }
 
 /// Makes a [`Failure`] of an error type that has a `hint()`; the code says whose fault it is.

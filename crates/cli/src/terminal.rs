@@ -10,6 +10,8 @@ use std::time::Duration;
 use hoist_events::{DetectOutcome, Event, LayerAction, Phase, Reporter, Stream, TransferId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::failure::harmless;
+
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
@@ -153,14 +155,17 @@ impl Reporter for Terminal {
             Event::PhaseFinished { phase, elapsed_ms } => {
                 self.say(Verbosity::Verbose, &format!("  {} took {elapsed_ms} ms", phase_title(*phase).to_lowercase()));
             }
-            Event::Step { text } => self.say(Verbosity::Normal, &format!("{} {text}", self.paint("36", "·"))),
+            Event::Step { text } => {
+                self.say(Verbosity::Normal, &format!("{} {}", self.paint("36", "·"), harmless(text)));
+            }
             Event::Choice { what, chosen, reason } => {
-                self.say(Verbosity::Normal, &format!("{} {what}: {chosen} ({reason})", self.paint("36", "·")));
+                let text = harmless(&format!("{what}: {chosen} ({reason})"));
+                self.say(Verbosity::Normal, &format!("{} {text}", self.paint("36", "·")));
             }
             Event::Warning { text, hint } => {
-                self.line(&format!("{} {text}", self.paint("33", "warning:")));
+                self.line(&format!("{} {}", self.paint("33", "warning:"), harmless(text)));
                 if let Some(hint) = hint {
-                    self.line(&format!("         {hint}"));
+                    self.line(&format!("         {}", harmless(hint)));
                 }
             }
             Event::TransferStarted { id, what, total_bytes } => self.transfer_started(*id, what, *total_bytes),
@@ -198,7 +203,9 @@ impl Reporter for Terminal {
                     1 => "1 of them was there before".to_owned(),
                     _ => format!("{reused} of them were there before"),
                 };
-                let text = format!("image {reference} ({id}): {layers} layers, {before}");
+                let name = if reference.is_empty() { "for this job" } else { reference };
+                let plural = if *layers == 1 { "" } else { "s" };
+                let text = format!("image {name} ({id}): {layers} layer{plural}, {before}");
                 self.say(Verbosity::Normal, &format!("{} {text}", self.paint("32", "·")));
             }
         }

@@ -78,6 +78,32 @@ fn data_that_is_not_json_is_shown_with_line_and_column_before_anything_is_built(
 }
 
 #[test]
+fn an_input_of_another_type_than_run_wants_is_an_error_of_the_input() {
+    let typed = "def run(shots: int, seed: int = 7) -> dict:\n    return {\"n\": shots}\n";
+    let app = tree(&[("src/program.py", typed), ("input/shots.json", "5"), ("input/seed.json", "1")]);
+    assert_eq!(job(app.path()).ok().json()["n"], 5, "each parameter has its default file");
+    let said = run(hoist().args(["job", "run", "--data", "{\"shots\": \"many\"}"]).arg(app.path())).code(2);
+    assert!(said.stderr.contains("the service cannot take this input: shots"), "{}", said.stderr);
+    let said = run(hoist().args(["job", "run", "--json", "--data", "{\"shots\": \"many\"}"]).arg(app.path())).code(2);
+    assert_eq!(said.json()["error"]["code"], "input");
+}
+
+#[test]
+fn a_check_finds_what_a_build_would_refuse() {
+    let app = tree(&[("main.py", "print(1)\n"), (".python-version", "3.7\n"), ("Procfile", "web = python main.py\n")]);
+    let said = run(hoist().arg("check").arg(app.path())).code(1);
+    assert!(
+        said.stdout.contains(".python-version says 3.7") && said.stdout.contains("web: python main.py"),
+        "{}",
+        said.stdout
+    );
+    let app = tree(&[("main.py", "print(1)\n"), ("requirements.txt", "flask\n"), ("runtime.txt", "python-3.11\n")]);
+    let said = run(hoist().arg("check").arg(app.path())).ok();
+    assert!(said.stdout.contains("3.11 (runtime.txt says python-3.11)"), "{}", said.stdout);
+    assert!(said.stdout.contains("nothing says how this app is started"), "{}", said.stdout);
+}
+
+#[test]
 fn a_service_without_run_fails_the_build() {
     let app = tree(&[("src/program.py", "def start(data, params):\n    return 1\n"), ("planqk.json", "{}")]);
     build(app.path()).code(1).says("has no function run").says("src/program.py");

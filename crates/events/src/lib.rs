@@ -169,7 +169,7 @@ pub enum Event {
     },
     /// An image stands in the store.
     ImageWritten {
-        /// Its name.
+        /// Its name; empty where it has none, being there for one job alone.
         reference: String,
         /// Digest of its configuration, `sha256:…`.
         image_id: String,

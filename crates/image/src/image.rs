@@ -252,6 +252,17 @@ impl Store {
         Ok(removed)
     }
 
+    /// Removes an image that no name stands for; its layers go at the next prune. False where a name does, or where it is gone already.
+    pub fn remove_unnamed(&self, id: ImageId) -> Result<bool, StoreError> {
+        let _locked = self.exclusive()?;
+        let path = self.image_path(id);
+        if fs::symlink_metadata(&path).is_err() || self.names()?.iter().any(|(_, named)| *named == id) {
+            return Ok(false);
+        }
+        dispose(&self.discard(&path)?);
+        Ok(true)
+    }
+
     pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(self.path("images/sha256")).doing("listing images")? {

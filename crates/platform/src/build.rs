@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
-use hoist_image::{Digest, Hasher, Image, Reference, Scratch};
+use hoist_image::{Image, Reference, Scratch};
 use hoist_lifecycle::{
     AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, SharedLayers,
     analyze, build, detect, export, restore,
 };
 use hoist_sandbox::{Network, User};
 use hoist_service::Staged;
-use hoist_spec::{ApiVersion, ProjectMetadata, RunImage};
+use hoist_spec::{ApiVersion, ProjectMetadata, Report, RunImage};
 
 use crate::bindings::write_platform_dir;
 use crate::builder::{Builder, RUN_IMAGE_NAME};
-use crate::check::stage_source;
+use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::request::{BuildNetwork, BuildRequest};
@@ -32,7 +32,7 @@ use crate::runner::SandboxRunner;
 pub struct BuiltService {
     /// The image.
     pub image: Image,
-    /// Its names.
+    /// Its names; none where it was built for one job.
     pub names: Vec<Reference>,
     /// What was staged. Its folder is gone.
     pub staged: Staged,
@@ -47,7 +47,7 @@ pub struct BuiltService {
 pub(crate) enum Purpose {
     /// To stay, under its names.
     Image,
-    /// To execute one job; unless it is kept it gets a name that no other build has, while the caches are still those of its own name.
+    /// To execute one job; unless it is kept it gets no name, while the caches are still those of its own name.
     Job { keep: bool },
 }
 
@@ -74,9 +74,7 @@ impl LocalEngine {
         let places = make_places(&scratch)?;
         let staged = self.phase(Phase::Stage, || {
             let app_dir = places.app_root.join("workspace");
-            let staged = stage_source(request, &app_dir, self.reporter())?;
-            self.give_tree_to_build_user(&app_dir)?;
-            Ok(staged)
+            Ok(stage_source(request, &app_dir, self.reporter())?)
         })?;
         if purpose != Purpose::Image && staged.contract.is_none() {
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
@@ -86,13 +84,13 @@ impl LocalEngine {
             Some(name) => name.clone(),
             None => staged.name.parse()?,
         };
-        let (image, reused_layers) = self.run_lifecycle(request, &staged, &builder, &places, &own_name)?;
+        let (image, reused_layers, report) = self.run_lifecycle(request, &staged, &builder, &places, &own_name)?;
         if request.import_check && staged.contract.is_some() {
             self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
         }
         self.warn_without_process(&image);
         let names = match (purpose == (Purpose::Job { keep: false }), request.names.is_empty()) {
-            (true, _) => vec![temporary_name(&scratch)?],
+            (true, _) => Vec::new(),
             (false, true) => vec![own_name],
             (false, false) => request.names.clone(),
         };
@@ -104,18 +102,17 @@ impl LocalEngine {
             layers: image.diff_ids().len(),
             reused: reused_layers,
         });
+        if let Some(dir) = &request.report_dir {
+            write_report(report, &names, dir)?;
+        }
         Ok(BuiltService { image, names, staged, reused_layers, elapsed: started.elapsed() })
     }
 
-    /// An image may well be without a process, but nobody who builds one means that.
     fn warn_without_process(&self, image: &Image) {
         let config = image.config().config().clone().unwrap_or_default();
         let starts = config.entrypoint().iter().flatten().next().is_some_and(|path| path.starts_with("/cnb/process/"));
         if !starts {
-            self.reporter().warn(
-                "nothing says how this app is started, so the image has no default process",
-                Some("add a Procfile with a line such as web: python main.py, or name a command: hoist run IMAGE -- python main.py"),
-            );
+            self.reporter().warn(NO_PROCESS, Some(NO_PROCESS_HINT));
         }
     }
 
@@ -126,7 +123,7 @@ impl LocalEngine {
         builder: &Builder,
         places: &Places,
         name: &Reference,
-    ) -> Result<(Image, usize), PlatformError> {
+    ) -> Result<(Image, usize, Report), PlatformError> {
         let mut env: Vec<(String, String)> = staged.build_env.clone();
         env.extend(request.env.iter().cloned());
         let (sources, keyring) = self.apt_binding()?;
@@ -180,13 +177,13 @@ impl LocalEngine {
             launcher_version: env!("CARGO_PKG_VERSION"),
             default_process: request.default_process.clone(),
             project: ProjectMetadata::default(),
-            app_fingerprint: Some(app_fingerprint(&places.app_root.join("workspace"))?),
+            app_fingerprint: Some(staged.fingerprint.clone()),
             share_layers: !runner.ran_foreign_code(),
             created: None,
         };
-        let image = export(&setup, &built, &wanted)?.image;
+        let exported = export(&setup, &built, &wanted)?;
         let reused = setup.counters.counts().layers_reused + builder.run_image.diff_ids().len() as u64;
-        Ok((image, usize::try_from(reused).unwrap_or(usize::MAX)))
+        Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
     }
 
     /// After Ctrl-C whatever a phase complains of is a consequence of that.
@@ -244,72 +241,23 @@ impl LocalEngine {
         variables.extend(self.host().proxies.clone());
         variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
-
-    /// The staged app belongs to the build user, who may change it.
-    fn give_tree_to_build_user(&self, dir: &Path) -> Result<(), PlatformError> {
-        if !nix::unistd::geteuid().is_root() {
-            return Ok(());
-        }
-        let user = User { uid: BUILD_UID, gid: GID };
-        let failed = |source| PlatformError::scratch("give the staged app to the build user", source);
-        let mut folders = vec![dir.to_owned()];
-        while let Some(folder) = folders.pop() {
-            self.give_to(&folder, user)?;
-            for entry in fs::read_dir(&folder).map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                if entry.file_type().map_err(failed)?.is_dir() {
-                    folders.push(entry.path());
-                } else {
-                    self.give_to(&entry.path(), user)?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A digest of the staged app: paths, kinds, modes and contents. An app of the same digest that no buildpack wrote into makes the same layer.
-fn app_fingerprint(app_dir: &Path) -> Result<String, PlatformError> {
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::PermissionsExt;
-    let failed = |source| PlatformError::scratch("read the staged app", source);
-    let mut hasher = Hasher::default();
-    let mut note = |name: &Path, mode: u32, length: u64| {
-        hasher.update(name.as_os_str().as_bytes());
-        hasher.update(format!("\0{mode:o} {length}\0").as_bytes());
-    };
-    let mut content = Hasher::default();
-    let mut waiting = vec![app_dir.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        let mut entries = fs::read_dir(&folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let about = entry.metadata().map_err(failed)?;
-            note(path.strip_prefix(app_dir).unwrap_or(&path), about.permissions().mode(), about.len());
-            if about.is_dir() {
-                waiting.push(path);
-            } else if about.is_symlink() {
-                content.update(fs::read_link(&path).map_err(failed)?.as_os_str().as_bytes());
-            } else {
-                std::io::copy(&mut fs::File::open(&path).map_err(failed)?, &mut content).map_err(failed)?;
-            }
-        }
-    }
-    let (names, _) = hasher.finish();
-    let (contents, _) = content.finish();
-    Ok(Digest::of(format!("{names}{contents}").as_bytes()).to_string())
+/// Writes `report.toml` (platform.md, "report.toml") with the names that the image got at last.
+fn write_report(mut report: Report, names: &[Reference], dir: &Path) -> Result<(), PlatformError> {
+    report.image.tags = names.iter().map(ToString::to_string).collect();
+    let path = dir.join("report.toml");
+    let text = report
+        .write()
+        .map_err(|error| PlatformError::Host { action: "writing report.toml".to_owned(), source: Box::new(error) })?;
+    fs::create_dir_all(dir)
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|source| PlatformError::Report { path, source })
 }
 
 /// Records are files: the key of a name has only letters that any file system takes.
 pub(crate) fn record_key(name: &Reference) -> String {
     name.to_string()
-}
-
-fn temporary_name(scratch: &Scratch) -> Result<Reference, PlatformError> {
-    let unique = scratch.path().file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
-    Ok(format!("hoist/job:{unique}").parse()?)
 }
 
 fn make_places(scratch: &Scratch) -> Result<Places, PlatformError> {
@@ -333,4 +281,26 @@ fn make_places(scratch: &Scratch) -> Result<Places, PlatformError> {
 
 fn make_dir(dir: &Path) -> Result<(), PlatformError> {
     fs::create_dir(dir).map_err(|source| PlatformError::scratch("make the folders of a build", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_the_image_and_goes_where_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut report = Report::default();
+        report.image.image_id = Some("sha256:00".into());
+        write_report(report, &["bell".parse().unwrap(), "bell:2".parse().unwrap()], &dir.path().join("a/b")).unwrap();
+        let read = Report::parse(&fs::read_to_string(dir.path().join("a/b/report.toml")).unwrap()).unwrap();
+        assert_eq!(read.image.tags, ["bell:latest", "bell:2"]);
+        assert_eq!(read.image.image_id.as_deref(), Some("sha256:00"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = write_report(Report::default(), &[], &dir.path().join("file")).unwrap_err();
+        assert!(
+            error.to_string().ends_with("file/report.toml") && error.hint().contains("--report-output-dir"),
+            "{error}"
+        );
+    }
 }

@@ -18,6 +18,7 @@ use hoist_spec::{
 use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
+use crate::check::Foresee;
 use crate::error::PlatformError;
 
 /// Kind and key of the record.
@@ -38,6 +39,8 @@ pub struct BuilderParts {
     pub hoist_path: PathBuf,
     /// The launcher that goes into app images.
     pub launcher: &'static [u8],
+    /// What the buildpacks would say of an app without being run.
+    pub foresee: Foresee,
 }
 
 /// A buildpack of hoist's own; its programs are links to hoist.

@@ -1,7 +1,10 @@
 //! What would be built and why, and what is wrong, without building.
 
+use std::path::Path;
+
+use hoist_base::{BUILD_UID, GID};
 use hoist_events::Reporter;
-use hoist_service::{InputRequest, Layout, Manager, StageError, StageRequest, Staged, resolve_input, stage};
+use hoist_service::{InputRequest, Layout, Owner, StageError, StageRequest, Staged, resolve_input, stage};
 use serde::Serialize;
 
 use crate::engine::LocalEngine;
@@ -25,7 +28,7 @@ pub struct CheckReport {
     pub dependencies: Option<String>,
     /// Why that one leads, where there was a choice.
     pub dependencies_reason: Option<String>,
-    /// The Python that is asked for and where.
+    /// The Python that would be taken, and who asks for it.
     pub python: Option<Chosen>,
     /// Processors from `planqk.json`.
     pub cpus: Option<f64>,
@@ -68,12 +71,28 @@ pub struct Problem {
     pub hint: String,
 }
 
+/// What the builder's buildpacks would say of a staged app, from its files alone.
+#[derive(Debug, Clone, Default)]
+pub struct Foresight {
+    /// The Python that would be taken, and why.
+    pub python: Option<Chosen>,
+    /// What they would refuse or warn of.
+    pub problems: Vec<Problem>,
+    /// Whether the app names the process that its image starts with.
+    pub has_default_process: bool,
+}
+
+/// Asks the buildpacks: the staged app, the variables of the build, the suite of the base. This crate does not know which buildpacks there are.
+pub type Foresee = fn(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight;
+
 impl Problem {
-    fn fatal(text: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// Something that keeps the app from being built or from working.
+    pub fn fatal(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { fatal: true, text: text.into(), hint: hint.into() }
     }
 
-    fn odd(text: impl Into<String>, hint: impl Into<String>) -> Self {
+    /// Something that is probably not meant.
+    pub fn odd(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { fatal: false, text: text.into(), hint: hint.into() }
     }
 }
@@ -85,14 +104,18 @@ impl LocalEngine {
         let app_dir = scratch.path().join("app");
         fs_err::create_dir(&app_dir).map_err(|source| PlatformError::scratch("make the staging folder", source))?;
         let staged = stage_source(request, &app_dir, self.reporter())?;
-        Ok(report(&staged))
+        let mut variables = staged.build_env.clone();
+        variables.retain(|(name, _)| !request.env.iter().any(|(wanted, _)| wanted == name));
+        variables.extend(request.env.iter().cloned());
+        let foresight = self.foresee(&app_dir, &variables);
+        Ok(report(&staged, &variables, foresight))
     }
 }
 
-/// Stages the source of a build; see [`stage`].
+/// Stages the source of a build; see [`stage`]. The app belongs to the build user, who may change it; for an ordinary user everything is theirs.
 pub(crate) fn stage_source(
     request: &BuildRequest,
-    app_dir: &std::path::Path,
+    app_dir: &Path,
     reporter: &dyn Reporter,
 ) -> Result<Staged, StageError> {
     let request = StageRequest {
@@ -101,13 +124,13 @@ pub(crate) fn stage_source(
         contract: request.contract,
         dependencies: request.dependencies,
         lift: true,
+        owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: BUILD_UID, gid: GID }),
         limits: hoist_service::Limits::default(),
     };
     stage(&request, reporter)
 }
 
-fn report(staged: &Staged) -> CheckReport {
-    let python = staged.dependencies.as_ref().and_then(|dependencies| dependencies.python.clone());
+fn report(staged: &Staged, variables: &[(String, String)], foresight: Foresight) -> CheckReport {
     let parameters = staged.signature.iter().flat_map(|signature| &signature.parameters);
     let resources = staged.manifest.as_ref().map(|manifest| &manifest.resources);
     CheckReport {
@@ -127,27 +150,24 @@ fn report(staged: &Staged) -> CheckReport {
             .collect(),
         dependencies: staged.dependencies.as_ref().map(|found| found.file.display().to_string()),
         dependencies_reason: staged.dependencies.as_ref().and_then(|found| found.reason.clone()),
-        python: python.map(|request| Chosen { value: request.version, reason: request.origin }),
+        problems: problems(staged, variables, &foresight),
+        python: foresight.python,
         cpus: resources.and_then(|resources| resources.cpu),
         memory_bytes: resources.and_then(hoist_service::Resources::memory_bytes),
         files: staged.files,
         total_bytes: staged.total_bytes,
-        problems: problems(staged),
     }
 }
 
-fn problems(staged: &Staged) -> Vec<Problem> {
-    let mut problems = Vec::new();
+fn problems(staged: &Staged, variables: &[(String, String)], foresight: &Foresight) -> Vec<Problem> {
+    let mut problems = foresight.problems.clone();
     if staged.layout.is_service() {
         let program = staged.layout.user_code_dir().join("src/program.py");
-        if !staged.app_dir.join(&program).is_file() {
+        let elsewhere = variables.iter().any(|(name, _)| name == "ENTRY_POINT" || name == "ENTRYPOINT");
+        let defines_run = staged.signature.is_some() || staged.imports_run || elsewhere;
+        if staged.app_dir.join(&program).is_file() && !defines_run {
             problems.push(Problem::fatal(
-                format!("there is no {}, where the platform looks for run(data, params)", program.display()),
-                "make it, or begin from a template: hoist init NEW-FOLDER",
-            ));
-        } else if staged.signature.is_none() {
-            problems.push(Problem::fatal(
-                format!("{} defines no function run at its left margin", program.display()),
+                format!("{} has no function run at its left margin", program.display()),
                 "add: def run(data, params): …",
             ));
         }
@@ -155,19 +175,85 @@ fn problems(staged: &Staged) -> Vec<Problem> {
         if let Err(error) = resolve_input(&input, &mut std::io::empty()) {
             problems.push(Problem::fatal(error.to_string(), error.hint()));
         }
-    } else if staged.dependencies.is_none() && !staged.app_dir.join("Procfile").is_file() {
-        problems.push(Problem::odd(
-            "nothing says how this app is started: there is neither a Procfile nor src/program.py",
-            "add a Procfile with a line such as: web: python main.py",
-        ));
+        problems.extend(gpus(staged).map(|(text, hint)| Problem::odd(text, hint)));
+    } else if !foresight.has_default_process {
+        problems.push(Problem::odd(NO_PROCESS, NO_PROCESS_HINT));
     }
-    if let Some(found) = &staged.dependencies
-        && found.manager != Manager::Pip
-    {
-        problems.push(Problem::fatal(
-            format!("{} leads, and hoist has no buildpack for it yet", found.file.display()),
-            "declare the dependencies in a requirements.txt beside it and choose that: --dependencies requirements.txt",
-        ));
-    }
+    problems.sort_by_key(|problem| !problem.fatal);
     problems
+}
+
+/// What an image without a process gets; an image may well be without one, but nobody who builds one means that.
+pub(crate) const NO_PROCESS: &str = "nothing says how this app is started, so the image has no default process";
+/// What to do about it.
+pub(crate) const NO_PROCESS_HINT: &str =
+    "add a Procfile with a line such as web: python main.py, or name a command: hoist run IMAGE -- python main.py";
+
+/// A wish for graphics processors, which the sandbox does not pass on, and what to do.
+pub(crate) fn gpus(staged: &Staged) -> Option<(String, &'static str)> {
+    let count = staged.manifest.as_ref().map_or(0, |manifest| manifest.resources.gpus());
+    let text = match count {
+        0 => return None,
+        1 => "planqk.json asks for a graphics processor, and a job has none here".to_owned(),
+        count => format!("planqk.json asks for {count} graphics processors, and a job has none here"),
+    };
+    Some((text, "let the program fall back to the processor, or remove resources.gpu"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hoist_events::NullReporter;
+
+    use super::*;
+
+    fn checked(files: &[(&str, &str)], env: &[(&str, &str)], foresight: Foresight) -> CheckReport {
+        let (source, app) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (path, text) in files {
+            let path = source.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let staged = stage_source(&BuildRequest::new(source.path().to_owned()), app.path(), &NullReporter).unwrap();
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        report(&staged, &env, foresight)
+    }
+
+    fn texts(report: &CheckReport) -> Vec<&str> {
+        report.problems.iter().map(|problem| problem.text.as_str()).collect()
+    }
+
+    #[test]
+    fn an_app_without_a_process_is_named_whether_or_not_it_has_dependencies() {
+        for files in [&[("main.py", "")][..], &[("main.py", ""), ("requirements.txt", "flask\n")]] {
+            assert_eq!(texts(&checked(files, &[], Foresight::default())), [NO_PROCESS]);
+        }
+        let starts = Foresight { has_default_process: true, ..Foresight::default() };
+        assert!(checked(&[("main.py", "")], &[], starts).problems.is_empty());
+    }
+
+    #[test]
+    fn a_service_without_run_is_refused_unless_run_comes_from_elsewhere() {
+        let of = |program: &str, env: &[(&str, &str)]| {
+            checked(&[("src/program.py", program)], env, Foresight::default()).problems.len()
+        };
+        assert_eq!(of("def start(): ...\n", &[]), 1);
+        assert_eq!(of("from .solver import run\n", &[]), 0);
+        assert_eq!(of("def start(): ...\n", &[("ENTRY_POINT", "src.program:start")]), 0);
+    }
+
+    #[test]
+    fn what_buildpacks_foresee_is_told_with_the_worst_first() {
+        let foresight = Foresight {
+            python: Some(Chosen { value: "3.11".into(), reason: ".python-version says 3.11".into() }),
+            problems: vec![Problem::odd("a", "b"), Problem::fatal("c", "d")],
+            has_default_process: false,
+        };
+        let gpu = "{\"resources\": {\"gpu\": {\"type\": \"NVIDIA_TESLA_T4\", \"count\": 2}}}";
+        let files = [("src/program.py", "def run(data): ..."), ("planqk.json", gpu), ("input/data.json", "{")];
+        let report = checked(&files, &[], foresight);
+        assert_eq!(report.python.as_ref().unwrap().value, "3.11");
+        assert_eq!(texts(&report)[0], "c");
+        assert!(texts(&report)[1].starts_with("input/data.json is not JSON: line 1"));
+        assert_eq!(texts(&report)[2..], ["a", "planqk.json asks for 2 graphics processors, and a job has none here"]);
+    }
 }

@@ -30,11 +30,13 @@ impl ImageContract {
     /// From the image's labels.
     pub(crate) fn of(image: &Image) -> Self {
         let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
+        let number = |name: &str| labels.get(name).and_then(|text| text.parse::<f64>().ok());
         Self {
             contract: labels.get(CONTRACT_LABEL).and_then(|text| text.parse().ok()),
             signature: labels.get(PARAMETERS_LABEL).and_then(|text| serde_json::from_str(text).ok()),
-            cpus: labels.get(CPUS_LABEL).and_then(|text| text.parse().ok()),
-            memory_bytes: labels.get(MEMORY_LABEL).and_then(|text| text.parse().ok()),
+            // Labels of foreign images may say anything.
+            cpus: number(CPUS_LABEL).filter(|cpus| (0.01..=4096.0).contains(cpus)),
+            memory_bytes: labels.get(MEMORY_LABEL).and_then(|text| text.parse().ok()).filter(|bytes| *bytes > 0),
         }
     }
 }

@@ -11,6 +11,7 @@ use hoist_image::{PruneOptions, Pruned, Store};
 use hoist_sandbox::{Cancel, User};
 
 use crate::builder::{Builder, BuilderParts, ensure_builder};
+use crate::check::Foresight;
 use crate::error::PlatformError;
 use crate::host::HostTrust;
 
@@ -85,6 +86,11 @@ impl LocalEngine {
         self.settings.parts.launcher
     }
 
+    /// What the builder's buildpacks would say of a staged app.
+    pub(crate) fn foresee(&self, app_dir: &Path, variables: &[(String, String)]) -> Foresight {
+        (self.settings.parts.foresee)(app_dir, variables, &self.settings.suite)
+    }
+
     pub(crate) fn host(&self) -> &HostTrust {
         &self.host
     }
@@ -152,11 +158,19 @@ impl LocalEngine {
 
     /// Downloads of hoist's own buildpacks, which write it as the build user.
     pub(crate) fn build_cache_dir(&self) -> Result<PathBuf, PlatformError> {
+        use std::os::unix::fs::MetadataExt;
         let dir = self.store.root_dir().join("cache/build");
-        if !dir.is_dir() {
-            fs::create_dir_all(&dir).map_err(|source| PlatformError::scratch("make the cache folder", source))?;
-            self.give_to(&dir, User { uid: hoist_base::BUILD_UID, gid: hoist_base::GID })?;
+        fs::create_dir_all(&dir).map_err(|source| PlatformError::scratch("make the cache folder", source))?;
+        let own = nix::unistd::geteuid();
+        let wanted = if own.is_root() { hoist_base::BUILD_UID } else { own.as_raw() };
+        let about = fs::metadata(&dir).map_err(|source| PlatformError::scratch("look at the cache folder", source))?;
+        if about.uid() == wanted {
+            return Ok(dir);
         }
+        if !own.is_root() {
+            return Err(PlatformError::CacheOwner { dir, owner: about.uid(), user: wanted });
+        }
+        self.give_to(&dir, User { uid: hoist_base::BUILD_UID, gid: hoist_base::GID })?;
         Ok(dir)
     }
 

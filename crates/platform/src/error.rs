@@ -1,12 +1,13 @@
 //! Why a build, a run or a job did not succeed, whose fault that is, and what to do next.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use hoist_base::BaseError;
 use hoist_image::{LayerError, ReferenceError, StoreError};
 use hoist_lifecycle::{AnalyzeError, BuildError, BuildpacksError, DetectError, ExportError, RestoreError};
 use hoist_sandbox::SandboxError;
-use hoist_service::{InputError, ResultError, StageError};
+use hoist_service::{DependencyError, InputError, ResultError, StageError};
 use thiserror::Error;
 
 /// Whose fault a failure is; the binary chooses the exit code by it.
@@ -79,6 +80,24 @@ pub enum PlatformError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The cache of the buildpacks was made by someone else.
+    #[error("{} belongs to user {owner}, and the buildpacks of user {user} have to write there", dir.display())]
+    CacheOwner {
+        /// The folder.
+        dir: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who runs hoist.
+        user: u32,
+    },
+    /// The report of a build cannot be written.
+    #[error("cannot write {}", path.display())]
+    Report {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The machine's configuration cannot be used.
     #[error("cannot use the machine's configuration: {action}")]
     Host {
@@ -97,7 +116,7 @@ pub enum PlatformError {
     #[error("cannot publish a port of a run without network")]
     PublishWithoutNetwork,
     /// A name of a run that is none.
-    #[error("{name:?} is no name of a run: letters, digits, - and _ make one, 63 at most")]
+    #[error("{name:?} is no name of a run: letters, digits, -, _ and . make one, 63 at most")]
     BadName {
         /// As typed.
         name: String,
@@ -166,9 +185,17 @@ impl PlatformError {
             Self::Input(error) => error.hint(),
             Self::Result(error) => error.hint().to_owned(),
             Self::Reference(error) => error.hint(),
-            Self::Scratch { .. } => {
-                "see whether the disk is full (hoist system df), then: hoist system prune".to_owned()
-            }
+            Self::Scratch { source, .. } => match source.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    "look at who owns it, or take a store of your own: --store DIR".to_owned()
+                }
+                _ => "see whether the disk is full (hoist system df), then: hoist system prune".to_owned(),
+            },
+            Self::CacheOwner { dir, .. } => format!(
+                "let its owner remove it (it is only a cache): rm -r {}; or take a store of your own: --store DIR",
+                dir.display()
+            ),
+            Self::Report { .. } => "name a folder that you may write to: --report-output-dir DIR".to_owned(),
             Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
             Self::VolumeMissing { path } => format!("make it first: mkdir -p {}", path.display()),
             Self::PublishWithoutNetwork => {
@@ -190,8 +217,24 @@ impl PlatformError {
         }
     }
 
+    /// Whether hoist's own files could not be read or written, whatever was given.
+    fn is_of_the_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Stage(
+                StageError::Write { .. }
+                    | StageError::AppDir { .. }
+                    | StageError::Dependencies(DependencyError::Lift { .. })
+            ) | Self::Input(InputError::Write { .. })
+                | Self::Result(ResultError::Read { .. })
+        )
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
+        if self.is_of_the_disk() {
+            return Fault::Machine;
+        }
         match self {
             Self::ImportCheck { .. }
             | Self::Result(_)
@@ -212,5 +255,42 @@ impl PlatformError {
             | Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
             _ => Fault::Machine,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(kind: ErrorKind) -> std::io::Error {
+        kind.into()
+    }
+
+    #[test]
+    fn a_full_disk_is_never_the_users_fault() {
+        let path = PathBuf::from("a.py");
+        let full = || io(ErrorKind::StorageFull);
+        for error in [
+            PlatformError::from(StageError::Write { path: path.clone(), source: full() }),
+            StageError::from(DependencyError::Lift { path: path.clone(), source: full() }).into(),
+            InputError::Write { path: path.clone(), source: full() }.into(),
+        ] {
+            assert_eq!(error.fault(), Fault::Machine, "{error}");
+        }
+        let error = PlatformError::from(StageError::NotFound { path });
+        assert_eq!(error.fault(), Fault::Usage);
+    }
+
+    #[test]
+    fn a_folder_of_someone_else_is_no_full_disk() {
+        let hint = |kind| PlatformError::scratch("make the cache folder", io(kind)).hint();
+        assert_eq!(hint(ErrorKind::PermissionDenied), "look at who owns it, or take a store of your own: --store DIR");
+        assert!(hint(ErrorKind::StorageFull).contains("disk is full"));
+        let error = PlatformError::CacheOwner { dir: "/s/cache/build".into(), owner: 0, user: 1000 };
+        assert_eq!(
+            error.to_string(),
+            "/s/cache/build belongs to user 0, and the buildpacks of user 1000 have to write there"
+        );
+        assert!(error.hint().contains("rm -r /s/cache/build"));
     }
 }

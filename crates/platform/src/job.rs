@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use hoist_events::{Event, Phase, Reporter, Stream};
-use hoist_image::{Image, ImageId, Reference};
+use hoist_image::{Image, ImageId};
 use hoist_sandbox::{Exit, ExitStatus, Limits, OutputSink, Process, Spec};
 use hoist_service::{
     Contract, DefaultInput, InputArgument, InputRequest, JobExit, JobResult, JsonText, Outcome, ResultScanner,
@@ -13,6 +13,7 @@ use hoist_service::{
 };
 
 use crate::build::Purpose;
+use crate::check::gpus;
 use crate::contract::ImageContract;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -43,6 +44,8 @@ pub struct JobReport {
     pub peak_memory_bytes: u64,
     /// What to do about a failure, where that is known.
     pub hint: Option<String>,
+    /// Whether the input was refused before the service's function was called.
+    pub wrong_input: bool,
 }
 
 /// What is executed, whether it was built for this job or was there before.
@@ -53,18 +56,20 @@ struct Executable {
     defaults: DefaultInput,
     limits: Limits,
     build_time: Option<Duration>,
-    /// The name to be taken away afterwards.
-    temporary_name: Option<Reference>,
+    /// Whether the image was made for this job alone, and goes with it.
+    temporary: bool,
 }
 
 impl LocalEngine {
     /// Executes a job and waits for its end. The service's logs go to the reporter as they come.
     pub fn run_job(&self, request: &JobRequest) -> Result<JobReport, PlatformError> {
         let request = &JobRequest { input: read_input_early(request)?, ..request.clone() };
+        // Nothing of the image is pruned between its build and its run, although it has no name.
+        let _lease = self.store().lease()?;
         let executable = self.executable(request)?;
         let report = self.execute(request, &executable);
-        if let Some(name) = &executable.temporary_name {
-            self.phase(Phase::Clean, || Ok(self.store().remove_image(&name.to_string()).map(|_| ())?))?;
+        if executable.temporary {
+            self.phase(Phase::Clean, || Ok(self.store().remove_unnamed(executable.image.id()).map(|_| ())?))?;
         }
         report
     }
@@ -84,7 +89,7 @@ impl LocalEngine {
                     defaults: DefaultInput::default(),
                     limits: Limits { cpus: about.cpus, memory_bytes: about.memory_bytes, ..Limits::default() },
                     build_time: None,
-                    temporary_name: None,
+                    temporary: false,
                 })
             }
         }
@@ -94,7 +99,9 @@ impl LocalEngine {
         let built = self.build_for(Purpose::Job { keep }, request)?;
         let resources = built.staged.manifest.as_ref().map(|manifest| &manifest.resources);
         let contract = built.staged.contract.as_ref().map(|choice| choice.contract);
-        let name = built.names.first().cloned().filter(|_| !keep);
+        if let Some((text, hint)) = gpus(&built.staged) {
+            self.reporter().warn(&text, Some(hint));
+        }
         let Some(contract) = contract else {
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         };
@@ -108,7 +115,7 @@ impl LocalEngine {
                 ..Limits::default()
             },
             build_time: Some(built.elapsed),
-            temporary_name: name,
+            temporary: !keep,
             image: built.image,
         })
     }
@@ -138,11 +145,19 @@ impl LocalEngine {
         let last_line = seen.tail.iter().rev().map(String::as_str).find(|line| !line.trim().is_empty());
         let last_line = seen.verdict.as_ref().map(|verdict| verdict.error.as_str()).or(last_line);
         let output_dir = input.output_dir.as_deref();
-        let mut result = collect(executable.contract, scanned, output_dir, job_exit(&exit), last_line)?;
-        if let Some(dir) = &request.output_dir {
-            take_files(&mut result, dir)?;
-        }
+        let wrong_input = seen.verdict.as_ref().is_some_and(|verdict| verdict.wrong_input);
+        let result = self.phase(Phase::Collect, || {
+            let mut result = collect(executable.contract, scanned, output_dir, job_exit(&exit), last_line)?;
+            if let (true, Outcome::Error(error)) = (wrong_input, &mut result.outcome) {
+                "input".clone_into(&mut error.code);
+            }
+            if let Some(dir) = &request.output_dir {
+                take_files(&mut result, dir)?;
+            }
+            Ok(result)
+        })?;
         Ok(JobReport {
+            wrong_input,
             hint: hint(&result, &spec.limits).or_else(|| seen.verdict.and_then(|verdict| verdict.hint)),
             result,
             image_id: executable.image.id(),
@@ -254,6 +269,7 @@ fn take_files(result: &mut JobResult, dir: &Path) -> Result<(), PlatformError> {
     fs::create_dir_all(dir).map_err(failed)?;
     for file in &mut result.files {
         let target: PathBuf = dir.join(&file.name);
+        fs::create_dir_all(target.parent().unwrap_or(dir)).map_err(failed)?;
         fs::copy(&file.path, &target).map_err(failed)?;
         file.path = target;
     }
@@ -284,5 +300,32 @@ impl OutputSink for JobSink<'_> {
 
     fn note(&mut self, text: &str) {
         self.logs.note(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hoist_service::ResultFile;
+
+    use super::*;
+
+    #[test]
+    fn result_files_keep_their_folders() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(from.path().join("plots")).unwrap();
+        let path = from.path().join("plots/a.svg");
+        fs::write(&path, "<svg/>").unwrap();
+        let file = ResultFile { name: "plots/a.svg".into(), path, size_bytes: 6 };
+        let mut result = JobResult {
+            outcome: Outcome::Value(None),
+            files: vec![file],
+            interim: Vec::new(),
+            exit: JobExit::Code(0),
+            warnings: Vec::new(),
+        };
+        let dir = to.path().join("new/out");
+        take_files(&mut result, &dir).unwrap();
+        assert_eq!(fs::read_to_string(dir.join("plots/a.svg")).unwrap(), "<svg/>");
+        assert_eq!(result.files[0].path, dir.join("plots/a.svg"));
     }
 }

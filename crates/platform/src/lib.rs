@@ -28,7 +28,7 @@ mod runner;
 
 pub use build::BuiltService;
 pub use builder::{Builder, BuilderParts, BuildpackFiles, order_of};
-pub use check::{CheckReport, Chosen, Parameter, Problem};
+pub use check::{CheckReport, Chosen, Foresee, Foresight, Parameter, Problem};
 pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
 pub use host::HostTrust;

@@ -26,6 +26,8 @@ pub(crate) struct LineSink<'a> {
 pub(crate) struct Verdict {
     pub(crate) error: String,
     pub(crate) hint: Option<String>,
+    /// Whether it was the input, before anything of the service was called.
+    pub(crate) wrong_input: bool,
 }
 
 /// What was seen of a process.
@@ -38,6 +40,7 @@ pub(crate) struct Seen {
 
 /// How the runner's own lines begin (`hoist_runner/job.py`).
 const RUNNER_ERROR: &str = "hoist: error: ";
+const RUNNER_INPUT_ERROR: &str = "hoist: input error: ";
 const RUNNER_HINT: &str = "hoist:   do: ";
 
 /// How many of the last lines an error shows at the most.
@@ -74,9 +77,11 @@ impl<'a> LineSink<'a> {
 
     /// Takes the line where it is the runner's.
     fn is_runners(&mut self, line: &str) -> bool {
-        if let Some(error) = line.strip_prefix(RUNNER_ERROR) {
-            self.verdict = Some(Verdict { error: error.to_owned(), hint: None });
-            return true;
+        for (prefix, wrong_input) in [(RUNNER_ERROR, false), (RUNNER_INPUT_ERROR, true)] {
+            if let Some(error) = line.strip_prefix(prefix) {
+                self.verdict = Some(Verdict { error: error.to_owned(), hint: None, wrong_input });
+                return true;
+            }
         }
         match (line.strip_prefix(RUNNER_HINT), &mut self.verdict) {
             (Some(hint), Some(verdict)) => {
@@ -167,8 +172,11 @@ mod tests {
         sink.stderr(said).unwrap();
         let seen = sink.finish();
         let hint = Some("return list(...) of it".to_owned());
-        assert_eq!(seen.verdict, Some(Verdict { error: "result.a: set is not JSON".into(), hint }));
+        assert_eq!(seen.verdict, Some(Verdict { error: "result.a: set is not JSON".into(), hint, wrong_input: false }));
         assert_eq!(seen.tail, ["log"]);
+        let mut sink = LineSink::of_job("app", &recorder);
+        sink.stderr(b"hoist: input error: shots: a text, not a whole number\n").unwrap();
+        assert!(sink.finish().verdict.unwrap().wrong_input);
         let mut sink = LineSink::new("app", &recorder);
         sink.stderr(said).unwrap();
         assert_eq!(sink.finish().tail.len(), 3);

@@ -111,6 +111,8 @@ pub struct BuildRequest {
     pub dependencies: Option<Manager>,
     /// Whether a service's entry point is imported once after the build.
     pub import_check: bool,
+    /// Folder for `report.toml`; made if it does not exist.
+    pub report_dir: Option<PathBuf>,
 }
 
 impl BuildRequest {
@@ -126,6 +128,7 @@ impl BuildRequest {
             contract: None,
             dependencies: None,
             import_check: true,
+            report_dir: None,
         }
     }
 }

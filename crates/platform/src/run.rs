@@ -1,12 +1,14 @@
 //! Runs an image: its layers as an overlay, changes thrown away at the end.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hoist_image::{Image, Lease, Scratch};
 use hoist_sandbox::{Exit, Mount, Network, OutputSink, Process, Publish, Root, Spec, Stdin, Upper};
-use hoist_service::{InputRequest, resolve_input, write_input};
+use hoist_service::{Contract, InputRequest, resolve_input, write_input};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::contract::ImageContract;
@@ -82,6 +84,10 @@ impl LocalEngine {
         let dir = scratch_dir.join("input");
         fs::create_dir(&dir).map_err(|source| PlatformError::scratch("make the folder of the input", source))?;
         let written = write_input(&input, kind, contract.signature.as_ref(), &dir)?;
+        if kind == Contract::G2 {
+            let hint = format!("hoist job run {} prints it", request.image);
+            self.reporter().warn("the result of this service is a file, which goes away with the run", Some(&hint));
+        }
         if let Some(dir) = &written.output_dir {
             self.give_to(dir, process.user)?;
         }
@@ -130,8 +136,7 @@ impl LocalEngine {
         }
     }
 
-    fn take_name(&self, name: &str) -> Result<Flock<File>, PlatformError> {
-        let failed = |source| PlatformError::scratch("note the name of the run", source);
+    fn take_name(&self, name: &str) -> Result<RunName, PlatformError> {
         let valid = !name.is_empty()
             && name.len() <= 63
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -139,13 +144,41 @@ impl LocalEngine {
         if !valid {
             return Err(PlatformError::BadName { name: name.to_owned() });
         }
-        let dir = self.store().root_dir().join("runs");
-        fs::create_dir_all(&dir).map_err(failed)?;
-        let file = fs::OpenOptions::new().create(true).append(true).open(dir.join(name)).map_err(failed)?;
-        Flock::lock(file.into_file(), FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-            nix::errno::Errno::EWOULDBLOCK => PlatformError::NameTaken { name: name.to_owned() },
-            error => failed(error.into()),
-        })
+        RunName::take(&self.store().root_dir().join("runs"), name)
+    }
+}
+
+/// The name of a run that is under way: a locked file, which goes with this value. What a kill leaves is an unlocked file, which the next run
+/// of that name takes over.
+struct RunName {
+    path: PathBuf,
+    _locked: Flock<File>,
+}
+
+impl RunName {
+    fn take(dir: &Path, name: &str) -> Result<Self, PlatformError> {
+        let failed = |source| PlatformError::scratch("note the name of the run", source);
+        fs::create_dir_all(dir).map_err(failed)?;
+        let path = dir.join(name);
+        loop {
+            let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+            let locked = Flock::lock(file.into_file(), FlockArg::LockExclusiveNonblock);
+            let locked = locked.map_err(|(_, error)| match error {
+                Errno::EWOULDBLOCK => PlatformError::NameTaken { name: name.to_owned() },
+                error => failed(error.into()),
+            })?;
+            // A run that ended between opening and locking took the file away: then nobody else would see this lock.
+            let (own, there) = (locked.metadata().map_err(failed)?, fs::symlink_metadata(&path));
+            if there.is_ok_and(|there| there.ino() == own.ino()) {
+                return Ok(Self { path, _locked: locked });
+            }
+        }
+    }
+}
+
+impl Drop for RunName {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // an unlocked file that stays is no name taken
     }
 }
 
@@ -165,4 +198,23 @@ fn volumes(volumes: &[Volume]) -> Result<Vec<Mount>, PlatformError> {
             Ok(bind(source, &volume.target, volume.read_only))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_while_its_run_goes_on_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = dir.path().join("runs");
+        let first = RunName::take(&runs, "web").unwrap();
+        let second = RunName::take(&runs, "web").err().unwrap();
+        assert_eq!(second.to_string(), "a run called web is under way, and two of one name cannot be");
+        drop(first);
+        assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
+        fs::write(runs.join("web"), "").unwrap(); // as a killed run leaves it
+        drop(RunName::take(&runs, "web").unwrap());
+        assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
+    }
 }

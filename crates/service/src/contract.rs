@@ -110,6 +110,27 @@ impl Signature {
         let whole = self.parameters.is_empty() || named("data") || named("params");
         named(name) || (self.takes_any && whole)
     }
+
+    /// Whether a key of the input reaches `run`: it is a parameter, or `**kwargs` takes it.
+    pub(crate) fn accepts(&self, key: &str) -> bool {
+        self.takes_any || self.parameters.iter().any(|(known, _)| known == key)
+    }
+}
+
+/// Whether `program` gets its `run` from elsewhere, at the left margin or in a `try:` there: `from .solver import run`, `import x as run`,
+/// `from .solver import *`, `run = solve`.
+pub(crate) fn imports_run(program: &str) -> bool {
+    let code = blank_strings_and_comments(program).replace("\\\n", " ");
+    let mut open = false; // in the brackets of an import that goes over several lines
+    code.lines().any(|line| {
+        let importing = open || line.split_whitespace().any(|word| word == "import");
+        open = importing && (open || line.contains('(')) && !line.contains(')');
+        let behind = line.strip_prefix("run").map_or("", str::trim_start);
+        let assigned = behind.starts_with([':', '=']) && !behind.starts_with("==");
+        let names = line.rsplit("import").next().unwrap_or(line);
+        let mut names = names.split([',', '(', ')']).filter_map(|name| name.split_whitespace().last());
+        assigned || (importing && names.any(|name| matches!(name, "run" | "*")))
+    })
 }
 
 /// Chooses the contract of the service at `root`. `program` is the text of its `src/program.py`, where there is one.
@@ -166,7 +187,16 @@ fn blank_strings_and_comments(program: &str) -> String {
     while at < bytes.len() {
         match bytes[at] {
             b'#' => at += program[at..].find('\n').unwrap_or(program.len() - at),
-            quote @ (b'"' | b'\'') => at = string_end(bytes, at, quote),
+            quote @ (b'"' | b'\'') => {
+                let end = string_end(bytes, at, quote);
+                // An annotation in quotes is a type all the same.
+                let name = program[at..end].trim_matches(['"', '\'']);
+                let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | ' ' | '|');
+                if out.trim_end().ends_with(':') && name.chars().all(is_name) {
+                    out.push_str(name);
+                }
+                at = end;
+            }
             _ => {
                 let length = program[at..].chars().next().map_or(1, char::len_utf8);
                 out.push_str(&program[at..at + length]);
@@ -240,6 +270,7 @@ mod tests {
             "def run(data: InputData, params: InputParams) -> CalculationResult: ...",
             "def run(shots: int = 5): ...",
             "def run(\n    data: 'InputData',  # what ) comes\n    values: list[float],\n): ...",
+            "def run(data: \"InputData\", params: \"InputParams\"): ...",
             "from planqk.commons.datapool import DataPool\ndef run(data): ...",
             "def run (data: int): ...",
         ] {
@@ -247,6 +278,32 @@ mod tests {
         }
         let forced = choose(Path::new("/"), &Layout::PlanQk, Some("def run(data: int): ..."), Some(Contract::G1));
         assert_eq!(forced.contract, Contract::G1);
+    }
+
+    #[test]
+    fn a_run_from_elsewhere_is_seen() {
+        for yes in [
+            "from .solver import run",
+            "from .solver import a, run\n",
+            "from .solver import (\n    a,\n    run,\n)",
+            "import solver as run",
+            "from .solver import *  # all",
+            "try:\n    from .fast import run\nexcept ImportError:\n    from .slow import run",
+            "run = lambda data, params: 1",
+            "run: Callable = solve",
+        ] {
+            assert!(imports_run(yes), "{yes}");
+        }
+        for no in [
+            "from .run import start",
+            "import run_it",
+            "# import run",
+            "x = 'import run'",
+            "runs = 1",
+            "import os\nos.run",
+        ] {
+            assert!(!imports_run(no), "{no}");
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub struct DefaultInput {
     pub data: Option<Vec<u8>>,
     /// `input/params.json`.
     pub params: Option<Vec<u8>>,
+    /// Further keys (G2): the file's name, `<key>.json` or `<key>.txt`, and its bytes.
+    pub extra: Vec<(String, Vec<u8>)>,
 }
 
 /// Everything that may say what the input is. `data` and `params` win over `input_dir`, which wins over `defaults`.
@@ -150,6 +152,14 @@ pub enum InputError {
         /// The key.
         key: String,
     },
+    /// Two files give the same key.
+    #[error("{} gives {key}, which a file before it gives already", path.display())]
+    Twice {
+        /// The key.
+        key: String,
+        /// The second file.
+        path: PathBuf,
+    },
     /// There are too many.
     #[error("the input has more than {MAX_KEYS} keys")]
     TooManyKeys,
@@ -178,6 +188,7 @@ impl InputError {
                 "mount large inputs as files: hoist run -v DIR:/var/runtime/datapool/NAME".to_owned()
             }
             Self::NotText { .. } => "save it as UTF-8".to_owned(),
+            Self::Twice { .. } => "remove one of the two files".to_owned(),
             Self::Key { .. } => "keys are names of parameters of run: letters, digits, _ and -".to_owned(),
             Self::Write { .. } => "look for a full disk: hoist system df".to_owned(),
         }
@@ -200,18 +211,41 @@ pub fn resolve_input(request: &InputRequest<'_>, stdin: &mut dyn Read) -> Result
         input.params = Some(read_argument("--params", argument, stdin)?);
     }
     if request.input_dir.is_none() {
-        let default = |bytes: &Option<Vec<u8>>, origin: &str| match bytes {
-            Some(bytes) => check(origin, bytes).map(Some),
-            None => Ok(None),
-        };
-        if input.data.is_none() {
-            input.data = default(&request.defaults.data, "input/data.json")?;
-        }
-        if input.params.is_none() {
-            input.params = default(&request.defaults.params, "input/params.json")?;
-        }
+        add_defaults(&mut input, &request.defaults)?;
     }
     Ok(input)
+}
+
+/// What the service brings along, for each key that was not given.
+fn add_defaults(input: &mut Input, defaults: &DefaultInput) -> Result<(), InputError> {
+    let whole = [
+        ("input/data.json", &defaults.data, &mut input.data),
+        ("input/params.json", &defaults.params, &mut input.params),
+    ];
+    for (origin, bytes, slot) in whole {
+        if let (Some(bytes), true) = (bytes, slot.is_none()) {
+            *slot = Some(check(origin, bytes)?);
+        }
+    }
+    for (name, bytes) in &defaults.extra {
+        let json = value_of(name, &format!("input/{name}"), bytes)?;
+        input.extra.push((key_of(name).to_owned(), json));
+    }
+    Ok(())
+}
+
+/// The key that a file of an input folder gives: its name up to the first dot.
+fn key_of(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// The value of `<key>.json` or, as a text, of `<key>.txt`.
+fn value_of(name: &str, origin: &str, bytes: &[u8]) -> Result<JsonText, InputError> {
+    if Path::new(name).extension().is_none_or(|extension| extension != "txt") {
+        return check(origin, bytes);
+    }
+    let text = text_of(origin, bytes)?;
+    Ok(JsonText::parse(origin, &serde_json::Value::from(text).to_string())?)
 }
 
 fn read_argument(name: &'static str, argument: &InputArgument, stdin: &mut dyn Read) -> Result<JsonText, InputError> {
@@ -222,15 +256,15 @@ fn read_argument(name: &'static str, argument: &InputArgument, stdin: &mut dyn R
             if !path.exists() || path.is_dir() {
                 return Err(InputError::NoSuchFile { argument: name, path: path.display().to_string() });
             }
-            read_file(path)
+            check(&path.display().to_string(), &read_file(path)?)
         }
     }
 }
 
-fn read_file(path: &Path) -> Result<JsonText, InputError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, InputError> {
     let origin = path.display().to_string();
     let mut file = fs::File::open(path).map_err(|source| InputError::Read { origin: origin.clone(), source })?;
-    check(&origin, &read_bounded(&origin, &mut file)?)
+    read_bounded(&origin, &mut file)
 }
 
 fn read_bounded(origin: &str, from: &mut dyn Read) -> Result<Vec<u8>, InputError> {
@@ -245,9 +279,12 @@ fn read_bounded(origin: &str, from: &mut dyn Read) -> Result<Vec<u8>, InputError
 }
 
 fn check(origin: &str, bytes: &[u8]) -> Result<JsonText, InputError> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| InputError::NotText { origin: origin.to_owned(), offset: error.valid_up_to() })?;
-    Ok(JsonText::parse(origin, text)?)
+    Ok(JsonText::parse(origin, text_of(origin, bytes)?)?)
+}
+
+fn text_of<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, InputError> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| InputError::NotText { origin: origin.to_owned(), offset: error.valid_up_to() })
 }
 
 /// `<key>.json` is JSON, `<key>.txt` a text; other files are not inputs.
@@ -269,20 +306,16 @@ fn read_dir(dir: &Path) -> Result<Input, InputError> {
     }
     names.sort();
     for path in names {
-        let json = if path.extension().is_some_and(|extension| extension == "txt") {
-            let origin = path.display().to_string();
-            let mut file = fs::File::open(&path).map_err(read)?;
-            let bytes = read_bounded(&origin, &mut file)?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|error| InputError::NotText { origin: origin.clone(), offset: error.valid_up_to() })?;
-            JsonText::parse(&origin, &serde_json::Value::from(text).to_string())?
-        } else {
-            read_file(&path)?
-        };
-        match path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default().as_str() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let json = value_of(&name, &path.display().to_string(), &read_file(&path)?)?;
+        let key = key_of(&name);
+        match key {
             "data" => input.data = Some(json),
             "params" => input.params = Some(json),
-            key => input.extra.push((key.to_owned(), json)),
+            _ if input.extra.iter().any(|(known, _)| known == key) => {
+                return Err(InputError::Twice { key: key.to_owned(), path });
+            }
+            _ => input.extra.push((key.to_owned(), json)),
         }
     }
     Ok(input)
@@ -326,15 +359,15 @@ fn write_g2(
     dir: &Path,
     input_dir: &Path,
 ) -> Result<WrittenInput, InputError> {
-    let mut members: Vec<(String, JsonText)> = Vec::new();
-    for (key, json) in [("data", &input.data), ("params", &input.params)] {
+    // Later ones win: what was typed as a member of data over a file of its own.
+    let mut members: Vec<(String, JsonText)> = input.extra.clone();
+    for (key, json) in [("params", &input.params), ("data", &input.data)] {
         let Some(json) = json else { continue };
         match json.members() {
             Some(inner) if signature.is_some_and(|signature| !signature.takes(key)) => members.extend(inner),
             _ => members.push((key.to_owned(), json.clone())),
         }
     }
-    members.extend(input.extra.iter().cloned());
     if members.len() > MAX_KEYS {
         return Err(InputError::TooManyKeys);
     }
@@ -394,7 +427,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("data.json"), "{\"from\": \"dir\"}").unwrap();
         fs::write(dir.path().join("note.txt"), "a \"text\"\n").unwrap();
-        let defaults = DefaultInput { data: Some(b"1".to_vec()), params: Some(b"2".to_vec()) };
+        let defaults = DefaultInput { data: Some(b"1".to_vec()), params: Some(b"2".to_vec()), extra: Vec::new() };
         let mut request = InputRequest { defaults, ..InputRequest::default() };
         let text = |json: &Option<JsonText>| json.as_ref().map(|json| json.as_str().to_owned());
         let found = resolve(&request, "").unwrap();
@@ -429,6 +462,35 @@ mod tests {
         assert_eq!(InputArgument::parse("data.json"), InputArgument::File("data.json".into()));
         let twice = InputRequest { params: Some(InputArgument::Stdin), ..with("-") };
         assert!(matches!(resolve(&twice, "1"), Err(InputError::StdinTwice)));
+    }
+
+    #[test]
+    fn every_key_has_its_default_and_what_is_given_wins() {
+        let extra = vec![("shots.json".to_owned(), b"5".to_vec()), ("note.txt".to_owned(), b"a\n".to_vec())];
+        let defaults = DefaultInput { extra, ..DefaultInput::default() };
+        let data = Some(InputArgument::parse("{\"shots\": 7, \"seed\": 1}"));
+        let input = resolve(&InputRequest { data, defaults, ..InputRequest::default() }, "").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let signature = Signature::parse("def run(shots: int, seed: int, note: str): ...").unwrap();
+        write_input(&input, Contract::G2, Some(&signature), dir.path()).unwrap();
+        let read = |key: &str| fs::read_to_string(dir.path().join(format!("input/{key}.json"))).unwrap();
+        assert_eq!((read("shots"), read("seed"), read("note")), ("7".into(), "1".into(), "\"a\\n\"".into()));
+        let broken = DefaultInput { extra: vec![("x.json".to_owned(), b"{".to_vec())], ..DefaultInput::default() };
+        let error = resolve(&InputRequest { defaults: broken, ..InputRequest::default() }, "").unwrap_err();
+        assert!(error.to_string().starts_with("input/x.json is not JSON: line 1"), "{error}");
+    }
+
+    #[test]
+    fn two_files_of_one_key_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["shots.json", "shots.old.json"] {
+            fs::write(dir.path().join(name), "1").unwrap();
+        }
+        let error = resolve(&InputRequest { input_dir: Some(dir.path()), ..InputRequest::default() }, "").unwrap_err();
+        assert!(
+            error.to_string().ends_with("shots.old.json gives shots, which a file before it gives already"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl std::fmt::Display for JobStatus {
 /// Why a job failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// A short word for programs: the service's own code, or `timeout`, `out_of_memory`, `exception`, `not_json`.
+    /// A short word for programs: the service's own code, or `input`, `timeout`, `out_of_memory`, `output_limit`, `signal`, `exception`.
     pub code: String,
     /// A sentence for people.
     pub detail: String,

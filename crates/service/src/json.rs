@@ -1,5 +1,6 @@
 //! JSON text that has been looked at: kept as it was written (numbers lose no digit), and refused with line, column and a caret.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -69,11 +70,14 @@ impl<'de> Deserialize<'de> for Members {
                 formatter.write_str("an object")
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, JsonText)> = Vec::new();
+                let mut last: HashMap<String, usize> = HashMap::new();
+                let mut members = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    members.retain(|(known, _)| *known != key);
+                    last.insert(key.clone(), members.len());
                     members.push((key, JsonText(value)));
                 }
+                let mut at = 0..;
+                members.retain(|(key, _)| last.get(key) == at.next().as_ref());
                 Ok(Members(members))
             }
         }

@@ -33,5 +33,5 @@ pub use limits::Limits;
 pub use planqk_json::{Gpu, PlanqkJson, PlanqkJsonError, Resources};
 pub use result::{JobExit, JobResult, Outcome, ResultError, ResultFile, collect};
 pub use scanner::{Block, ResultScanner, Scanned};
-pub use staging::{StageError, StageRequest, Staged, stage};
+pub use staging::{Owner, StageError, StageRequest, Staged, stage};
 pub use templates::{Template, TemplateFile, templates};

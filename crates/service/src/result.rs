@@ -122,7 +122,7 @@ pub fn collect(
     let answer = match (contract, output_dir) {
         (Contract::G2, Some(dir)) => {
             files = list_files(dir)?;
-            match answer_of_files(&mut files)? {
+            match answer_of_files(&mut files, exit)? {
                 None => answer_of_stdout(&scanned, exit)?,
                 answer => answer,
             }
@@ -155,7 +155,7 @@ fn answer_of_stdout(scanned: &Scanned, exit: JobExit) -> Result<Answer, ResultEr
 }
 
 /// Takes `output.json` or `output.txt` out of the files. `output.txt` holds a JSON scalar, or text.
-fn answer_of_files(files: &mut Vec<ResultFile>) -> Result<Answer, ResultError> {
+fn answer_of_files(files: &mut Vec<ResultFile>, exit: JobExit) -> Result<Answer, ResultError> {
     for name in ["output.json", "output.txt"] {
         let Some(at) = files.iter().position(|file| file.name == name) else { continue };
         let file = files.remove(at);
@@ -170,6 +170,8 @@ fn answer_of_files(files: &mut Vec<ResultFile>) -> Result<Answer, ResultError> {
                 let quoted = serde_json::Value::from(text.as_ref()).to_string();
                 Ok(Some((None, JsonText::parse(name, &quoted)?)))
             }
+            // A program that was stopped in the middle of its result did not write bad JSON.
+            Err(_) if !matches!(exit, JobExit::Code(_)) => Ok(None),
             Err(error) => Err(error.into()),
         };
     }
@@ -286,5 +288,9 @@ mod tests {
         .unwrap();
         let result = collect(Contract::G2, Scanned::default(), Some(dir.path()), JobExit::Code(1), None).unwrap();
         assert_eq!(result.outcome, Outcome::Error(JobError { code: "KeyError".into(), detail: "'x'".into() }));
+        fs::write(dir.path().join("output.json"), "{\"a\": ").unwrap();
+        let half = |exit| collect(Contract::G2, Scanned::default(), Some(dir.path()), exit, None);
+        assert!(matches!(half(JobExit::TimedOut).unwrap().outcome, Outcome::Error(error) if error.code == "timeout"));
+        assert!(matches!(half(JobExit::Code(0)), Err(ResultError::Json(_))));
     }
 }

@@ -87,6 +87,7 @@ mod tests {
                 contract: None,
                 dependencies: None,
                 lift: true,
+                owner: None,
                 limits: Limits::default(),
             };
             let staged = stage(&request, &NullReporter).unwrap();

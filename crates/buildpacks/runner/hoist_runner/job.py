@@ -96,7 +96,8 @@ def execute(function, name, contract, environ, root):
         else:
             args, kwargs = call.bind_g1(function, name, inputs.read_g1(environ, log), log)
     except (inputs.InputError, convert.ConvertError) as error:
-        fail(str(error), "correct the input and run the job again")
+        log("input error: " + str(error))
+        log("  do: correct the input and run the job again")
         problem(contract, environ, "InputError", str(error))
         return 1
     try:

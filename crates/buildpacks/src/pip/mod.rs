@@ -21,7 +21,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::buildpack::{Buildpack, Detection, Provide, Require};
-use crate::context::{BuildContext, DetectContext};
+use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::Failure;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
 
@@ -82,6 +82,18 @@ impl Buildpack for Pip {
                 build_environment(context, Path::new(&file))
             }
         }
+    }
+}
+
+/// Whether the app's files can be read and decided about; nothing is looked up.
+pub(crate) fn foresee(context: &Context) -> Result<(), Failure> {
+    match managers::dependencies(context) {
+        Dependencies::None => Ok(()),
+        Dependencies::Foreign { files } => Err(managers::explain_foreign(&files)),
+        Dependencies::Ambiguous { requirements, others } => Err(managers::explain_ambiguous(&requirements, &others)),
+        Dependencies::Requirements { file, .. } => requirements::read_requirements(&context.app_dir, Path::new(&file))
+            .map(|_| ())
+            .map_err(|error| diagnosis::explain_unreadable(&error)),
     }
 }
 

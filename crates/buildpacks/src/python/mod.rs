@@ -68,6 +68,11 @@ impl Buildpack for Python {
     }
 }
 
+/// What detect and the choice of the interpreter answer for an app on a base of `suite`.
+pub(crate) fn foresee(context: &Context, suite: &str) -> (Detection, Result<Choice, Failure>) {
+    (detect::detect(context), version::choose(&requests::requests(context), suite))
+}
+
 /// What is remembered of the interpreter between builds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct PythonMetadata {

@@ -31,6 +31,9 @@ pub(crate) struct BuildArgs {
     /// Begin without the layers of earlier builds of this image
     #[arg(long)]
     clear_cache: bool,
+    /// Folder to write report.toml to (names and id of the image); without it none is written
+    #[arg(long, value_name = "DIR")]
+    report_output_dir: Option<PathBuf>,
     #[command(flatten)]
     how: BuildOptions,
 }
@@ -89,6 +92,7 @@ impl BuildArgs {
         request.names = names?;
         request.default_process = self.default_process;
         request.clear_cache = self.clear_cache;
+        request.report_dir = self.report_output_dir;
         let built = engine::open(context)?.build(&request)?;
         if context.json {
             return context.print_json(&json!({

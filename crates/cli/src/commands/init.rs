@@ -53,7 +53,7 @@ impl InitArgs {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent).map_err(failed)?;
             }
-            fs::write(&path, file.text.replace("{{name}}", &name)).map_err(failed)?;
+            fs::write(&path, file.render(&name)).map_err(failed)?;
         }
         let dir = self.dir.display();
         if context.json {

@@ -152,7 +152,14 @@ fn answer(context: &Context, report: &JobReport, files_kept: bool) -> Result<(),
             }
             Ok(())
         }
-        Outcome::Error(_) if context.json => Err(Failure::of_process(Code::App.number())),
+        Outcome::Error(_) if context.json => {
+            let code = if report.wrong_input { Code::Usage } else { Code::App };
+            Err(Failure::of_process(code.number()))
+        }
+        Outcome::Error(error) if report.wrong_input => Err(Failure::usage(
+            format!("the service cannot take this input: {}", error.detail),
+            report.hint.clone().unwrap_or_else(|| "correct the input and run the job again".to_owned()),
+        )),
         Outcome::Error(error) => {
             Err(Failure::app(format!("the job failed ({}): {}", error.code, error.detail), report.hint.clone()))
         }

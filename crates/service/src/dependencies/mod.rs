@@ -13,6 +13,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::layout::Layout;
+use crate::staging::StagedApp;
 use environment_yml::{EnvironmentYml, Located};
 
 /// A dependency file is text that people read.
@@ -176,12 +177,17 @@ impl DependencyError {
     }
 }
 
-/// Chooses what leads in the staged app at `root` and lifts it there.
+/// Files that say which Python is wanted; they are lifted with whatever leads.
+const PYTHON_FILES: [&str; 2] = [".python-version", "runtime.txt"];
+
+/// Chooses what leads in the staged app and lifts it to the root.
 pub(crate) fn lift(
-    root: &Path,
+    app: &mut StagedApp<'_>,
     layout: &Layout,
     forced: Option<Manager>,
 ) -> Result<Option<Dependencies>, DependencyError> {
+    let root = app.root();
+    lift_python_files(app, layout)?;
     let user_code = layout.user_code_dir();
     let dirs = match layout {
         Layout::JobTemplate { .. } => vec![user_code.to_owned(), user_code.join("src"), PathBuf::new()],
@@ -202,7 +208,7 @@ pub(crate) fn lift(
             None => Ok(None),
         };
     };
-    let stage = Lifting { root, dir };
+    let mut stage = Lifting { app, dir };
     let (manager, reason) = match forced {
         Some(manager) => (manager, Some("it was asked for".to_owned())),
         None => choose(&managers)?,
@@ -248,21 +254,39 @@ fn choose(managers: &[Manager]) -> Result<(Manager, Option<String>), DependencyE
     }
 }
 
+/// The user code's own wish for a Python leads over a template's.
+fn lift_python_files(app: &mut StagedApp<'_>, layout: &Layout) -> Result<(), DependencyError> {
+    let dir = layout.user_code_dir();
+    for name in PYTHON_FILES.iter().filter(|_| !dir.as_os_str().is_empty()) {
+        if app.root().join(dir).join(name).is_file() {
+            lift_file(app, dir, name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings a file of `dir` to the root as it is.
+fn lift_file(app: &mut StagedApp<'_>, dir: &Path, name: &str) -> Result<(), DependencyError> {
+    let from = dir.join(name);
+    let lifted = fs::read(app.root().join(&from)).and_then(|bytes| app.write(Path::new(name), &bytes));
+    lifted.map_err(|source| DependencyError::Lift { path: from, source })
+}
+
 /// The leading folder of a staged app.
-struct Lifting<'a> {
-    root: &'a Path,
+struct Lifting<'a, 'b> {
+    app: &'a mut StagedApp<'b>,
     dir: PathBuf,
 }
 
-impl Lifting<'_> {
+impl Lifting<'_, '_> {
     fn name_of(&self, manager: Manager) -> &'static str {
         let files = manager.files();
-        files.iter().find(|name| self.root.join(&self.dir).join(name).is_file()).unwrap_or(&files[0])
+        files.iter().find(|name| self.app.root().join(&self.dir).join(name).is_file()).unwrap_or(&files[0])
     }
 
     fn read(&self, relative: &Path) -> Result<String, DependencyError> {
         let lift = |source| DependencyError::Lift { path: relative.to_owned(), source };
-        let path = self.root.join(relative);
+        let path = self.app.root().join(relative);
         if fs::metadata(&path).map_err(lift)?.len() > MAX_BYTES {
             return Err(lift(std::io::Error::other(format!("it is larger than {MAX_BYTES} bytes"))));
         }
@@ -270,13 +294,13 @@ impl Lifting<'_> {
         Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).into_owned())
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<(), DependencyError> {
-        fs::write(self.root.join(name), text)
-            .map_err(|source| DependencyError::Lift { path: PathBuf::from(name), source })
+    fn write(&mut self, name: &str, text: &str) -> Result<(), DependencyError> {
+        let path = Path::new(name);
+        self.app.write(path, text.as_bytes()).map_err(|source| DependencyError::Lift { path: path.to_owned(), source })
     }
 
     /// Brings the files of a manager to the root.
-    fn files(&self, manager: Manager) -> Result<(), DependencyError> {
+    fn files(&mut self, manager: Manager) -> Result<(), DependencyError> {
         if self.dir.as_os_str().is_empty() {
             return Ok(());
         }
@@ -284,22 +308,20 @@ impl Lifting<'_> {
             return self.requirements(&[]);
         }
         for name in manager.files().iter().chain(&["pyproject.toml"]) {
-            let source = self.root.join(&self.dir).join(name);
-            if source.is_file() {
-                fs::copy(&source, self.root.join(name))
-                    .map_err(|error| DependencyError::Lift { path: self.dir.join(name), source: error })?;
+            if self.app.root().join(&self.dir).join(name).is_file() {
+                lift_file(self.app, &self.dir, name)?;
             }
         }
         Ok(())
     }
 
     /// Makes the `requirements.txt` of the root: a template's own first, then the leading folder's, then `more`.
-    fn requirements(&self, more: &[String]) -> Result<(), DependencyError> {
-        let root_has = self.root.join("requirements.txt").is_file();
+    fn requirements(&mut self, more: &[String]) -> Result<(), DependencyError> {
+        let root_has = self.app.root().join("requirements.txt").is_file();
         let at_root = self.dir.as_os_str().is_empty();
         let mut text = if root_has { self.read(Path::new("requirements.txt"))? } else { String::new() };
         let own = self.dir.join("requirements.txt");
-        if !at_root && self.root.join(&own).is_file() {
+        if !at_root && self.app.root().join(&own).is_file() {
             let lines = self.read(&own)?;
             append(&mut text, &if points_elsewhere(&lines) { format!("-r {}", own.display()) } else { lines });
         }
@@ -310,7 +332,7 @@ impl Lifting<'_> {
     }
 
     /// `environment.yml` leads: by pip where that suffices.
-    fn conda(&self, beside_requirements: bool) -> Result<Dependencies, DependencyError> {
+    fn conda(&mut self, beside_requirements: bool) -> Result<Dependencies, DependencyError> {
         let file = self.dir.join(self.name_of(Manager::Conda));
         let name = file.display().to_string();
         let environment = EnvironmentYml::parse(&name, &self.read(&file)?)?;
@@ -354,7 +376,7 @@ impl Lifting<'_> {
         let inside = relative
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir));
-        if !inside || !self.root.join(&relative).is_file() {
+        if !inside || !self.app.root().join(&relative).is_file() {
             return Err(DependencyError::MissingInclude {
                 file: file.to_owned(),
                 line: entry.line,
@@ -366,13 +388,12 @@ impl Lifting<'_> {
     }
 
     /// Removes from the staged root what does not lead, so that no buildpack takes it.
-    fn drop_losers(&self, leads: Manager) -> Result<(), DependencyError> {
+    fn drop_losers(&mut self, leads: Manager) -> Result<(), DependencyError> {
         for manager in Manager::ALL.into_iter().filter(|manager| *manager != leads && *manager != Manager::Pyproject) {
             for name in manager.files() {
-                let path = self.root.join(name);
-                if path.is_file() {
-                    fs::remove_file(&path)
-                        .map_err(|source| DependencyError::Lift { path: PathBuf::from(name), source })?;
+                if self.app.root().join(name).is_file() {
+                    let path = Path::new(name);
+                    self.app.remove(path).map_err(|source| DependencyError::Lift { path: path.to_owned(), source })?;
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The rules, each on a small tree.
 
 use super::*;
+use crate::staging::Target;
 
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -10,6 +11,10 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         fs::write(path, text).unwrap();
     }
     dir
+}
+
+fn lift(root: &Path, layout: &Layout, forced: Option<Manager>) -> Result<Option<Dependencies>, DependencyError> {
+    super::lift(&mut StagedApp::new(Target::new(root, None)), layout, forced)
 }
 
 fn lifted(files: &[(&str, &str)], layout: &Layout) -> (tempfile::TempDir, Dependencies) {

@@ -13,7 +13,8 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::StageError;
-use super::ignore::{Dialect, Ignore};
+use super::content::Pourer;
+use super::ignore::{Dialect, Ignore, Verdict, is_never_staged};
 use super::tree::Tree;
 use crate::limits::Limits;
 
@@ -61,6 +62,7 @@ impl Archive {
             return Err(archive.refuse("", "it holds entries that come twice"));
         }
         archive.read_directory(limits, archive_bytes)?;
+        archive.drop_useless();
         archive.strip_top_folder();
         archive.check_conflicts()?;
         Ok(archive)
@@ -82,9 +84,6 @@ impl Archive {
             let (size, mode, encrypted) = (entry.size(), entry.unix_mode().unwrap_or(0), entry.encrypted());
             let is_dir = entry.is_dir() || name.ends_with(['/', '\\']);
             drop(entry);
-            if name.starts_with("__MACOSX/") {
-                continue;
-            }
             if encrypted {
                 return Err(self.refuse(&name, "it is encrypted"));
             }
@@ -112,6 +111,21 @@ impl Archive {
             return Err(self.refuse("", &format!("it would unpack to {} times its size", total / archive_bytes.max(1))));
         }
         Ok(())
+    }
+
+    /// Leaves out what no source is staged with, before it can hide the single top folder: caches, and virtual environments of any name.
+    fn drop_useless(&mut self) {
+        let venvs: HashSet<PathBuf> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::File && entry.path.ends_with("pyvenv.cfg"))
+            .filter_map(|entry| entry.path.parent().map(Path::to_owned))
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .collect();
+        self.entries.retain(|entry| {
+            let useless = entry.path.iter().any(|part| is_never_staged(&part.to_string_lossy()));
+            !useless && !entry.path.ancestors().any(|dir| venvs.contains(dir))
+        });
     }
 
     /// Takes a single folder at the top away, unless the service itself begins there.
@@ -186,35 +200,47 @@ impl Archive {
 
     /// Unpacks into the tree.
     pub(super) fn unpack(&mut self, ignore: &Ignore, tree: &mut Tree<'_>) -> Result<(), StageError> {
+        let mut pourer = Pourer::new();
         for entry in std::mem::take(&mut self.entries) {
-            let text = entry.path.to_string_lossy();
-            let mut above = String::new();
-            let hidden = text.split('/').any(|part| {
-                above = if above.is_empty() { part.to_owned() } else { format!("{above}/{part}") };
-                ignore.excludes(&above, above.len() < text.len() || entry.kind == Kind::Dir)
-            });
-            if hidden {
+            if !is_taken(ignore, &entry) {
                 continue;
             }
             match entry.kind {
                 Kind::Dir => tree.dir(&entry.path)?,
                 Kind::File => {
                     let mut content = self.zip.by_index(entry.index).map_err(|error| broken(&self.path, &error))?;
-                    tree.file(&entry.path, entry.size, entry.executable, &mut content)?;
+                    let filed = tree.file(&entry.path, entry.size, entry.executable, &mut content, &mut pourer);
+                    filed.map_err(|error| damaged(&self.path, error))?;
                 }
                 Kind::Link => {
-                    let mut target = String::new();
+                    let mut to = String::new();
                     let content = self.zip.by_index(entry.index).map_err(|error| broken(&self.path, &error))?;
-                    content
-                        .take(LINK_BYTES)
-                        .read_to_string(&mut target)
-                        .map_err(|source| StageError::read(&self.path, source))?;
-                    tree.link(&entry.path, Path::new(&target))?;
+                    let read = content.take(LINK_BYTES).read_to_string(&mut to);
+                    read.map_err(|source| damaged(&self.path, StageError::read(&entry.path, source)))?;
+                    tree.link(&entry.path, PathBuf::from(to))?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// What cannot be unpacked is a damaged archive, not a disk that cannot be read.
+fn damaged(archive: &Path, error: StageError) -> StageError {
+    match error {
+        StageError::Read { path, source } => {
+            StageError::Broken { path: archive.to_owned(), why: format!("{}: {source}", path.display()) }
+        }
+        other => other,
+    }
+}
+
+/// Whether the ignore file leaves an entry and every folder above it in.
+fn is_taken(ignore: &Ignore, entry: &Entry) -> bool {
+    let text = entry.path.to_string_lossy();
+    let folders = text.match_indices('/').map(|(at, _)| &text[..at]);
+    let own = ignore.judge(&text, entry.kind == Kind::Dir);
+    own == Verdict::Take && folders.into_iter().all(|folder| ignore.judge(folder, true) != Verdict::Leave)
 }
 
 fn broken(path: &Path, error: &ZipError) -> StageError {

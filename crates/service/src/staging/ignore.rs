@@ -27,6 +27,9 @@ const NEVER: &[&str] = &[
     "Thumbs.db",
 ];
 
+/// More patterns than this nobody writes by hand; each is tried on each path.
+const MAX_PATTERNS: usize = 1000;
+
 /// Patterns of an ignore file.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
@@ -53,18 +56,17 @@ pub(super) enum Dialect {
 impl Ignore {
     pub(super) fn parse(text: &str, dialect: Dialect) -> Self {
         let patterns = text.strip_prefix('\u{feff}').unwrap_or(text).lines().filter_map(|line| pattern(line, dialect));
-        Self { patterns: patterns.take(10_000).collect() }
+        Self { patterns: patterns.take(MAX_PATTERNS).collect() }
     }
 
-    /// Whether `path` (relative, with `/`) stays out.
-    pub(super) fn excludes(&self, path: &str, is_dir: bool) -> bool {
+    /// Whether `path` (relative, with `/`) stays out. What lies above it was judged before.
+    pub(super) fn judge(&self, path: &str, is_dir: bool) -> Verdict {
         let name = path.rsplit('/').next().unwrap_or(path);
-        if NEVER.contains(&name) || name.starts_with("._") || name.rsplit_once('.').is_some_and(|(_, end)| end == "pyc")
-        {
-            return true;
+        if is_never_staged(name) {
+            return Verdict::Leave;
         }
-        if is_needed(path) {
-            return false;
+        if self.patterns.is_empty() || is_needed(path) {
+            return Verdict::Take;
         }
         let parts: Vec<&str> = path.split('/').collect();
         let mut excluded = false;
@@ -74,9 +76,29 @@ impl Ignore {
                 excluded = !pattern.keep;
             }
         }
-        // A folder stays open where something in it is kept or needed.
-        excluded && !(is_dir && (self.patterns.iter().any(|pattern| pattern.keep) || leads_to_needed(path)))
+        let open = is_dir && (self.patterns.iter().any(|pattern| pattern.keep) || leads_to_needed(path));
+        match (excluded, open) {
+            (false, _) => Verdict::Take,
+            (true, true) => Verdict::Open,
+            (true, false) => Verdict::Leave,
+        }
     }
+}
+
+/// What becomes of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is staged.
+    Take,
+    /// A folder that is left out, but in which something may be kept or needed.
+    Open,
+    /// It stays out, with all below it.
+    Leave,
+}
+
+/// Whether a file or folder of this name is of no use in any image.
+pub(super) fn is_never_staged(name: &str) -> bool {
+    NEVER.contains(&name) || name.starts_with("._")
 }
 
 fn pattern(line: &str, dialect: Dialect) -> Option<Pattern> {
@@ -99,17 +121,32 @@ fn pattern(line: &str, dialect: Dialect) -> Option<Pattern> {
     Some(Pattern { parts, keep, dirs_only: dirs_only && dialect == Dialect::Git })
 }
 
-/// Whether the pattern matches the path or a folder above it.
+/// Whether the pattern matches the path or a folder above it. Without recursion, as [`glob`]: of several `**` only the last one met has to be
+/// taken back, so that no pattern takes exponential time.
 fn matches(pattern: &[String], path: &[&str]) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, _) => true,
-        (Some((first, rest)), _) if first == "**" => {
+    let (mut p, mut n, mut any) = (0, 0, None);
+    while n < path.len() {
+        match pattern.get(p) {
+            None => return true,
             // `**` at the end means everything below, not the folder itself.
-            if rest.is_empty() { !path.is_empty() } else { (0..path.len()).any(|skip| matches(rest, &path[skip..])) }
+            Some(part) if part == "**" && p + 1 == pattern.len() => return true,
+            Some(part) if part == "**" => {
+                any = Some((p, n));
+                p += 1;
+            }
+            Some(part) if glob(part.as_bytes(), path[n].as_bytes()) => {
+                p += 1;
+                n += 1;
+            }
+            Some(_) => {
+                let Some((at, from)) = any else { return false };
+                any = Some((at, from + 1));
+                p = at + 1;
+                n = from + 1;
+            }
         }
-        (Some(_), None) => false,
-        (Some((first, rest)), Some((name, below))) => glob(first.as_bytes(), name.as_bytes()) && matches(rest, below),
     }
+    p == pattern.len()
 }
 
 /// `*`, `?` and `[a-z]` within one name, without recursion, so that no pattern takes exponential time.
@@ -187,21 +224,38 @@ mod tests {
             (".git", true, true),
             ("x/__pycache__", true, true),
         ] {
-            assert_eq!(git.excludes(path, is_dir), wanted, "{path}");
+            let wanted = if wanted { Verdict::Leave } else { Verdict::Take };
+            assert_eq!(git.judge(path, is_dir), wanted, "{path}");
         }
         let docker = Ignore::parse("*\n!src\n", Dialect::Docker);
-        assert!(docker.excludes("README.md", false));
-        assert!(!docker.excludes("src", true) && !docker.excludes("src/libs/a.py", false));
-        assert!(!docker.excludes("requirements.txt", false) && !docker.excludes("planqk.json", false));
+        for (path, is_dir, wanted) in [
+            ("README.md", false, Verdict::Leave),
+            ("docs", true, Verdict::Open),
+            ("docs/a.md", false, Verdict::Leave),
+            ("src", true, Verdict::Take),
+            ("src/libs/a.py", false, Verdict::Take),
+            ("requirements.txt", false, Verdict::Take),
+            ("planqk.json", false, Verdict::Take),
+        ] {
+            assert_eq!(docker.judge(path, is_dir), wanted, "{path}");
+        }
         let docker = Ignore::parse("a.log", Dialect::Docker);
-        assert!(!docker.excludes("x/a.log", false) && docker.excludes("a.log", false));
+        assert_eq!((docker.judge("x/a.log", false), docker.judge("a.log", false)), (Verdict::Take, Verdict::Leave));
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_is_judged_at_once() {
+        let deep = vec!["a"; 60].join("/");
+        let ignore = Ignore::parse(&format!("{}b\n{}a", "**/a/".repeat(30), "**/".repeat(60)), Dialect::Git);
+        assert_eq!(ignore.judge(&deep, false), Verdict::Leave);
+        assert_eq!(ignore.judge(&deep.replace('a', "c"), false), Verdict::Take);
     }
 
     proptest::proptest! {
         #[test]
         fn no_pattern_takes_long_or_falls_over(pattern in "[*?a\\[\\]!/\\\\-]{0,60}", path in "[a/]{1,60}") {
             let ignore = Ignore::parse(&pattern, Dialect::Git);
-            let _ = ignore.excludes(path.trim_matches('/'), false);
+            let _ = ignore.judge(path.trim_matches('/'), false);
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Staging: the source becomes an app in a directory of its own.
 //!
-//! The user's folder is only read. A small service takes one or two milliseconds: one walk, one copy of each file in the kernel, a handful
-//! of `stat` calls to see what it is; nothing is hashed.
+//! The user's folder is only read. A small service takes one or two milliseconds: one walk, and each file read once, hashed and written in the
+//! same pass ([`Staged::fingerprint`]), by as many threads as the machine has processors.
 
+mod app;
 mod archive;
+mod content;
+mod error;
 mod folder;
 mod ignore;
 mod tree;
@@ -14,9 +17,12 @@ use fs_err as fs;
 use hoist_events::{Event, Reporter};
 
 use crate::contract::{self, ContractChoice, Signature};
-use crate::dependencies::{self, Dependencies, DependencyError, Manager};
-use crate::{Contract, DefaultInput, Layout, Limits, PlanqkJson, PlanqkJsonError};
+use crate::dependencies::{self, Dependencies, Manager};
+use crate::{Contract, DefaultInput, Layout, Limits, PlanqkJson};
+pub use app::Owner;
+pub(crate) use app::{StagedApp, Target};
 use archive::Archive;
+pub use error::StageError;
 use ignore::{Dialect, Ignore};
 use tree::Tree;
 
@@ -38,6 +44,8 @@ pub struct StageRequest<'a> {
     pub dependencies: Option<Manager>,
     /// Whether dependency files are lifted and chosen from; false for an app that goes to a foreign builder, which has rules of its own.
     pub lift: bool,
+    /// Whose the app is to be, where that is not who stages.
+    pub owner: Option<Owner>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -55,12 +63,14 @@ pub struct Staged {
     pub contract: Option<ContractChoice>,
     /// The parameters of `run`, where its text could be read.
     pub signature: Option<Signature>,
+    /// Whether the program has a name `run` that it takes from elsewhere (`from .solver import run`): then there is one, of unknown parameters.
+    pub imports_run: bool,
     /// `planqk.json`.
     pub manifest: Option<PlanqkJson>,
     /// What declares the dependencies.
     pub dependencies: Option<Dependencies>,
-    /// `input/data.json` and `input/params.json` of a service. They are not part of the app: an input changes without a build, and often
-    /// holds tokens that have no place in an image.
+    /// `input/data.json` and `input/params.json` of a service, for G2 also `input/<parameter>.json`. They are not part of the app: an input
+    /// changes without a build, and often holds tokens that have no place in an image.
     pub default_input: DefaultInput,
     /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PARAMETERS`, the signature of `run` as JSON (G2);
     /// `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_REASON` where an
@@ -70,147 +80,8 @@ pub struct Staged {
     pub files: usize,
     /// Their bytes.
     pub total_bytes: u64,
-}
-
-/// A source that cannot be staged.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The dependency files cannot be used.
-    #[error(transparent)]
-    Dependencies(#[from] DependencyError),
-    /// `planqk.json` cannot be used.
-    #[error(transparent)]
-    Manifest(#[from] PlanqkJsonError),
-    /// There is nothing there.
-    #[error("there is no {}", path.display())]
-    NotFound {
-        /// As given.
-        path: PathBuf,
-    },
-    /// The source is empty.
-    #[error("{} holds no file to build from", path.display())]
-    Empty {
-        /// As given.
-        path: PathBuf,
-    },
-    /// The source is a file of another kind.
-    #[error("{} is neither a folder nor a zip archive", path.display())]
-    NotAnArchive {
-        /// As given.
-        path: PathBuf,
-    },
-    /// The archive is damaged.
-    #[error("the archive {} cannot be read: {why}", path.display())]
-    Broken {
-        /// The archive.
-        path: PathBuf,
-        /// What the reader says.
-        why: String,
-    },
-    /// The archive holds what no honest archive does.
-    #[error("the archive {} is refused: {}{why}", path.display(), if entry.is_empty() { String::new() } else { format!("entry {entry:?}: ") })]
-    Hostile {
-        /// The archive.
-        path: PathBuf,
-        /// Which entry; empty for the whole.
-        entry: String,
-        /// Why.
-        why: String,
-    },
-    /// A symbolic link leads out of the source.
-    #[error("the link {} leads out of the source, to {}", path.display(), target.display())]
-    LinkOut {
-        /// The link.
-        path: PathBuf,
-        /// Where to.
-        target: PathBuf,
-    },
-    /// Too many entries.
-    #[error("the source has more than {limit} files and folders")]
-    TooMany {
-        /// The bound.
-        limit: usize,
-    },
-    /// Too deep.
-    #[error("{} lies deeper than {limit} folders", path.display())]
-    TooDeep {
-        /// Where.
-        path: PathBuf,
-        /// The bound.
-        limit: usize,
-    },
-    /// Too large.
-    #[error("{what} is larger than {limit_bytes} bytes")]
-    TooLarge {
-        /// What.
-        what: String,
-        /// The bound.
-        limit_bytes: u64,
-    },
-    /// More bytes came than the source declared.
-    #[error("{} holds more than the {size} bytes that it declares", path.display())]
-    Lies {
-        /// Which file.
-        path: PathBuf,
-        /// What it declares.
-        size: u64,
-    },
-    /// The app directory is not empty, or lies in the source.
-    #[error("{} cannot hold the staged app: {why}", path.display())]
-    AppDir {
-        /// The app directory.
-        path: PathBuf,
-        /// Why.
-        why: &'static str,
-    },
-    /// A file cannot be read.
-    #[error("reading {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A file cannot be written.
-    #[error("staging {}", path.display())]
-    Write {
-        /// Which, in the app.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-impl StageError {
-    fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Read { path: path.to_owned(), source }
-    }
-
-    fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Write { path: path.to_owned(), source }
-    }
-
-    /// The next step.
-    pub fn hint(&self) -> String {
-        let text = match self {
-            Self::Dependencies(error) => return error.hint(),
-            Self::Manifest(error) => return error.hint(),
-            Self::NotFound { .. } => "give the folder or the zip archive of the service",
-            Self::Empty { .. } => "begin with a new service: hoist init DIR",
-            Self::NotAnArchive { .. } => "unpack it, and give the folder; or pack it as a zip: zip -r service.zip .",
-            Self::Broken { .. } => "make the archive again: zip -r service.zip .",
-            Self::Hostile { .. } => "make the archive again from the service's own folder: zip -r service.zip .",
-            Self::LinkOut { .. } => "copy what it leads to into the source, or remove the link",
-            Self::TooMany { .. } | Self::TooLarge { .. } | Self::TooDeep { .. } => {
-                "leave out what the service does not need with a .planqkignore (data, models, notebooks)"
-            }
-            Self::Lies { .. } => "do not change the source while it is staged; make an archive again",
-            Self::AppDir { .. } => "give an empty directory outside of the source",
-            Self::Read { .. } => "look at the permissions",
-            Self::Write { .. } => "look for a full disk: hoist system df",
-        };
-        text.to_owned()
-    }
+    /// A digest of the app's paths, kinds, modes and contents.
+    pub fingerprint: String,
 }
 
 /// Copies the source into [`StageRequest::app_dir`]; choices and oddities go to `reporter`.
@@ -218,7 +89,9 @@ pub fn stage(request: &StageRequest<'_>, reporter: &dyn Reporter) -> Result<Stag
     let source =
         fs::canonicalize(request.source).map_err(|_| StageError::NotFound { path: request.source.to_owned() })?;
     check_app_dir(request.app_dir, &source)?;
-    let mut tree = Tree::new(request.app_dir, &request.limits);
+    let target = Target::new(request.app_dir, request.owner);
+    target.claim_root().map_err(|source| StageError::write(request.app_dir, source))?;
+    let mut tree = Tree::new(target, &request.limits);
     if source.is_dir() {
         let ignore = folder_ignore(&source)?;
         folder::copy(&source, &ignore, &mut tree, reporter)?;
@@ -229,12 +102,14 @@ pub fn stage(request: &StageRequest<'_>, reporter: &dyn Reporter) -> Result<Stag
         archive.unpack(&ignore, &mut tree)?;
     }
     tree.finish()?;
-    if tree.files == 0 {
+    if !tree.has_files() {
         return Err(StageError::Empty { path: request.source.to_owned() });
     }
-    let (files, total_bytes) = (tree.files, tree.total_bytes);
-    let mut staged = describe(request, &source, reporter)?;
-    (staged.files, staged.total_bytes) = (files, total_bytes);
+    let mut app = StagedApp::new(target);
+    let mut staged = describe(request, &source, &mut app, reporter)?;
+    tree.refresh(app.changed())?;
+    (staged.files, staged.total_bytes) = tree.measure();
+    staged.fingerprint = tree.fingerprint();
     Ok(staged)
 }
 
@@ -289,8 +164,13 @@ fn read_text(path: &Path) -> Result<Option<String>, StageError> {
 }
 
 /// Sees what was staged, lifts its dependency files and takes the default input out of it.
-fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) -> Result<Staged, StageError> {
-    let root = request.app_dir;
+fn describe(
+    request: &StageRequest<'_>,
+    source: &Path,
+    app: &mut StagedApp<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Staged, StageError> {
+    let root = app.root();
     let layout = Layout::of(root);
     let user_code = root.join(layout.user_code_dir());
     let choice = |what: &str, chosen: String, reason: String| {
@@ -306,10 +186,11 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
         }
         None => None,
     };
-    let (mut contract, mut signature) = (None, None);
+    let (mut contract, mut signature, mut imports_run) = (None, None, false);
     if layout.is_service() {
         let program = read_text(&user_code.join("src/program.py"))?;
         signature = program.as_deref().and_then(Signature::parse);
+        imports_run = signature.is_none() && program.as_deref().is_some_and(contract::imports_run);
         let found = contract::choose(root, &layout, program.as_deref(), request.contract);
         choice(
             "service contract",
@@ -318,11 +199,16 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
         );
         contract = Some(found);
     }
-    let dependencies = if request.lift { dependencies::lift(root, &layout, request.dependencies)? } else { None };
+    let dependencies = if request.lift { dependencies::lift(app, &layout, request.dependencies)? } else { None };
     if let Some(Dependencies { file, reason: Some(reason), .. }) = &dependencies {
         choice("dependency file", file.display().to_string(), reason.clone());
     }
-    let default_input = if layout.is_service() { take_input(root, &layout)? } else { DefaultInput::default() };
+    let second = contract.as_ref().is_some_and(|found| found.contract == Contract::G2);
+    let default_input = if layout.is_service() {
+        take_input(app, &layout, signature.as_ref().filter(|_| second))?
+    } else {
+        DefaultInput::default()
+    };
     let name = manifest.as_ref().and_then(|manifest| manifest.name.as_deref()).and_then(slug);
     let name = name
         .or_else(|| source.file_stem().and_then(|stem| slug(&stem.to_string_lossy())))
@@ -330,6 +216,7 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
     Ok(Staged {
         app_dir: root.to_owned(),
         name,
+        imports_run,
         build_env: build_env(contract.as_ref(), signature.as_ref(), dependencies.as_ref()),
         layout,
         contract,
@@ -339,6 +226,7 @@ fn describe(request: &StageRequest<'_>, source: &Path, reporter: &dyn Reporter) 
         default_input,
         files: 0,
         total_bytes: 0,
+        fingerprint: String::new(),
     })
 }
 
@@ -368,25 +256,56 @@ fn build_env(
     env
 }
 
-/// Takes `input/data.json` and `input/params.json` out of the app, of the user code first.
-fn take_input(root: &Path, layout: &Layout) -> Result<DefaultInput, StageError> {
+/// Takes `input/data.json` and `input/params.json` out of the app, of the user code first; for G2 also `input/<parameter>.json` and `.txt` of
+/// what `signature` takes.
+fn take_input(
+    app: &mut StagedApp<'_>,
+    layout: &Layout,
+    signature: Option<&Signature>,
+) -> Result<DefaultInput, StageError> {
     let mut found = DefaultInput::default();
-    let mut dirs = vec![root.join(layout.user_code_dir()).join("input"), root.join("input")];
+    let mut dirs = vec![layout.user_code_dir().join("input"), PathBuf::from("input")];
     dirs.dedup();
-    for dir in dirs.iter().filter(|dir| dir.is_dir()) {
-        for (name, slot) in [("data.json", &mut found.data), ("params.json", &mut found.params)] {
-            let path = dir.join(name);
-            let Ok(about) = std::fs::symlink_metadata(&path) else { continue };
+    for dir in &dirs {
+        for name in input_names(&app.root().join(dir), signature) {
+            let path = dir.join(&name);
+            let full = app.root().join(&path);
+            let Ok(about) = std::fs::symlink_metadata(&full) else { continue };
             if !about.is_file() || about.len() > INPUT_BYTES {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(|source| StageError::read(&path, source))?;
-            fs::remove_file(&path).map_err(|source| StageError::write(&path, source))?;
-            slot.get_or_insert(bytes);
+            let bytes = fs::read(&full).map_err(|source| StageError::read(&full, source))?;
+            app.remove(&path).map_err(|source| StageError::write(&path, source))?;
+            match name.as_str() {
+                "data.json" => _ = found.data.get_or_insert(bytes),
+                "params.json" => _ = found.params.get_or_insert(bytes),
+                _ if found.extra.iter().any(|(known, _)| *known == name) => {}
+                _ => found.extra.push((name, bytes)),
+            }
         }
-        let _ = std::fs::remove_dir(dir); // only if nothing else is in it
+        app.remove_empty_dir(dir);
     }
     Ok(found)
+}
+
+/// The files of an input folder that are inputs.
+fn input_names(dir: &Path, signature: Option<&Signature>) -> Vec<String> {
+    let mut names = vec!["data.json".to_owned(), "params.json".to_owned()];
+    let Some(signature) = signature else { return names };
+    let mut more: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !names.contains(name))
+        .filter(|name| {
+            let (key, end) = name.split_once('.').unwrap_or((name, ""));
+            matches!(end, "json" | "txt") && signature.accepts(key)
+        })
+        .collect();
+    more.sort();
+    names.append(&mut more);
+    names
 }
 
 /// A name as image references take it: lower case, digits, single dashes.

@@ -10,7 +10,15 @@ use zip::write::SimpleFileOptions;
 use super::*;
 
 fn request<'a>(source: &'a Path, app_dir: &'a Path) -> StageRequest<'a> {
-    StageRequest { source, app_dir, contract: None, dependencies: None, lift: true, limits: Limits::default() }
+    StageRequest {
+        source,
+        app_dir,
+        contract: None,
+        dependencies: None,
+        lift: true,
+        owner: None,
+        limits: Limits::default(),
+    }
 }
 
 fn staged(source: &Path) -> (tempfile::TempDir, Result<Staged, StageError>) {
@@ -122,22 +130,20 @@ fn links_inside_are_kept_and_links_out_are_named() {
         let source = tree(&[("d/x.py", "")]);
         symlink(target, source.path().join("d/bad")).unwrap();
         symlink("..", source.path().join("d/up")).unwrap();
-        let wanted = if target == "../outside" {
-            None
-        } else {
-            Some(format!("the link d/bad leads out of the source, to {target}"))
-        };
+        let inside = target == "../outside"; // beside d, where nothing is
+        let wanted = (!inside).then(|| format!("the link d/bad leads out of the source, to {target}"));
         assert_eq!(staged(source.path()).1.err().map(|error| error.to_string()), wanted);
     }
-    // `..` behind a link is not what its text says.
-    let source = tree(&[("d/x.py", "")]);
-    symlink("..", source.path().join("d/up")).unwrap();
-    symlink("d/up/../etc", source.path().join("bad")).unwrap();
-    fs::create_dir(source.path().join("etc")).unwrap();
-    let (app, result) = staged(source.path());
-    let outside = app.path().parent().unwrap().join("etc");
-    assert!(!outside.exists());
-    result.unwrap();
+    // `..` behind a link is not what its text says, and it matters not whether anything is there.
+    for target in ["d/up/../etc", "d/up/d/up/d/up/../../../../tmp/not-there-yet"] {
+        let source = tree(&[("d/x.py", "")]);
+        symlink("..", source.path().join("d/up")).unwrap();
+        symlink(target, source.path().join("requirements.txt")).unwrap();
+        assert!(matches!(staged(source.path()).1, Err(StageError::LinkOut { .. })), "{target}");
+    }
+    let source = tree(&[("main.py", "")]);
+    symlink("round", source.path().join("round")).unwrap();
+    staged(source.path()).1.unwrap();
     let source = tree(&[("a/b/x.py", ""), ("t", "")]);
     symlink("../..", source.path().join("a/b/up")).unwrap();
     symlink("a/b/up/../../..", source.path().join("bad")).unwrap();
@@ -207,6 +213,57 @@ fn archives_with_and_without_a_top_folder_give_the_same_app() {
 }
 
 #[test]
+fn a_zip_is_the_same_app_as_its_folder() {
+    let source = tree(&[
+        ("src/program.py", PROGRAM),
+        ("src/libs/a.py", "A = 1\n"),
+        ("requirements.txt", "numpy\n"),
+        ("input/data.json", "{}"),
+        ("env/pyvenv.cfg", ""),
+        ("env/lib/x.py", ""),
+    ]);
+    let folder = staged(source.path()).1.unwrap();
+    let zipped = |program: &str| {
+        let result = stage_zip(&|zip| {
+            add(zip, "bell/env/lib/x.py", b"");
+            add(zip, "bell/env/pyvenv.cfg", b"");
+            add(zip, ".DS_Store", b"");
+            add(zip, "bell/requirements.txt", b"numpy\n");
+            add(zip, "bell/src/program.py", program.as_bytes());
+            add(zip, "bell/input/data.json", b"{}");
+            add(zip, "bell/src/libs/a.py", b"A = 1\n");
+        });
+        result.1.unwrap()
+    };
+    let same = zipped(PROGRAM);
+    assert_eq!((folder.files, folder.total_bytes), (3, PROGRAM.len() as u64 + 12));
+    assert_eq!((same.files, &same.fingerprint), (folder.files, &folder.fingerprint));
+    assert_ne!(zipped("def run(data): return 2\n").fingerprint, folder.fingerprint);
+}
+
+#[test]
+fn what_staging_changes_is_part_of_the_fingerprint() {
+    let with = |line: &str| {
+        let yml = format!("dependencies:\n  - pip:\n    - {line}\n");
+        staged(tree(&[("src/program.py", PROGRAM), ("environment.yml", &yml)]).path()).1.unwrap().fingerprint
+    };
+    let plain = staged(tree(&[("src/program.py", PROGRAM), ("requirements.txt", "numpy\n")]).path()).1.unwrap();
+    assert_eq!(with("numpy"), plain.fingerprint);
+    assert_ne!(with("scipy"), plain.fingerprint);
+}
+
+#[test]
+fn a_lifted_file_replaces_a_link_and_is_never_written_through_it() {
+    let yml = "dependencies:\n  - pip:\n    - flask\n";
+    let source = tree(&[("src/program.py", PROGRAM), ("environment.yml", yml), ("keep.txt", "mine")]);
+    symlink("keep.txt", source.path().join("requirements.txt")).unwrap();
+    let (app, result) = staged(source.path());
+    result.unwrap();
+    assert_eq!(fs::read_to_string(app.path().join("keep.txt")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(app.path().join("requirements.txt")).unwrap(), "mine\nflask\n");
+}
+
+#[test]
 fn hostile_archives_are_refused_with_their_reason() {
     let refused = |write: Fill<'_>| {
         let (app, result) = stage_zip(write);
@@ -236,6 +293,16 @@ fn hostile_archives_are_refused_with_their_reason() {
     });
     assert!(through.contains("at once"), "{through}");
     assert!(refused(&|zip| add(zip, &"d/".repeat(100), b"")).contains("deeper"));
+    let write_out = refused(&|zip| {
+        let link = |zip: &mut ZipWriter<std::fs::File>, name: &str, to: &str| {
+            zip.add_symlink(name, to, SimpleFileOptions::default()).unwrap();
+        };
+        add(zip, "app/user_code/src/program.py", PROGRAM.as_bytes());
+        add(zip, "app/user_code/requirements.txt", b"flask\n");
+        link(zip, "app/up", "..");
+        link(zip, "requirements.txt", "app/up/app/up/app/up/../../../evil");
+    });
+    assert!(write_out.contains("the link requirements.txt leads out"), "{write_out}");
     let bomb = refused(&|zip| add(zip, "zeros", &vec![0; 70 << 20]));
     assert!(bomb.contains("times its size"), "{bomb}");
 }
@@ -271,6 +338,16 @@ fn changed_bytes_of_an_archive_are_seen() {
         }
     }
     assert!(refused(&encrypted).to_string().contains("encrypted"));
+    let stored = zip_of(&|zip| {
+        zip.start_file("aa.py", SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored))
+            .unwrap();
+        zip.write_all(b"print(1)").unwrap();
+    });
+    let mut damaged = fs::read(stored.path().join("My Service.zip")).unwrap();
+    let at = damaged.windows(8).position(|window| window == b"print(1)").unwrap();
+    damaged[at] = b'q';
+    let damaged = refused(&damaged);
+    assert!(matches!(&damaged, StageError::Broken { why, .. } if why.starts_with("aa.py: ")), "{damaged}");
     assert!(matches!(refused(b"nothing like a zip"), StageError::NotAnArchive { .. }));
     assert!(matches!(
         refused(&original[..original.len() - 30]),

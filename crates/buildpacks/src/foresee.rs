@@ -1,0 +1,123 @@
+//! What hoist's buildpacks would say of an app before anything is built: from its files alone, in the caller's process, with the same code as
+//! the build. Nothing of the app is executed, and nothing is fetched.
+
+use std::path::{Path, PathBuf};
+
+use crate::binding::Bindings;
+use crate::buildpack::Detection;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::{job_template, pip, procfile, python};
+
+/// What can be known of a build beforehand.
+#[derive(Debug, Default)]
+pub struct Foresight {
+    /// The Python that would be taken, and why.
+    pub python: Option<(String, String)>,
+    /// What the build would refuse.
+    pub refusals: Vec<Failure>,
+    /// What it would warn of.
+    pub warnings: Vec<String>,
+    /// Whether a Procfile names the process that the image starts with.
+    pub has_default_process: bool,
+}
+
+/// Looks at the app in `app_dir` as the buildpacks would on a base of `suite`, with these variables of the platform.
+pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
+    let context = Context {
+        buildpack_dir: PathBuf::new(),
+        app_dir: app_dir.to_owned(),
+        platform_dir: PathBuf::new(),
+        root_dir: PathBuf::from("/"),
+        environment: variables.iter().map(|(name, value)| (name.clone(), value.into())).collect(),
+        bindings: Bindings::default(),
+    };
+    let mut found = Foresight::default();
+    let (detection, choice) = python::foresee(&context, suite);
+    if let Detection::Fail { reasons } = detection {
+        found.refusals.push(unrecognised(&reasons));
+        return found;
+    }
+    match choice {
+        Ok(choice) => {
+            let reason = std::iter::once(choice.reason).chain(choice.notes).collect::<Vec<_>>().join("; ");
+            found.python = Some((choice.python.minor.to_owned(), reason));
+        }
+        Err(failure) => found.refusals.push(failure),
+    }
+    found.refusals.extend(pip::foresee(&context).err());
+    match procfile::foresee(&context) {
+        Ok(Some((has_default, warnings))) => {
+            found.has_default_process = has_default;
+            found.warnings = warnings;
+        }
+        Ok(None) => {}
+        Err(failure) => found.refusals.push(failure),
+    }
+    // The Procfile is read for the service as well.
+    found.refusals.extend(job_template::foresee(&context).err().filter(|failure| !found.refusals.contains(failure)));
+    found
+}
+
+/// Detect says in lines what a failure says in parts.
+fn unrecognised(reasons: &[String]) -> Failure {
+    let mut lines = reasons.iter().map(|line| line.trim().to_owned());
+    let seen = lines.next().unwrap_or_default();
+    let mut failure =
+        Failure::new("recognising the app", seen, "no buildpack applies", "add a *.py file or a requirements.txt");
+    failure.page.seen.extend(lines);
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn foreseen(files: &[(&str, &str)], variables: &[(&str, &str)]) -> Foresight {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        foresee(dir.path(), &variables, "trixie")
+    }
+
+    fn refusal(files: &[(&str, &str)]) -> String {
+        let found = foreseen(files, &[]);
+        assert_eq!(found.refusals.len(), 1, "{:?}", found.refusals);
+        found.refusals[0].to_string()
+    }
+
+    #[test]
+    fn the_python_is_named_with_who_asks_for_it() {
+        let python = |files: &[(&str, &str)]| foreseen(files, &[]).python.unwrap();
+        assert_eq!(python(&[("main.py", "")]).0, "3.13");
+        assert_eq!(python(&[(".python-version", "3.11\n")]), ("3.11".into(), ".python-version says 3.11".into()));
+        let patch = python(&[("main.py", ""), ("runtime.txt", "python-3.11.9")]);
+        assert_eq!(
+            patch.1,
+            "runtime.txt says python-3.11.9; runtime.txt asks for 3.11.9; Debian's 3.11 is 3.11.2 with later fixes"
+        );
+        let bound = python(&[("pyproject.toml", "[project]\nrequires-python = '<3.12'\n")]);
+        assert_eq!(bound, ("3.11".into(), "requires-python in pyproject.toml says <3.12".into()));
+        let forced = foreseen(&[("main.py", "")], &[("BP_CPYTHON_VERSION", "3.9")]);
+        assert_eq!(forced.python.unwrap().0, "3.9");
+    }
+
+    #[test]
+    fn what_a_build_would_refuse_is_refused() {
+        assert!(refusal(&[("index.html", "")]).contains("no buildpack applies"));
+        assert!(refusal(&[("main.py", ""), (".python-version", "3.7")]).contains("cannot be had"));
+        assert!(refusal(&[("main.py", ""), ("Procfile", "web = python main.py")]).contains("web: python main.py"));
+        assert!(refusal(&[("main.py", ""), ("Procfile", "# nothing\n")]).contains("it holds no process"));
+        assert!(refusal(&[("requirements.txt", "-r more.txt\n")]).contains("there is no more.txt"));
+        assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("uv export"));
+        assert!(refusal(&[("planqk.json", "{}"), ("main.py", "")]).contains("there is no src/program.py"));
+        assert!(refusal(&[("src/program.py", ""), ("Procfile", "web = x")]).contains("Procfile"));
+        let fine = foreseen(&[("src/program.py", ""), ("Procfile", "web : a\n")], &[]);
+        assert!(fine.refusals.is_empty() && fine.has_default_process && fine.warnings.len() == 1);
+    }
+}
