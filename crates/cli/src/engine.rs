@@ -14,9 +14,10 @@ use hoist_platform::{
     BuilderParts, BuildpackFiles, Chosen, EngineSettings, Fault, Foresight, HostTrust, LocalEngine, PlatformError,
     Problem, order_of,
 };
-use hoist_sandbox::{Exit, ExitStatus, OutputSink, Publish};
+use hoist_sandbox::{Exit, ExitStatus, OutputSink, Protocol, Publish, Screen};
 use hoist_service::Manager;
 
+use crate::attach::Attached;
 use crate::context::Context;
 use crate::failure::{Code, Failure, failure_from};
 use crate::settings::Key;
@@ -115,11 +116,13 @@ pub(crate) fn parse_manager(file: &str) -> Result<Manager, Failure> {
 /// Hands a process's output on as it is.
 pub(crate) struct PassThrough {
     reporter: Arc<dyn Reporter>,
+    /// Where the process has a terminal.
+    attached: Option<Attached>,
 }
 
 impl PassThrough {
-    pub(crate) fn new(context: &Context) -> Self {
-        Self { reporter: Arc::clone(&context.reporter) }
+    pub(crate) fn new(context: &Context, attached: Option<Attached>) -> Self {
+        Self { reporter: Arc::clone(&context.reporter), attached }
     }
 }
 
@@ -135,7 +138,21 @@ impl OutputSink for PassThrough {
     }
 
     fn published(&mut self, publish: &Publish, address: SocketAddr) {
-        self.reporter.step(&format!("http://{address} leads to port {} inside", publish.container_port));
+        let what = match publish.protocol {
+            Protocol::Tcp => format!("http://{address}"),
+            Protocol::Udp => format!("UDP port {address}"),
+        };
+        self.reporter.step(&format!("{what} leads to port {} inside", publish.container_port));
+    }
+
+    fn started(&mut self) {
+        if let Some(attached) = &self.attached {
+            attached.take_keys();
+        }
+    }
+
+    fn screen(&self) -> Option<&Screen> {
+        self.attached.as_ref().and_then(Attached::screen)
     }
 
     fn note(&mut self, text: &str) {

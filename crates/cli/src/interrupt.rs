@@ -15,7 +15,7 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel) -> Result<(), Failure> {
     CANCEL_FD.store(cancel.raw_fd(), Ordering::SeqCst);
     let action = SigAction::new(SigHandler::Handler(on_signal), SaFlags::SA_RESTART, SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        // SAFETY: the handler calls nothing but write(2) and _exit(2), which are async-signal-safe (signal-safety(7)).
+        // SAFETY: the handler calls nothing but write(2), tcsetattr(3) and _exit(2), which are async-signal-safe (signal-safety(7)).
         unsafe { sigaction(signal, &action) }.map_err(|error| Failure::new(&error, None, Code::Hoist))?;
     }
     Ok(())
@@ -23,6 +23,7 @@ pub(crate) fn cancel_on_signals(cancel: &Cancel) -> Result<(), Failure> {
 
 extern "C" fn on_signal(_signal: i32) {
     if SIGNALLED.swap(true, Ordering::SeqCst) {
+        crate::attach::restore();
         // SAFETY: _exit(2) is async-signal-safe; what is left behind is found by the next prune.
         unsafe { nix::libc::_exit(130) };
     }

@@ -3,6 +3,7 @@
 //! One file for each command below `commands/`. What a command does is in the libraries; what it prints and which code it ends with
 //! is here.
 
+mod attach;
 mod commands;
 mod context;
 mod engine;

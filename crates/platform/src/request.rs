@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hoist_image::Reference;
-use hoist_sandbox::{Limits, Publish};
+use hoist_sandbox::{Limits, Publish, WindowSize};
 use hoist_service::{Contract, InputArgument, Manager};
 
 /// The network of a build.
@@ -165,6 +165,10 @@ pub struct RunRequest {
     pub limits: Limits,
     /// Its network; otherwise private where there is a way out, else the host's.
     pub network: Option<RunNetwork>,
+    /// Whether the process reads what hoist reads, where no service's input is given.
+    pub stdin: bool,
+    /// Size of the process's terminal, where it is to have one.
+    pub terminal: Option<WindowSize>,
     /// Input, for services.
     pub input: RunInput,
 }

@@ -48,8 +48,9 @@ impl LocalEngine {
         let mut process = process_of(&image, &overrides)?;
         let mut mounts = volumes(&request.volumes)?;
         let takes_stdin = request.input.data.is_none() && request.input.params.is_none();
+        process.terminal = request.terminal;
         if takes_stdin {
-            process.stdin = Stdin::Inherit;
+            process.stdin = if request.stdin { Stdin::Inherit } else { Stdin::Null };
         } else {
             mounts.extend(self.input_mounts(request, &image, &mut process, run_root.scratch_dir())?);
         }

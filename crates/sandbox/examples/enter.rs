@@ -1,11 +1,11 @@
-//! `enter [-u UID:GID] [-n host|none|private] [-p HOST:INSIDE] LOWER[:LOWER…] PROGRAM [ARG…]`: runs a program in a root made of these directories.
+//! `enter [-u UID:GID] [-n host|none|private] [-p HOST:INSIDE] [-m BYTES] [-c CPUS] [-l PIDS] [-t SECONDS] LOWER[:LOWER…] PROGRAM [ARG…]`: runs a program in a root made of these directories.
 #![allow(clippy::print_stderr, clippy::exit, clippy::expect_used)]
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use hoist_sandbox::{
-    Cancel, Limits, Network, OutputSink, Process, Publish, Root, Spec, Stdin, User, main_if_child, run,
+    Cancel, Limits, Network, OutputSink, Process, Protocol, Publish, Root, Spec, Stdin, User, main_if_child, run,
 };
 
 struct Terminal;
@@ -45,6 +45,7 @@ fn main() {
             "-p" => {
                 let (host, inside) = value.split_once(':').expect("HOST:INSIDE");
                 publish.push(Publish {
+                    protocol: Protocol::Tcp,
                     host_ip: std::net::Ipv4Addr::LOCALHOST.into(),
                     host_port: host.parse().expect("port"),
                     container_port: inside.parse().expect("port"),

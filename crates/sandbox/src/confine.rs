@@ -2,7 +2,6 @@
 
 use std::io;
 
-use caps::CapSet;
 use nix::libc;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -55,8 +54,8 @@ fn keep_on_processors(cpus: f64) -> io::Result<()> {
     Ok(sched_setaffinity(this, &kept)?)
 }
 
-/// Gives the pipes to the user, so that `/dev/stdout` can be opened by name.
-pub(crate) fn own_output(user: User) {
+/// Gives the pipes, or the terminal, to the user, so that `/dev/stdout` can be opened by name.
+pub(crate) fn own_streams(user: User) {
     for fd in [1, 2] {
         // SAFETY: plain numbers. Without it only opening by name fails, so the result is of no interest.
         let _ = unsafe { libc::fchown(fd, user.uid, user.gid) };
@@ -66,14 +65,8 @@ pub(crate) fn own_output(user: User) {
 /// Becomes the user, for good and with nothing else.
 pub(crate) fn become_user(spec: &Spec, ids: Mapping) -> Result<(), Failure> {
     let at = |action: &str| Failure::at(Step::Confine, action, "");
-    let dropped = |action: &'static str| move |error: caps::errors::CapsError| at_caps(action, &error);
     let user = spec.process.user;
-    for capability in 0..64 {
-        if sys::prctl(libc::PR_CAPBSET_DROP, capability).is_err() {
-            // EINVAL: the last capability of this kernel was the one before.
-            break;
-        }
-    }
+    sys::empty_bounding_set().map_err(at("dropping the capability bounding set"))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     if ids.may_set_groups() {
         setgroups(&[gid]).map_err(|e| at("leaving its groups")(e.into()))?;
@@ -82,19 +75,9 @@ pub(crate) fn become_user(spec: &Spec, ids: Mapping) -> Result<(), Failure> {
     setresuid(uid, uid, uid).map_err(|e| at("changing the user")(e.into()))?;
     // A change of ids clears it.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(at("watching its parent"))?;
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(dropped("dropping capabilities"))?;
-    }
-    if caps::read(None, CapSet::Bounding).map_err(dropped("reading capabilities"))?.is_empty() {
-        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at("forbidding new privileges"))?;
-        // Nobody inside may trace pid 1 or look at its descriptors.
-        sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(at("hiding pid 1"))?;
-        seccomp::install().map_err(at("installing the system call filter"))
-    } else {
-        Err(at("dropping the capability bounding set")(io::Error::from_raw_os_error(libc::EPERM)))
-    }
-}
-
-fn at_caps(action: &str, error: &caps::errors::CapsError) -> Failure {
-    Failure::at(Step::Confine, format!("{action}: {error}"), "")(io::Error::from_raw_os_error(libc::EPERM))
+    sys::drop_capabilities().map_err(at("dropping capabilities"))?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at("forbidding new privileges"))?;
+    // Nobody inside may trace pid 1 or look at its descriptors.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(at("hiding pid 1"))?;
+    seccomp::install().map_err(at("installing the system call filter"))
 }

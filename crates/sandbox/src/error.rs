@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::spec::Protocol;
+
 /// Why a process could not be run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -150,10 +152,12 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// A port of the host cannot be listened on.
-    #[error("cannot publish port {address} of this machine")]
+    #[error("cannot publish port {address}/{protocol} of this machine")]
     Publish {
         /// Where.
         address: SocketAddr,
+        /// What is spoken there.
+        protocol: Protocol,
         /// Why not.
         source: io::Error,
     },
@@ -209,13 +213,30 @@ impl SandboxError {
             Self::CommandNotFound { .. } => {
                 "check the spelling, or give the absolute path of the program inside the image"
             }
+            Self::NotExecutable { source, .. } if source.raw_os_error() == Some(nix::libc::E2BIG) => {
+                "its arguments and variables are too large for the kernel (128 KiB each, about 2 MiB together): give large data as a file, with \
+                 `-v` or, to a service, with `--data FILE`"
+            }
             Self::NotExecutable { .. } => {
                 "run `chmod +x` on it before building, and check its `#!` line and its processor architecture"
             }
-            Self::Publish { .. } => "choose another port with `-p`, or stop what listens there: `ss -ltnp`",
+            Self::Publish { protocol: Protocol::Tcp, .. } => {
+                "choose another port with `-p`, or stop what listens there: `ss -ltnp`"
+            }
+            Self::Publish { protocol: Protocol::Udp, .. } => {
+                "choose another port with `-p`, or stop what listens there: `ss -lunp`"
+            }
             Self::ChildVanished { .. } => "try again; if memory is short, `dmesg | tail` names what the kernel killed",
             Self::Reexec { .. } => "check that the hoist binary was not removed or replaced while it ran",
-            _ => return None,
+            Self::ZeroByte { .. } => "take the zero byte out; give binary data as a file, with `-v`",
+            Self::LayerCount { .. } => {
+                "use an image of fewer layers: build it in fewer steps, or squash it with the tool that made it"
+            }
+            Self::Prepare { .. } => "free descriptors or memory, or raise `ulimit -n`, and try again",
+            Self::Confine { .. } | Self::Limit { .. } | Self::Network { .. } | Self::Mount { .. } => {
+                "run `hoist system info` to see what this machine can do"
+            }
+            Self::Output { .. } => "check where the output goes: a closed pipe or a full disk takes no more",
         };
         Some(text.to_owned())
     }

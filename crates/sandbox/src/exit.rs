@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::screen::Screen;
 use crate::spec::Publish;
 
 /// How a run ended.
@@ -66,6 +67,12 @@ pub trait OutputSink {
     fn stderr(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// A port of the host is being listened on (before the process starts).
     fn published(&mut self, _publish: &Publish, _address: SocketAddr) {}
+    /// The process runs.
+    fn started(&mut self) {}
+    /// The user's terminal, whose size the terminal of the process (`Process::terminal`) follows.
+    fn screen(&self) -> Option<&Screen> {
+        None
+    }
     /// Something is less than asked for, known before the process starts (a limit that does not hold); repeated in [`Exit::notes`].
     fn note(&mut self, _text: &str) {}
 }

@@ -1,10 +1,10 @@
 //! The caller's side of the network: listens on published ports and copies bytes to and from sockets of the inner network.
 //!
-//! One thread listens for all ports; each connection has two that copy. All end with the run: [`Forwarder`] shuts every socket down when
-//! dropped, and waits for the threads.
+//! One thread listens for all ports; each connection has two that copy. Datagrams have a thread of their own ([`crate::datagrams`]). All end
+//! with the run: [`Forwarder`] shuts every socket down when dropped, and waits for the threads.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,22 +18,40 @@ use crate::cancel::Cancel;
 use crate::error::SandboxError;
 use crate::exit::OutputSink;
 use crate::network::{WANT_V4, WANT_V6};
-use crate::spec::{Network, Publish};
-use crate::wire;
+use crate::spec::{Network, Protocol, Publish};
+use crate::{datagrams, wire};
 
 /// Connections at once, over all ports of a run; more are refused.
 const CONNECTIONS_MAX: usize = 512;
 
 /// Ports of the host that lead inside, for as long as this lives.
 pub(crate) struct Forwarder {
-    stop: Cancel,
     open: Arc<Connections>,
-    listener: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Lends sockets of the inner network, by asking the connector.
+pub(crate) struct Lender(Mutex<UnixStream>);
+
+impl Lender {
+    /// A socket of the kind wanted (see [`crate::network::WANT_V4`]).
+    pub(crate) fn lend(&self, wanted: u8) -> io::Result<OwnedFd> {
+        let channel = lock(&self.0);
+        wire::send_fds(&channel, wanted, &[])?;
+        let answer = wire::receive_fds(&channel)?;
+        answer.and_then(|(_, fds)| fds.into_iter().next()).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Wakes whoever waits for the connector. It answers at once or is dead, so the lock is never held for long.
+    fn close(&self) {
+        let _ = lock(&self.0).shutdown(Shutdown::Both);
+    }
 }
 
 /// What the threads share.
 struct Connections {
-    connector: Mutex<UnixStream>,
+    lender: Lender,
+    stop: Cancel,
     /// Both ends of every connection, to be shut down.
     streams: Mutex<Vec<(usize, TcpStream, TcpStream)>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -43,6 +61,48 @@ struct Connections {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A thread that panicked has left a list of streams, which is as good as before.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is listened on.
+#[derive(Default)]
+struct Listeners {
+    connections: Vec<(TcpListener, u16)>,
+    datagrams: Vec<(UdpSocket, u16)>,
+}
+
+impl Listeners {
+    fn open(publish: &[Publish], output: &mut dyn OutputSink) -> Result<Self, SandboxError> {
+        let mut listeners = Self::default();
+        for port in publish {
+            let address = listeners.add(port).map_err(|source| SandboxError::Publish {
+                address: SocketAddr::new(port.host_ip, port.host_port),
+                protocol: port.protocol,
+                source,
+            })?;
+            output.published(port, address);
+        }
+        Ok(listeners)
+    }
+
+    fn add(&mut self, port: &Publish) -> io::Result<SocketAddr> {
+        let address = (port.host_ip, port.host_port);
+        match port.protocol {
+            Protocol::Tcp => {
+                let listener = TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                let address = listener.local_addr();
+                self.connections.push((listener, port.container_port));
+                address
+            }
+            Protocol::Udp => {
+                let socket = UdpSocket::bind(address)?;
+                socket.set_nonblocking(true)?;
+                let address = socket.local_addr();
+                self.datagrams.push((socket, port.container_port));
+                address
+            }
+        }
+    }
 }
 
 impl Forwarder {
@@ -55,38 +115,41 @@ impl Forwarder {
         if publish.is_empty() {
             return Ok(None);
         }
-        let mut listeners = Vec::new();
-        for port in publish {
-            let address = SocketAddr::new(port.host_ip, port.host_port);
-            let failed = |source| SandboxError::Publish { address, source };
-            let listener = TcpListener::bind(address).map_err(failed)?;
-            listener.set_nonblocking(true).map_err(failed)?;
-            output.published(port, listener.local_addr().map_err(failed)?);
-            listeners.push((listener, *port));
-        }
+        let Listeners { connections, datagrams } = Listeners::open(publish, output)?;
         let failed = |source| SandboxError::Network { action: "starting the forwarder".to_owned(), source };
         let (channel, connector_end) = UnixStream::pair().map_err(failed)?;
         let open = Arc::new(Connections {
-            connector: Mutex::new(channel),
+            lender: Lender(Mutex::new(channel)),
+            stop: Cancel::new().map_err(failed)?,
             streams: Mutex::default(),
             threads: Mutex::default(),
             next: AtomicUsize::new(0),
         });
-        let stop = Cancel::new().map_err(failed)?;
-        let (theirs, stopped) = (Arc::clone(&open), stop.clone());
-        let thread = std::thread::Builder::new().name("hoist-ports".to_owned());
-        let listener = thread.spawn(move || listen(&listeners, &theirs, &stopped)).map_err(failed)?;
-        Ok(Some((Self { stop, open, listener: Some(listener) }, connector_end)))
+        let mut forwarder = Self { open, threads: Vec::new() };
+        let open = Arc::clone(&forwarder.open);
+        if !connections.is_empty() {
+            forwarder.spawn("hoist-ports", move || listen(&connections, &open)).map_err(failed)?;
+        }
+        let open = Arc::clone(&forwarder.open);
+        if !datagrams.is_empty() {
+            let carry = move || datagrams::carry(&datagrams, &open.lender, &open.stop);
+            forwarder.spawn("hoist-datagrams", carry).map_err(failed)?;
+        }
+        Ok(Some((forwarder, connector_end)))
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
+        Ok(())
     }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        self.stop.cancel();
-        // Wakes a thread that waits for the connector.
-        let _ = lock_channel_shutdown(&self.open);
-        if let Some(listener) = self.listener.take() {
-            let _ = listener.join();
+        self.open.stop.cancel();
+        self.open.lender.close();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
         }
         for (_, outer, inner) in lock(&self.open.streams).drain(..) {
             let _ = outer.shutdown(Shutdown::Both);
@@ -99,12 +162,8 @@ impl Drop for Forwarder {
     }
 }
 
-/// The connector answers at once or is dead, so its lock is never held for long.
-fn lock_channel_shutdown(open: &Connections) -> io::Result<()> {
-    lock(&open.connector).shutdown(Shutdown::Both)
-}
-
-fn listen(listeners: &[(TcpListener, Publish)], open: &Arc<Connections>, stop: &Cancel) {
+fn listen(listeners: &[(TcpListener, u16)], open: &Arc<Connections>) {
+    let stop = &open.stop;
     while !stop.is_cancelled() {
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
         fds.extend(listeners.iter().map(|(listener, _)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
@@ -113,7 +172,7 @@ fn listen(listeners: &[(TcpListener, Publish)], open: &Arc<Connections>, stop: &
         }
         for (listener, port) in listeners {
             match listener.accept() {
-                Ok((outer, _)) => join_up(outer, port.container_port, open),
+                Ok((outer, _)) => join_up(outer, *port, open),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Out of descriptors, most likely: those of connections that end come back.
                 Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
@@ -124,8 +183,10 @@ fn listen(listeners: &[(TcpListener, Publish)], open: &Arc<Connections>, stop: &
 
 /// Connects one accepted connection; if that fails, dropping it tells the client.
 fn join_up(outer: TcpStream, port: u16, open: &Arc<Connections>) {
-    lock(&open.threads).retain(|thread| !thread.is_finished());
-    if lock(&open.streams).len() >= CONNECTIONS_MAX {
+    // Each connection has one of these, from before it is dialled on.
+    let mut threads = lock(&open.threads);
+    threads.retain(|thread| !thread.is_finished());
+    if threads.len() >= CONNECTIONS_MAX {
         return;
     }
     let shared = Arc::clone(open);
@@ -135,9 +196,7 @@ fn join_up(outer: TcpStream, port: u16, open: &Arc<Connections>) {
         let _ = carry(id, &outer, &inner, &shared);
         lock(&shared.streams).retain(|(other, ..)| *other != id);
     });
-    if let Ok(thread) = thread {
-        lock(&open.threads).push(thread);
-    }
+    threads.extend(thread);
 }
 
 /// A connection to a port inside, by IPv4 or else by IPv6.
@@ -148,15 +207,12 @@ fn dial(port: u16, open: &Connections) -> io::Result<TcpStream> {
 }
 
 fn dial_address(family: u8, address: SocketAddr, open: &Connections) -> io::Result<TcpStream> {
-    let socket: OwnedFd = {
-        let channel = lock(&open.connector);
-        wire::send_fd(&channel, family, None)?;
-        wire::receive_fd(&channel)?.and_then(|(_, fd)| fd).ok_or(io::ErrorKind::NotConnected)?
-    };
+    let socket = open.lender.lend(family)?;
     match connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(address)) {
         Ok(()) => {}
         Err(nix::errno::Errno::EINPROGRESS) => {
-            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+            let mut fds =
+                [PollFd::new(socket.as_fd(), PollFlags::POLLOUT), PollFd::new(open.stop.as_fd(), PollFlags::POLLIN)];
             poll(&mut fds, PollTimeout::from(5_000_u16))?;
         }
         Err(errno) => return Err(errno.into()),
@@ -177,6 +233,10 @@ fn carry(id: usize, outer: &TcpStream, inner: &TcpStream, open: &Connections) ->
         let _ = stream.set_nodelay(true);
     }
     lock(&open.streams).push((id, outer.try_clone()?, inner.try_clone()?));
+    if open.stop.is_cancelled() {
+        // Perhaps too late to be shut down with the others.
+        return Ok(());
+    }
     let (from, to) = (outer.try_clone()?, inner.try_clone()?);
     let inward = std::thread::Builder::new().name("hoist-port-in".to_owned()).spawn(move || copy(&from, &to))?;
     copy(inner, outer);

@@ -7,14 +7,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, pthread_sigmask, signal};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 
@@ -33,9 +33,17 @@ pub(crate) struct Inside<'a> {
     pub(crate) held: Held,
 }
 
+/// What becomes the process's standard streams.
+pub(crate) struct Streams {
+    /// What it reads; `None` for nothing.
+    pub(crate) stdin: Option<OwnedFd>,
+    /// Where the controlling side of its terminal goes, where it has one.
+    pub(crate) console: Option<UnixStream>,
+}
+
 /// Pid 1 from its first instruction to its last.
-pub(crate) fn main(inside: &Inside<'_>, stdin: Option<OwnedFd>, gate: File) -> ! {
-    let code = match descend(inside, stdin, gate) {
+pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: File) -> ! {
+    let code = match descend(inside, streams, gate) {
         Ok(()) => 0,
         Err(failure) => {
             let _ = wire::send(inside.socket, &Message::Failed(failure));
@@ -47,7 +55,7 @@ pub(crate) fn main(inside: &Inside<'_>, stdin: Option<OwnedFd>, gate: File) -> !
     unsafe { libc::_exit(code) }
 }
 
-fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Result<(), Failure> {
+fn descend(inside: &Inside<'_>, streams: Streams, mut gate: File) -> Result<(), Failure> {
     let (order, spec) = (inside.order, &inside.order.spec);
     let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
@@ -55,21 +63,25 @@ fn descend(inside: &Inside<'_>, stdin: Option<OwnedFd>, mut gate: File) -> Resul
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     // Fails at the end of file if the monitor died before that.
     pass(&mut gate)?;
-    root::enter(order)?;
+    let controller = root::enter(order)?;
     nix::unistd::sethostname(&spec.hostname).map_err(|e| Failure::at(Step::Namespace, "host name", "")(e.into()))?;
     if spec.network != Network::Host {
         sys::loopback_up().map_err(Failure::at(Step::Network, "loopback", ""))?;
     }
-    take_stdin(stdin).map_err(prepare("opening its input"))?;
-    confine::own_output(spec.process.user);
+    take_streams(spec, streams, controller).map_err(prepare("opening its streams"))?;
+    confine::own_streams(spec.process.user);
     pass(&mut gate)?;
-    drop(gate);
     confine::set_resource_limits(spec, inside.held, inside.ids).map_err(Failure::at(
         Step::Limit,
         "resources",
         "setrlimit",
     ))?;
     confine::become_user(spec, inside.ids)?;
+    // The change of ids had cleared the order to die with the monitor; if it died in between, its end of the gate is closed.
+    if sys::is_readable(gate.as_fd()) {
+        return Err(prepare("waiting for the monitor")(io::ErrorKind::UnexpectedEof.into()));
+    }
+    drop(gate);
     let program = program::resolve(spec)?;
     start(spec, inside.socket, &program)
 }
@@ -79,12 +91,21 @@ fn pass(gate: &mut File) -> Result<(), Failure> {
     gate.read_exact(&mut [0]).map_err(Failure::at(Step::Prepare, "waiting for the monitor", ""))
 }
 
-fn take_stdin(stdin: Option<OwnedFd>) -> io::Result<()> {
-    let fd = match stdin {
+/// Makes the three standard streams: a terminal, whose controlling side goes to the caller, or the input and the pipes that are there already.
+fn take_streams(spec: &Spec, streams: Streams, controller: Option<OwnedFd>) -> io::Result<()> {
+    if let (Some(size), Some(controller), Some(console)) = (spec.process.terminal, controller, streams.console) {
+        sys::set_window_size(controller.as_fd(), size)?;
+        let terminal = sys::open_terminal(controller.as_fd())?;
+        wire::send_fds(&console, 0, &[controller.as_fd()])?;
+        nix::unistd::dup2_stdin(&terminal)?;
+        nix::unistd::dup2_stdout(&terminal)?;
+        return Ok(nix::unistd::dup2_stderr(&terminal)?);
+    }
+    let stdin = match streams.stdin {
         Some(fd) => fd,
         None => fs_err::File::open("/dev/null")?.into_parts().0.into(),
     };
-    nix::unistd::dup2_stdin(&fd).map_err(io::Error::from)
+    Ok(nix::unistd::dup2_stdin(&stdin)?)
 }
 
 /// Starts the process and stays with it.
@@ -148,9 +169,13 @@ fn stay(process: Pid) -> io::Result<i32> {
                 return Ok(status);
             }
         }
-        match signals.wait()? {
-            Signal::SIGCHLD => {}
-            passed => drop(kill(process, passed)),
+        let mut number = 0;
+        // SAFETY: pointers to live data.
+        match unsafe { libc::sigwait(signals.as_ref(), &raw mut number) } {
+            0 if number == libc::SIGCHLD => {}
+            // SAFETY: plain numbers. Any number: real-time signals have no names.
+            0 => drop(unsafe { libc::kill(process.as_raw(), number) }),
+            errno => return Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }
@@ -171,7 +196,23 @@ struct Command {
     program: CString,
     args: Vec<CString>,
     env: Vec<CString>,
+    has_terminal: bool,
 }
+
+/// What a process may be started with as ignored, which an exec would keep: the monitor's own, and those that shells and supervisors ignore.
+const RESTORED: [Signal; 11] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGPIPE,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
 
 impl Command {
     fn new(spec: &Spec, program: &Path) -> io::Result<Self> {
@@ -182,16 +223,22 @@ impl Command {
             entry.extend_from_slice(value.as_bytes());
             sys::c_string(&entry)
         });
-        Ok(Self { program: sys::c_string(program.as_os_str().as_bytes())?, args, env: env.collect::<io::Result<_>>()? })
+        let program = sys::c_string(program.as_os_str().as_bytes())?;
+        Ok(Self { program, args, env: env.collect::<io::Result<_>>()?, has_terminal: spec.process.terminal.is_some() })
     }
 
     /// Becomes the program; returns only the reason why not.
     fn exec(&self) -> io::Error {
-        for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
+        for ignored in RESTORED {
             // SAFETY: the default action installs no handler.
             let _ = unsafe { signal(ignored, SigHandler::SigDfl) };
         }
         let _ = nix::unistd::setsid();
+        if self.has_terminal
+            && let Err(error) = sys::control_terminal()
+        {
+            return error;
+        }
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
         match nix::unistd::execve(&self.program, &self.args, &self.env) {
             Ok(never) => match never {},

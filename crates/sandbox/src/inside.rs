@@ -11,7 +11,7 @@ use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::root::make_target;
-use crate::spec::Network;
+use crate::spec::{Limits, Network};
 use crate::sys;
 use crate::wire::{Failure, Order, Step};
 
@@ -30,8 +30,11 @@ const MASKED_FILES: [&str; 8] =
 const MASKED_DIRS: [&str; 3] = ["acpi", "scsi", "asound"];
 /// What of /proc acts on the host when written to.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
-/// Size of /tmp and /dev/shm where the specification mounts nothing else there: half of memory, as the kernel's own default.
-const MEMORY_HALF: &str = "50%";
+/// The most that a directory in memory may hold, for `mount`: what the process may use of memory, so that one that no control group counts
+/// cannot fill the machine's; without a limit half of memory, as the kernel's own default.
+pub(crate) fn memory_size(limits: &Limits) -> String {
+    limits.memory_bytes.map_or_else(|| "50%".to_owned(), |bytes| bytes.max(4096).to_string())
+}
 
 /// What is taken along from the host.
 pub(crate) struct Host {
@@ -75,20 +78,21 @@ impl Host {
     }
 }
 
-/// Mounts all of it in a root.
-pub(crate) fn mount_all(root: &OwnedFd, order: &Order, host: Host) -> Result<(), Failure> {
+/// Mounts all of it in a root; the controlling side of a new terminal, where the process has one.
+pub(crate) fn mount_all(root: &OwnedFd, order: &Order, host: Host) -> Result<Option<OwnedFd>, Failure> {
+    let size = memory_size(&order.spec.limits);
     let kept = sys::NO_SUID | sys::NO_DEV;
     let proc =
         sys::new_mount("proc", &[], kept | sys::NO_EXEC).map_err(Failure::at(Step::Mount, "a new proc", "/proc"))?;
     place(root, proc, "/proc")?;
     mask(root, host.null)?;
-    device_directory(root, host.nodes)?;
+    let controller = device_directory(root, host.nodes, &size, order.spec.process.terminal.is_some())?;
     let memory = |path: &str, mode: &str, size: &str, flags: u64| {
         let made = sys::new_mount("tmpfs", &[("mode", mode), ("size", size)], flags);
         place(root, made.map_err(Failure::at(Step::Mount, "a directory in memory", path))?, path)
     };
     memory("/sys", "0555", "4k", kept | sys::READ_ONLY | sys::NO_EXEC)?;
-    memory("/tmp", "1777", MEMORY_HALF, kept)?;
+    memory("/tmp", "1777", &size, kept)?;
     for (path, tree) in host.names {
         place_file(root, tree, path)?;
     }
@@ -99,7 +103,7 @@ pub(crate) fn mount_all(root: &OwnedFd, order: &Order, host: Host) -> Result<(),
         let resolv_conf = order.resolv_conf.as_deref().unwrap_or("# no network\n");
         place_file(root, text_file("resolv.conf", resolv_conf)?, "/etc/resolv.conf")?;
     }
-    Ok(())
+    Ok(controller)
 }
 
 fn place(root: &OwnedFd, mount: OwnedFd, path: &str) -> Result<(), Failure> {
@@ -158,8 +162,13 @@ fn mask(root: &OwnedFd, null: Vec<OwnedFd>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn device_directory(root: &OwnedFd, nodes: Vec<(&'static str, OwnedFd)>) -> Result<(), Failure> {
-    let fill = || -> io::Result<()> {
+fn device_directory(
+    root: &OwnedFd,
+    nodes: Vec<(&'static str, OwnedFd)>,
+    size: &str,
+    has_terminal: bool,
+) -> Result<Option<OwnedFd>, Failure> {
+    let fill = || -> io::Result<Option<OwnedFd>> {
         let dev = sys::new_mount("tmpfs", &[("mode", "0755"), ("size", "64k")], sys::NO_SUID)?;
         let target = make_target(root, Path::new("/dev"), true)?;
         sys::attach(&dev, target)?;
@@ -176,13 +185,15 @@ fn device_directory(root: &OwnedFd, nodes: Vec<(&'static str, OwnedFd)>) -> Resu
             sys::attach(mount, openat(&dev, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
         };
         let quiet = sys::NO_SUID | sys::NO_EXEC;
-        directory(
-            "pts",
-            sys::new_mount("devpts", &[("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")], quiet)?,
-        )?;
-        let shared = [("mode", "1777"), ("size", MEMORY_HALF)];
+        let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+        let terminals = sys::new_mount("devpts", &options, quiet)?;
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let controller = has_terminal.then(|| openat(&terminals, "ptmx", flags, Mode::empty())).transpose()?;
+        directory("pts", terminals)?;
+        let shared = [("mode", "1777"), ("size", size)];
         directory("shm", sys::new_mount("tmpfs", &shared, quiet | sys::NO_DEV)?)?;
-        directory("mqueue", sys::new_mount("mqueue", &[], quiet | sys::NO_DEV)?)
+        directory("mqueue", sys::new_mount("mqueue", &[], quiet | sys::NO_DEV)?)?;
+        Ok(controller)
     };
     fill().map_err(Failure::at(Step::Mount, "its own devices", "/dev"))
 }

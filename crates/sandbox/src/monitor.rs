@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use crate::cgroup::Cgroups;
 use crate::network::Pasta;
 use crate::spec::Network;
-use crate::wire::{self, Failure, Message, Order, Step, Usage};
+use crate::wire::{self, Failure, Given, Message, Order, Step, Usage};
 use crate::{init, network, sys, user};
 
 /// Continues as the sandbox's child if this process was started as one, and returns otherwise. First line of every `main`.
@@ -42,20 +42,22 @@ fn serve() -> io::Result<()> {
     let socket = fcntl(io::stdin().as_fd(), FcntlArg::F_DUPFD_CLOEXEC(10))?;
     // SAFETY: fcntl has just made this descriptor.
     let socket = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(socket) });
-    let Some((_, stdin)) = wire::receive_fd(&socket)? else { return Ok(()) };
-    let Some((_, connector)) = wire::receive_fd(&socket)? else { return Ok(()) };
+    let Some(given) = wire::receive_given(&socket)? else { return Ok(()) };
     let Some(order) = wire::receive::<Order>(&socket)? else { return Ok(()) };
     for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
+    // Whoever started hoist may have ignored it, and then nobody's end could be waited for (`wait(2)`).
+    // SAFETY: the default action installs no handler.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     // Away from the caller's terminal, so that Ctrl-C reaches the caller alone, which then decides.
     nix::unistd::setsid()?;
     let cgroups = match Cgroups::create(&order, &mut |note| drop(wire::send(&socket, &Message::Note(note)))) {
         Ok(cgroups) => cgroups,
         Err(failure) => return wire::send(&socket, &Message::Failed(failure)),
     };
-    let result = supervise(&order, &socket, Given { stdin, connector }, &cgroups);
+    let result = supervise(&order, &socket, given, &cgroups);
     let mut usage = cgroups.usage();
     cgroups.remove();
     match result {
@@ -68,16 +70,8 @@ fn serve() -> io::Result<()> {
     }
 }
 
-/// Descriptors that came with the order.
-struct Given {
-    /// What the process reads; `None` for nothing.
-    stdin: Option<OwnedFd>,
-    /// The channel of the connector, where ports are published.
-    connector: Option<OwnedFd>,
-}
-
 /// From the clone of pid 1 to its end.
-fn supervise(order: &Order, socket: &UnixStream, given: Given, cgroups: &Cgroups) -> Result<Usage, Failure> {
+fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups: &Cgroups) -> Result<Usage, Failure> {
     let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
     let ids = user::Mapping::choose(order.spec.process.user);
     let mut namespaces =
@@ -89,30 +83,33 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given, cgroups: &Cgroups
     let (pid, mapped) = unsafe { user::clone_mapped(namespaces, ids) }?;
     let sys::Cloned::Parent(pid) = pid else {
         drop((gate_end, given.connector));
+        let streams = init::Streams { stdin: given.stdin, console: given.console.map(UnixStream::from) };
         let gate = File::from(OwnedFd::from(gate));
-        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, given.stdin, gate);
+        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, streams, gate);
     };
-    drop((gate, given.stdin));
+    drop((gate, given.stdin, given.console));
     close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
     let mut pasta = None;
+    let ended = sys::pidfd(pid).map_err(Failure::at(Step::Prepare, "watching pid 1", ""))?;
     let released = release(pid, mapped, cgroups, &mut gate_end).and_then(|()| {
         given.connector.map_or(Ok(()), |channel| network::start_connector(pid, mapped, channel))?;
         if matches!(order.spec.network, Network::Private { .. }) {
-            pasta = let_out(order, socket, pid);
+            pasta = let_out(order, socket, pid, ended.as_fd());
         }
         // A pid 1 that has died already has told its reason.
         let _ = gate_end.write_all(&[2]);
         Ok(())
     });
-    drop(gate_end);
     if released.is_err() {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     let begun = Instant::now();
-    let ended = wait(socket, pid).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    let result = wait(socket, pid, ended.as_fd()).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    // Until here, so that pid 1 sees by it whether this process lives.
+    drop(gate_end);
     drop(pasta);
     released?;
-    let (status, usage, killed) = ended?;
+    let (status, usage, killed) = result?;
     if !order.spec.init && !killed {
         let wall_micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         // A caller that is gone needs no answer.
@@ -130,14 +127,16 @@ fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut io::PipeW
 }
 
 /// Opens the way out of a private network, or says why there is none.
-fn let_out(order: &Order, socket: &UnixStream, pid: i32) -> Option<Pasta> {
+fn let_out(order: &Order, socket: &UnixStream, pid: i32, ended: BorrowedFd<'_>) -> Option<Pasta> {
     let started = match &order.pasta {
-        Some(program) => Pasta::start(program, pid, socket),
+        Some(program) => Pasta::start(program, pid, [ended, socket.as_fd()]),
         None => Err("pasta is not installed (Debian package passt)".to_owned()),
     };
-    started
-        .map_err(|reason| wire::send(socket, &Message::Note(format!("the private network has no way out: {reason}"))))
-        .ok()
+    started.unwrap_or_else(|reason| {
+        // A caller that is gone needs no note.
+        let _ = wire::send(socket, &Message::Note(format!("the private network has no way out: {reason}")));
+        None
+    })
 }
 
 /// So that the pipes end with the last process inside.
@@ -150,10 +149,9 @@ fn close_standard_streams() -> io::Result<()> {
 }
 
 /// Until pid 1 has ended, by itself or because the caller's end of the socket closed: its status, what it used, and which it was.
-fn wait(socket: &UnixStream, pid: i32) -> io::Result<(i32, Usage, bool)> {
-    let ended = sys::pidfd(pid)?;
+fn wait(socket: &UnixStream, pid: i32, ended: BorrowedFd<'_>) -> io::Result<(i32, Usage, bool)> {
     loop {
-        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(ended, PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,

@@ -3,14 +3,18 @@
 //! A socket belongs to the network namespace in which it was made, whoever holds it. So a process of ours that has entered the namespace
 //! makes sockets and hands them to the caller, which connects them to published ports; neither root nor a bridge is needed.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::ForkResult;
@@ -23,11 +27,15 @@ use crate::wire::{self, Failure, Step};
 pub(crate) const NAME_SERVER: &str = "169.254.1.1";
 /// How long `pasta` may take to configure the network.
 const PASTA_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const LOOK_MILLIS: u16 = 1;
 
-/// Asks the connector for a socket of this family.
+/// Asks the connector for a socket of this family, for connections.
 pub(crate) const WANT_V4: u8 = 4;
 /// See [`WANT_V4`].
 pub(crate) const WANT_V6: u8 = 6;
+/// Added to either, asks for one for datagrams.
+pub(crate) const WANT_DATAGRAMS: u8 = 0x80;
 
 /// Starts the connector for the namespaces of `pid`. It ends with its channel, or with the monitor.
 pub(crate) fn start_connector(pid: i32, ids: Mapping, channel: OwnedFd) -> Result<(), Failure> {
@@ -61,10 +69,12 @@ fn lend_sockets(channel: OwnedFd) -> io::Result<()> {
     // SAFETY: descriptor 0 is the channel, and nothing else in this process uses it.
     let channel = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(0) });
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
-    while let Some((family, _)) = wire::receive_fd(&channel)? {
-        let family = if family == WANT_V6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        let made = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None).ok();
-        wire::send_fd(&channel, u8::from(made.is_some()), made.as_ref().map(AsFd::as_fd))?;
+    while let Some((wanted, _)) = wire::receive_fds(&channel)? {
+        let family = if wanted & !WANT_DATAGRAMS == WANT_V6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let kind = if wanted & WANT_DATAGRAMS == 0 { SockType::Stream } else { SockType::Datagram };
+        let made = socket(family, kind, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None);
+        let fds: Vec<BorrowedFd<'_>> = made.iter().map(AsFd::as_fd).collect();
+        wire::send_fds(&channel, 0, &fds)?;
     }
     Ok(())
 }
@@ -72,11 +82,36 @@ fn lend_sockets(channel: OwnedFd) -> io::Result<()> {
 /// A running `pasta`, stopped on drop.
 pub(crate) struct Pasta {
     child: Child,
+    stderr: File,
 }
 
 impl Pasta {
-    /// Starts it for the network of `pid` and waits until that has a route (or `caller` hangs up); otherwise the reason why there is no way out.
-    pub(crate) fn start(program: &Path, pid: i32, caller: &UnixStream) -> Result<Self, String> {
+    /// Starts it for the network of `pid` and waits until that has a route; nothing if one of `ends` says that nobody needs it any more. The
+    /// error is the reason why there is no way out.
+    pub(crate) fn start(program: &Path, pid: i32, ends: [BorrowedFd<'_>; 2]) -> Result<Option<Self>, String> {
+        let mut pasta =
+            Self::spawn(program, pid).map_err(|error| format!("{} does not start: {error}", program.display()))?;
+        let begun = Instant::now();
+        while !has_route(pid) {
+            if let Ok(Some(status)) = pasta.child.try_wait() {
+                return Err(format!("{} ended ({status}): {}", program.display(), pasta.last_words()));
+            }
+            if begun.elapsed() > PASTA_PATIENCE {
+                return Err(format!("{} made no route within {} s", program.display(), PASTA_PATIENCE.as_secs()));
+            }
+            let mut fds = ends.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            if !matches!(poll(&mut fds, LOOK_MILLIS), Ok(0) | Err(nix::errno::Errno::EINTR)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(pasta))
+    }
+
+    fn spawn(program: &Path, pid: i32) -> io::Result<Self> {
+        let (stderr, theirs) = io::pipe()?;
+        let theirs = OwnedFd::from(theirs);
+        // What nobody reads must not hold it up.
+        fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // The one program of the host that is started: found by the caller, absolute.
         #[allow(clippy::disallowed_methods)]
         let mut command = Command::new(program);
@@ -86,31 +121,16 @@ impl Pasta {
             // It would change to nobody, who may not enter the namespaces; it gives up root by entering them.
             command.args(["--runas", "0:0"]);
         }
-        command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let child = command.spawn().map_err(|error| format!("{} does not start: {error}", program.display()))?;
-        let mut pasta = Self { child };
-        let begun = Instant::now();
-        while !has_route(pid) {
-            if let Ok(Some(status)) = pasta.child.try_wait() {
-                return Err(format!("{} ended ({status}): {}", program.display(), pasta.last_words()));
-            }
-            if sys::is_readable(caller.as_fd()) {
-                return Err("the run was stopped".to_owned());
-            }
-            if begun.elapsed() > PASTA_PATIENCE {
-                return Err(format!("{} made no route within {} s", program.display(), PASTA_PATIENCE.as_secs()));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Ok(pasta)
+        command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(theirs);
+        // SAFETY: one system call with plain numbers, between fork and exec.
+        unsafe { command.pre_exec(|| sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)) };
+        Ok(Self { child: command.spawn()?, stderr: File::from(OwnedFd::from(stderr)) })
     }
 
     /// What it said before it ended.
     fn last_words(&mut self) -> String {
         let mut text = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let _ = stderr.take(4096).read_to_end(&mut text);
-        }
+        let _ = (&mut self.stderr).take(4096).read_to_end(&mut text);
         String::from_utf8_lossy(&text).lines().filter(|line| !line.contains("syslog")).collect::<Vec<_>>().join("; ")
     }
 }

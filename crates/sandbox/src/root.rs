@@ -24,8 +24,8 @@ pub(crate) const LAYERS_MAX: usize = 180;
 /// How many links a mount point may lead through: the kernel's own limit.
 const LINKS_MAX: usize = 40;
 
-/// Builds the root and makes it `/`.
-pub(crate) fn enter(order: &Order) -> Result<(), Failure> {
+/// Builds the root and makes it `/`; the controlling side of a terminal in it, where the process has one.
+pub(crate) fn enter(order: &Order) -> Result<Option<OwnedFd>, Failure> {
     let spec = &order.spec;
     let overlay = |_: &str| Failure::at(Step::Overlay, "", "/");
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
@@ -34,17 +34,18 @@ pub(crate) fn enter(order: &Order) -> Result<(), Failure> {
     let upper = spec.root.upper.as_ref().map(open_upper).transpose()?;
     let sources = spec.mounts.iter().map(open_source).collect::<Result<Vec<_>, _>>()?;
     let host = inside::Host::open(order)?;
-    let stage = Stage::new().map_err(overlay("stage"))?;
+    let stage = Stage::new(&inside::memory_size(&spec.limits)).map_err(overlay("stage"))?;
     let root = stage.mount_overlay(&layers, upper).map_err(overlay("overlay"))?;
     drop(layers);
-    inside::mount_all(&root, order, host)?;
+    let controller = inside::mount_all(&root, order, host)?;
     for (wanted, source) in spec.mounts.iter().zip(sources) {
         mount_one(&root, wanted, source)?;
     }
     if spec.root.read_only {
         sys::set_attributes(&root, sys::READ_ONLY, 0).map_err(Failure::at(Step::Mount, "a read-only root", "/"))?;
     }
-    sys::pivot(&root).map_err(Failure::at(Step::Mount, "the root file system", "/"))
+    sys::pivot(&root).map_err(Failure::at(Step::Mount, "the root file system", "/"))?;
+    Ok(controller)
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd, Failure> {
@@ -185,8 +186,8 @@ struct Stage {
 }
 
 impl Stage {
-    fn new() -> io::Result<Self> {
-        let dir = sys::new_mount("tmpfs", &[("mode", "0755")], sys::NO_SUID | sys::NO_DEV)?;
+    fn new(size: &str) -> io::Result<Self> {
+        let dir = sys::new_mount("tmpfs", &[("mode", "0755"), ("size", size)], sys::NO_SUID | sys::NO_DEV)?;
         let place = ["/sys", "/mnt", "/tmp", "/var"].iter().find(|place| Path::new(place).is_dir()).unwrap_or(&"/proc");
         let target = open(*place, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         sys::attach(&dir, target)?;

@@ -3,6 +3,7 @@
 //! Knows nothing of images: a root is a list of directories. All inside paths are absolute.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -116,6 +117,18 @@ pub struct Process {
     pub user: User,
     /// What it reads.
     pub stdin: Stdin,
+    /// Where it is to have a terminal, its size at first. Its three streams are that terminal then: what is read from `stdin` counts as typed, and
+    /// all that it writes comes as standard output.
+    pub terminal: Option<WindowSize>,
+}
+
+/// Size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 impl Process {
@@ -127,6 +140,7 @@ impl Process {
             cwd: PathBuf::from("/"),
             user,
             stdin: Stdin::Null,
+            terminal: None,
         }
     }
 }
@@ -147,7 +161,8 @@ pub enum Stdin {
     /// Nothing: `/dev/null`.
     #[default]
     Null,
-    /// What the calling process reads.
+    /// What the calling process reads: a pipe or socket itself, anything else by way of a pipe, so that no file or terminal of the host is in
+    /// the hands of the process.
     Inherit,
     /// These bytes, then the end of file.
     #[serde(skip)]
@@ -169,15 +184,37 @@ pub enum Network {
     },
 }
 
-/// A TCP port of the host that leads to a port inside.
+/// A port of the host that leads to a port inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Address on the host to listen on.
     pub host_ip: IpAddr,
     /// Port on the host; 0 lets the kernel choose, see [`crate::OutputSink::published`].
     pub host_port: u16,
     /// Port inside.
     pub container_port: u16,
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Connections.
+    #[default]
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
 }
 
 /// What a process may use up; `None` is no limit of its own.

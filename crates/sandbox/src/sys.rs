@@ -11,6 +11,8 @@ use std::path::Path;
 use nix::libc::{self, c_int, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::spec::WindowSize;
+
 /// Everything below is bind mounted too.
 pub(crate) const RECURSIVE: u32 = 0x8000;
 /// Mount attributes for [`set_attributes`] and [`new_mount`].
@@ -220,6 +222,52 @@ pub(crate) fn pivot(root: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilitySets {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// This process, with sets of 64 bits (`_LINUX_CAPABILITY_VERSION_3`).
+const OWN_CAPABILITIES: CapabilityHeader = CapabilityHeader { version: 0x2008_0522, pid: 0 };
+
+/// Whether this process has a capability now, by its number.
+pub(crate) fn has_capability(number: u32) -> bool {
+    let (mut header, mut sets) = (OWN_CAPABILITIES, [CapabilitySets::default(); 2]);
+    // SAFETY: a header and two halves, as this version of the call takes and fills them.
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) };
+    let half = sets.get(number as usize / 32).map_or(0, |half| half.effective);
+    check(result).is_ok() && half & (1 << (number % 32)) != 0
+}
+
+/// Gives up all capabilities, for good: the effective, permitted and inheritable ones, and with those the ambient ones (`capabilities(7)`).
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    let (mut header, none) = (OWN_CAPABILITIES, [CapabilitySets::default(); 2]);
+    // SAFETY: a header and two halves, as this version of the call takes them.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, none.as_ptr()) }).map(drop)
+}
+
+/// Empties the bounding set: what no exec can give any more.
+pub(crate) fn empty_bounding_set() -> io::Result<()> {
+    for capability in 0..64 {
+        match prctl(libc::PR_CAPBSET_DROP, capability) {
+            Ok(()) => {}
+            // The last capability of this kernel was the one before; there is always one.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// `prctl` with one number.
 pub(crate) fn prctl(option: c_int, value: u64) -> io::Result<()> {
     // SAFETY: only options that take one number are used in this crate.
@@ -239,4 +287,44 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: a live descriptor and a structure of the type that the request takes.
     check(c_long::from(unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })).map(drop)
+}
+
+/// Rows and columns of a terminal.
+pub(crate) fn window_size(terminal: BorrowedFd<'_>) -> io::Result<WindowSize> {
+    // SAFETY: plain data.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: a live descriptor and a structure of the type that the request fills.
+    check(c_long::from(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }))?;
+    Ok(WindowSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Gives a terminal another size; what runs in its foreground hears of it (SIGWINCH).
+pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, size: WindowSize) -> io::Result<()> {
+    let size = libc::winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: a live descriptor and a structure of the type that the request takes.
+    check(c_long::from(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) })).map(drop)
+}
+
+/// The terminal behind a pseudoterminal's controlling side: by descriptor, since a path could lead elsewhere.
+pub(crate) fn open_terminal(controller: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let locked: c_int = 0;
+    // SAFETY: a live descriptor and a number of the type that the request takes.
+    check(c_long::from(unsafe { libc::ioctl(controller.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) }))?;
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: a live descriptor and plain flags; the request makes a descriptor.
+    owned(c_long::from(unsafe { libc::ioctl(controller.as_raw_fd(), libc::TIOCGPTPEER, flags) }))
+}
+
+/// Makes standard input the controlling terminal of this session.
+pub(crate) fn control_terminal() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    check(c_long::from(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })).map(drop)
+}
+
+/// How many bytes a pipe holds.
+pub(crate) fn unread_bytes(pipe: BorrowedFd<'_>) -> io::Result<i64> {
+    let mut count: c_int = 0;
+    // SAFETY: a live descriptor and a number of the type that the request fills.
+    check(c_long::from(unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut count) }))?;
+    Ok(count.into())
 }

@@ -6,13 +6,17 @@
 
 use std::io;
 
-use caps::{CapSet, Capability};
 use nix::libc;
 use nix::unistd::{getegid, geteuid};
 
 use crate::spec::User;
 use crate::sys::{self, Cloned};
 use crate::wire::{Failure, Step};
+
+/// Numbers of capabilities (`linux/capability.h`).
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// How ids inside relate to ids outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +32,7 @@ pub(crate) enum Mapping {
 impl Mapping {
     /// What this process may do.
     pub(crate) fn choose(user: User) -> Self {
-        let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-        if geteuid().is_root() && has(Capability::CAP_SETUID) && has(Capability::CAP_SETGID) {
+        if geteuid().is_root() && sys::has_capability(CAP_SETUID) && sys::has_capability(CAP_SETGID) {
             Self::Identity
         } else {
             Self::Single { uid: (user.uid, geteuid().as_raw()), gid: (user.gid, getegid().as_raw()) }
@@ -77,7 +80,7 @@ pub(crate) unsafe fn clone_mapped(namespaces: i32, ids: Mapping) -> Result<(Clon
     let first = unsafe { sys::clone_into(namespaces | libc::CLONE_NEWUSER) };
     match first {
         Ok(cloned) => Ok((cloned, ids)),
-        Err(_) if caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false) => {
+        Err(_) if sys::has_capability(CAP_SYS_ADMIN) => {
             // SAFETY: passed on.
             let second = unsafe { sys::clone_into(namespaces) };
             second.map(|cloned| (cloned, Mapping::None)).map_err(Failure::at(Step::Namespace, "mount and pid", ""))

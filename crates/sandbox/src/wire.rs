@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! caller                      monitor (host)                 init (pid 1 inside)
-//!   | -- Order, stdin fd ------> |                                |
+//!   | -- descriptors, Order ---> |                                |
 //!   |                            | -- clone, id maps, cgroups --> |
 //!   | <----------------------------- Note*, Started or Failed --- |
 //!   | <----------------------------- Ended --------------------- |
@@ -24,8 +24,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::SandboxError;
 use crate::spec::Spec;
 
-/// Longest message: the kernel takes at most 2 MiB of arguments and environment by default; JSON may double that.
-const MESSAGE_MAX: usize = 16 << 20;
+/// Longest message: 6 MiB of arguments and variables, of which JSON may make four times as much where they are no text.
+const MESSAGE_MAX: usize = 32 << 20;
+
+/// Most descriptors in one message.
+const DESCRIPTORS_MAX: usize = 3;
 
 /// What the child has to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,11 +141,10 @@ impl Failure {
 
 /// Writes one message.
 pub(crate) fn send(mut socket: &UnixStream, message: &impl Serialize) -> io::Result<()> {
-    let body = serde_json::to_vec(message).map_err(io::Error::other)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut frame = Vec::with_capacity(body.len() + 4);
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&body);
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
     socket.write_all(&frame)
 }
 
@@ -162,27 +164,54 @@ pub(crate) fn receive<T: DeserializeOwned>(mut socket: &UnixStream) -> io::Resul
     serde_json::from_slice(&body).map(Some).map_err(io::Error::other)
 }
 
-/// Sends one byte with at most one descriptor.
-pub(crate) fn send_fd(socket: &UnixStream, byte: u8, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let raw: Vec<i32> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+/// Sends one byte with these descriptors, [`DESCRIPTORS_MAX`] at most.
+pub(crate) fn send_fds(socket: &UnixStream, byte: u8, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let raw: Vec<i32> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[byte])], control, MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
-/// Receives what [`send_fd`] sent; `None` at the end.
-pub(crate) fn receive_fd(socket: &UnixStream) -> io::Result<Option<(u8, Option<OwnedFd>)>> {
+/// Receives what [`send_fds`] sent; `None` at the end.
+pub(crate) fn receive_fds(socket: &UnixStream) -> io::Result<Option<(u8, Vec<OwnedFd>)>> {
     let mut byte = [0];
     let mut slices = [IoSliceMut::new(&mut byte)];
-    let mut space = cmsg_space!([i32; 1]);
+    let mut space = cmsg_space!([i32; DESCRIPTORS_MAX]);
     let message = recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
-    let (count, mut fd) = (message.bytes, None);
+    let (count, mut fds) = (message.bytes, Vec::new());
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
             // SAFETY: the kernel has just made these descriptors for us.
-            fd = raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }).next_back();
+            fds.extend(raw.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
         }
     }
-    Ok((count > 0).then_some((byte[0], fd)))
+    Ok((count > 0).then_some((byte[0], fds)))
+}
+
+/// Descriptors that go to the child with its order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<F> {
+    /// What the process reads; `None` for nothing.
+    pub(crate) stdin: Option<F>,
+    /// The channel of the connector, where ports are published.
+    pub(crate) connector: Option<F>,
+    /// Where pid 1 sends the controlling side of the process's terminal, where it has one.
+    pub(crate) console: Option<F>,
+}
+
+/// Sends them, told apart by the bits of one byte.
+pub(crate) fn send_given(socket: &UnixStream, given: Given<BorrowedFd<'_>>) -> io::Result<()> {
+    let slots = [given.stdin, given.connector, given.console];
+    let bits = slots.iter().enumerate().map(|(bit, slot)| u8::from(slot.is_some()) << bit).sum();
+    let fds: Vec<BorrowedFd<'_>> = slots.into_iter().flatten().collect();
+    send_fds(socket, bits, &fds)
+}
+
+/// Receives them; `None` at the end.
+pub(crate) fn receive_given(socket: &UnixStream) -> io::Result<Option<Given<OwnedFd>>> {
+    let Some((bits, fds)) = receive_fds(socket)? else { return Ok(None) };
+    let mut fds = fds.into_iter();
+    let mut slot = |bit: u8| if bits & (1 << bit) == 0 { None } else { fds.next() };
+    Ok(Some(Given { stdin: slot(0), connector: slot(1), console: slot(2) }))
 }

@@ -1,6 +1,7 @@
 //! `hoist run`: starts a process of an image.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use fs_err as fs;
 use hoist_platform::{RunInput, RunNetwork, RunRequest, Volume};
-use hoist_sandbox::{Limits, Publish};
+use hoist_sandbox::{Limits, Protocol, Publish};
 use hoist_service::InputArgument;
 use thiserror::Error;
 
+use crate::attach::Attached;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
@@ -35,8 +37,14 @@ pub(crate) struct RunArgs {
     #[arg(short, long = "volume", value_name = "HOST:CONTAINER[:ro]")]
     volumes: Vec<Volume>,
     /// Port of the host that leads to a port inside
-    #[arg(short, long = "publish", value_name = "[IP:]HOST:CONTAINER")]
+    #[arg(short, long = "publish", value_name = "[IP:]HOST:CONTAINER[/udp]")]
     publish: Vec<PublishArg>,
+    /// Let the process read what is typed; input from a pipe or file it reads in any case
+    #[arg(short, long, conflicts_with_all = ["data", "params"])]
+    interactive: bool,
+    /// Give the process a terminal; with -i, yours is joined to it
+    #[arg(short, long)]
+    tty: bool,
     /// Name of this run; two runs of one name cannot be at once
     #[arg(long)]
     name: Option<String>,
@@ -101,23 +109,31 @@ impl RunOptions {
 
 impl RunArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let attached = self.tty.then(|| Attached::open(self.interactive)).transpose()?;
+        let mut env = read_env_files(&self.how.env_file, &self.how.env)?;
+        if attached.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
+            env.push(("TERM".to_owned(), engine::variable("TERM").unwrap_or_else(|| "xterm".to_owned())));
+        }
         let request = RunRequest {
             image: self.image,
             process: self.process,
             entrypoint: self.entrypoint,
             args: self.args,
-            env: read_env_files(&self.how.env_file, &self.how.env)?,
+            env,
             volumes: self.volumes,
             publish: self.publish.iter().map(|publish| publish.0).collect(),
             name: self.name,
             limits: self.how.limits(),
             network: self.how.network(context)?,
+            // A terminal is read only where that was asked for: a service in the background must not take what is typed to the shell.
+            stdin: self.interactive || !std::io::stdin().is_terminal(),
+            terminal: attached.as_ref().map(Attached::size),
             input: RunInput {
                 data: self.data.as_deref().map(InputArgument::parse),
                 params: self.params.as_deref().map(InputArgument::parse),
             },
         };
-        let exit = engine::open(context)?.run(&request, &mut engine::PassThrough::new(context))?;
+        let exit = engine::open(context)?.run(&request, &mut engine::PassThrough::new(context, attached))?;
         engine::exit_as(context, &exit)
     }
 }
@@ -219,8 +235,11 @@ impl FromStr for PublishArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no published port: write 8080:8080 or 0.0.0.0:8080:8080");
-        let text = text.strip_suffix("/tcp").unwrap_or(text);
+        let wrong = || format!("{text:?} is no published port: write 8080:8080, 0.0.0.0:8080:8080 or 5353:53/udp");
+        let (text, protocol) = match text.strip_suffix("/udp") {
+            Some(rest) => (rest, Protocol::Udp),
+            None => (text.strip_suffix("/tcp").unwrap_or(text), Protocol::Tcp),
+        };
         let (rest, container) = text.rsplit_once(':').ok_or_else(wrong)?;
         let (ip, host) = match rest.rsplit_once(':') {
             Some((ip, host)) => (ip.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, host),
@@ -228,7 +247,8 @@ impl FromStr for PublishArg {
             None => (IpAddr::V4(Ipv4Addr::LOCALHOST), rest),
         };
         let container_port = container.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
-        Ok(Self(Publish { host_ip: ip, host_port: host.parse().map_err(|_| wrong())?, container_port }))
+        let host_port = host.parse().map_err(|_| wrong())?;
+        Ok(Self(Publish { protocol, host_ip: ip, host_port, container_port }))
     }
 }
 
@@ -247,7 +267,12 @@ mod tests {
         let publish: PublishArg = "0.0.0.0:80:8080".parse().unwrap();
         assert_eq!((publish.0.host_port, publish.0.container_port), (80, 8080));
         assert_eq!("8080:8080".parse::<PublishArg>().unwrap().0.host_ip, IpAddr::V4(Ipv4Addr::LOCALHOST));
-        assert!("8080".parse::<PublishArg>().is_err());
+        let publish: PublishArg = "0:53/udp".parse().unwrap();
+        assert_eq!((publish.0.protocol, publish.0.container_port), (Protocol::Udp, 53));
+        assert_eq!("80:80/tcp".parse::<PublishArg>().unwrap().0.protocol, Protocol::Tcp);
+        for wrong in ["8080", "80:0", "80:80/sctp", "x:80/udp"] {
+            assert!(wrong.parse::<PublishArg>().unwrap_err().ends_with("or 5353:53/udp"), "{wrong}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) fn hold(dir: &Path) -> ExitCode {
     spec.mounts = vec![bind(&room.host_dir("data"), "/data", false)];
     spec.network = Network::Private {
         publish: vec![hoist_sandbox::Publish {
+            protocol: hoist_sandbox::Protocol::Tcp,
             host_ip: std::net::Ipv4Addr::LOCALHOST.into(),
             host_port: 0,
             container_port: 80,

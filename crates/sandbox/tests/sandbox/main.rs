@@ -12,6 +12,8 @@ mod limits;
 mod network;
 mod probe;
 mod room;
+mod streams;
+mod terminal;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -38,7 +40,8 @@ pub(crate) enum As {
 pub(crate) type Test = (&'static str, As, fn(&Room));
 
 fn tests() -> Vec<Test> {
-    [basics::TESTS, limits::TESTS, breakout::TESTS, network::TESTS, cleanup::TESTS].concat()
+    [basics::TESTS, streams::TESTS, terminal::TESTS, limits::TESTS, breakout::TESTS, network::TESTS, cleanup::TESTS]
+        .concat()
 }
 
 fn main() -> ExitCode {

@@ -1,11 +1,11 @@
 //! Networks: none, the host's, and a private one with published ports.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use hoist_sandbox::{Cancel, ExitStatus, Network, OutputSink, Publish, SandboxError};
+use hoist_sandbox::{Cancel, ExitStatus, Network, OutputSink, Protocol, Publish, SandboxError};
 
 use crate::room::{self, Room, error, four_parts};
 use crate::{As, Test};
@@ -14,8 +14,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_network_there_is_loopback_alone", As::Both, none),
     ("the_hosts_network_and_names_can_be_given", As::Both, host),
     ("published_ports_carry_both_ways", As::Both, published),
+    ("published_ports_carry_datagrams_and_answers", As::Both, datagrams),
+    ("connections_that_nobody_takes_do_not_delay_the_end", As::Both, deaf),
     ("a_port_that_is_taken_is_named", As::Both, taken),
     ("a_private_network_without_pasta_says_so", As::Both, no_way_out),
+    ("a_pasta_that_fails_is_quoted", As::Both, failing_pasta),
+    ("a_failure_inside_does_not_wait_for_pasta", As::Both, slow_pasta),
 ];
 
 fn none(room: &Room) {
@@ -60,7 +64,57 @@ impl OutputSink for Watcher {
 }
 
 fn publish(host_port: u16, container_port: u16) -> Publish {
-    Publish { host_ip: Ipv4Addr::LOCALHOST.into(), host_port, container_port }
+    Publish { protocol: Protocol::Tcp, host_ip: Ipv4Addr::LOCALHOST.into(), host_port, container_port }
+}
+
+/// Runs something that serves, and `talk`s to it at its addresses, until that returns.
+fn serving(room: &Room, args: &[&str], publish: Vec<Publish>, talk: impl FnOnce(&[SocketAddr])) -> Duration {
+    let mut spec = room.spec(args);
+    spec.network = Network::Private { publish };
+    let (ready, is_ready) = channel();
+    let cancel = Cancel::new().unwrap();
+    std::thread::scope(|scope| {
+        let stop = cancel.clone();
+        let running = scope.spawn(move || {
+            let mut watcher = Watcher { addresses: Vec::new(), ready };
+            hoist_sandbox::run(&spec, &mut watcher, &cancel)
+        });
+        talk(&is_ready.recv_timeout(Duration::from_secs(10)).unwrap());
+        stop.cancel();
+        let begun = std::time::Instant::now();
+        assert_eq!(running.join().unwrap().unwrap().status, ExitStatus::Cancelled);
+        begun.elapsed()
+    })
+}
+
+fn datagrams(room: &Room) {
+    for address in ["127.0.0.1:5000", "[::1]:5000"] {
+        let published = vec![Publish { protocol: Protocol::Udp, ..publish(0, 5000) }];
+        serving(room, &["serve-datagrams", address], published, |addresses| {
+            let clients = [(); 3].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+            for (number, client) in clients.iter().enumerate() {
+                client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                client.send_to(format!("hello {number}").as_bytes(), addresses[0]).unwrap();
+            }
+            let mut buffer = [0; 2000];
+            for (number, client) in clients.iter().enumerate() {
+                let (count, from) = client.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..count], from), (format!("HELLO {number}").as_bytes(), addresses[0]), "{address}");
+            }
+            clients[1].send_to(&[b'x'; 1500], addresses[0]).unwrap();
+            assert_eq!(clients[1].recv_from(&mut buffer).unwrap().0, 1500, "a conversation goes on");
+        });
+    }
+}
+
+fn deaf(room: &Room) {
+    let took = serving(room, &["deaf", "8080"], vec![publish(0, 8080)], |addresses| {
+        // More than wait in the queue of a listener: the rest is being connected when the run ends.
+        let waiting: Vec<_> = (0..200).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        drop(waiting);
+    });
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 fn published(room: &Room) {
@@ -108,13 +162,18 @@ fn taken(room: &Room) {
     spec.network = Network::Private { publish: vec![publish(address.port(), 80)] };
     let failed = error(&spec);
     assert!(matches!(failed, SandboxError::Publish { .. }));
-    assert_eq!(
-        four_parts(&failed),
+    let text = |address: SocketAddr, protocol: &str, options: &str| {
         format!(
-            "cannot publish port {address} of this machine: Address already in use (os error 98)\n\
-             hint: choose another port with `-p`, or stop what listens there: `ss -ltnp`"
+            "cannot publish port {address}/{protocol} of this machine: Address already in use (os error 98)\n\
+             hint: choose another port with `-p`, or stop what listens there: `ss {options}`"
         )
-    );
+    };
+    assert_eq!(four_parts(&failed), text(address, "tcp", "-ltnp"));
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let port = Publish { protocol: Protocol::Udp, ..publish(address.port(), 80) };
+    spec.network = Network::Private { publish: vec![port] };
+    assert_eq!(four_parts(&error(&spec)), text(address, "udp", "-lunp"));
 }
 
 fn no_way_out(room: &Room) {
@@ -123,4 +182,33 @@ fn no_way_out(room: &Room) {
     let ran = room::run(&spec);
     assert_eq!(ran.stdout, "done\n");
     assert_eq!(ran.exit.notes, ["the private network has no way out: pasta is not installed (Debian package passt)"]);
+}
+
+/// A program that is found in place of pasta.
+fn fake_pasta(room: &Room, script: &str) {
+    let dir = room.host_dir("programs");
+    std::fs::write(dir.join("pasta"), format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(dir.join("pasta"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // SAFETY: this test's process has one thread.
+    unsafe { std::env::set_var("PATH", dir) };
+}
+
+fn failing_pasta(room: &Room) {
+    fake_pasta(room, "echo no such device >&2; exit 3");
+    let mut spec = room.spec(&["loopback"]);
+    spec.network = Network::Private { publish: Vec::new() };
+    let ran = room::run(&spec);
+    assert_eq!((&*ran.stdout, ran.exit.notes.len()), ("done\n", 1));
+    let note = &ran.exit.notes[0];
+    assert!(note.ends_with("/pasta ended (exit status: 3): no such device"), "{note}");
+}
+
+fn slow_pasta(room: &Room) {
+    fake_pasta(room, "exec /bin/sleep 100");
+    let mut spec = room.spec(&["loopback"]);
+    spec.network = Network::Private { publish: Vec::new() };
+    spec.mounts = vec![room::bind(&room.root_dir(), "relative", true)];
+    let begun = std::time::Instant::now();
+    assert!(matches!(error(&spec), SandboxError::MountTarget { .. }));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }

@@ -29,6 +29,30 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         ["append", path] => report(std::fs::OpenOptions::new().write(true).open(path).map(drop)),
         ["link", path] => report(std::fs::read_link(path)),
         ["ids"] => ids(),
+        ["take", count] => {
+            let mut bytes = vec![0; count.parse().unwrap()];
+            println!("{}", nix::unistd::read(std::io::stdin(), &mut bytes).unwrap());
+        }
+        ["fill", path, pieces] => report(fill(path, pieces.parse().unwrap())),
+        ["pour", count] => pour(count.parse().unwrap()),
+        ["ignored"] => print_status("SigIgn"),
+        ["realtime"] => {
+            unsafe { libc::signal(40, libc::SIG_IGN) };
+            attempt_quietly(unsafe { libc::kill(1, 40) });
+            std::thread::sleep(Duration::from_millis(50));
+            println!("still here");
+        }
+        ["signal-init", number] => {
+            attempt_quietly(unsafe { libc::kill(1, number.parse().unwrap()) });
+            std::thread::sleep(Duration::from_secs(1000));
+        }
+        ["terminal"] => terminal(),
+        ["serve-datagrams", address] => serve_datagrams(address),
+        ["deaf", port] => {
+            let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse().unwrap())).unwrap();
+            println!("listening");
+            std::thread::sleep(Duration::from_secs(1000));
+        }
         ["sleep"] => std::thread::sleep(Duration::from_secs(1000)),
         ["sleep-announced", path] => {
             std::fs::write(path, "here").unwrap();
@@ -73,6 +97,76 @@ fn attempt(result: i64) {
     if result < 0 { println!("{:?}", Errno::last()) } else { println!("done") }
 }
 
+fn attempt_quietly(result: i32) {
+    assert_eq!(result, 0, "{}", Errno::last());
+}
+
+fn print_status(field: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    for line in status.lines().filter(|line| line.starts_with(field)) {
+        println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+}
+
+/// Writes so many MiB into a file.
+fn fill(path: &str, pieces: usize) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    let piece = vec![1; 1 << 20];
+    for _ in 0..pieces {
+        file.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+/// Enlarges the pipe of its output, fills it and goes.
+fn pour(count: usize) {
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&std::io::stdout());
+    assert!(unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, 1 << 20) } > 0, "{}", Errno::last());
+    println!();
+    std::thread::sleep(Duration::from_millis(100));
+    std::io::stdout().write_all(&vec![b'x'; count]).unwrap();
+}
+
+/// Says what its terminal is, takes a line, waits for another size and then for the end.
+fn terminal() {
+    let signals = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGWINCH);
+    signals.thread_block().unwrap();
+    let size = || {
+        let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+        assert_eq!(unsafe { libc::ioctl(0, libc::TIOCGWINSZ, &raw mut size) }, 0);
+        (size.ws_row, size.ws_col)
+    };
+    let is_terminal = [0, 1, 2].map(|fd| unsafe { libc::isatty(fd) } == 1);
+    println!("terminals {} {} {}", is_terminal[0], is_terminal[1], is_terminal[2]);
+    println!("{} ", std::fs::read_link("/proc/self/fd/0").unwrap().display());
+    // The size of the user's terminal comes with the terminal itself or a moment later.
+    while size() != (30, 90) {
+        signals.wait().unwrap();
+    }
+    println!("size 30 90");
+    print!("by name ");
+    report(std::fs::OpenOptions::new().write(true).open("/dev/tty").map(drop));
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    println!("said {:?}", line.trim_end());
+    while size() == (30, 90) {
+        signals.wait().unwrap();
+    }
+    println!("size {} {}", size().0, size().1);
+    std::thread::sleep(Duration::from_secs(1000));
+}
+
+/// Answers every datagram in capitals.
+fn serve_datagrams(address: &str) {
+    let socket = std::net::UdpSocket::bind(address).unwrap();
+    println!("listening");
+    let mut buffer = [0; 2000];
+    loop {
+        let (count, from) = socket.recv_from(&mut buffer).unwrap();
+        socket.send_to(&buffer[..count].to_ascii_uppercase(), from).unwrap();
+    }
+}
+
 fn list(path: &str) {
     let mut names: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -84,11 +178,8 @@ fn list(path: &str) {
 fn ids() {
     println!("uid {} {}", nix::unistd::getuid(), nix::unistd::geteuid());
     println!("gid {} {}", nix::unistd::getgid(), nix::unistd::getegid());
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    for line in
-        status.lines().filter(|line| ["Cap", "NoNewPrivs", "Seccomp:"].iter().any(|name| line.starts_with(name)))
-    {
-        println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
+    for field in ["Cap", "NoNewPrivs", "Seccomp:"] {
+        print_status(field);
     }
 }
 
