@@ -203,39 +203,68 @@ impl Deb {
         file.seek(SeekFrom::Start(member.offset)).map_err(read)?;
         let mut archive =
             tar::Archive::new(self.unpacked(file.take(member.size_bytes), &member.packing)?.take(CONTENT_LIMIT_BYTES));
-        let mut count = 0;
-        for entry in archive.entries().map_err(read)? {
+        let (mut count, mut long_name, mut long_link) = (0, None, None);
+        // Raw, because the crate would read a long name into memory however long it claims to be.
+        for entry in archive.entries().map_err(read)?.raw(true) {
             let mut entry = entry.map_err(read)?;
             count += 1;
             if count > ENTRY_LIMIT {
                 let problem = format!("it has more than {ENTRY_LIMIT} entries");
                 return Err(DebError::TooLarge { path: self.path.clone(), problem }.into());
             }
-            let raw = entry.path_bytes().into_owned();
-            let path = self.contained(&raw)?;
-            let refused = |problem| DebError::Entry { path: self.path.clone(), entry: path.clone(), problem };
-            let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
-            let kind = match entry.header().entry_type() {
-                tar::EntryType::Directory => EntryKind::Directory,
-                tar::EntryType::Regular | tar::EntryType::Continuous => EntryKind::File { size_bytes: entry.size() },
-                tar::EntryType::Symlink => {
-                    let target = link.and_then(|target| String::from_utf8(target).ok());
-                    let target = target.filter(|target| !target.is_empty() && !target.contains('\0'));
-                    EntryKind::Symlink { target: target.ok_or_else(|| refused("its target is no text"))? }
-                }
-                tar::EntryType::Link => EntryKind::HardLink {
-                    target: self.contained(&link.ok_or_else(|| refused("its target is missing"))?)?,
-                },
-                _ => return Err(refused("it is neither file, directory nor link").into()),
-            };
-            let header = entry.header();
-            let mode = header.mode().map_err(read)? & 0o7777;
-            let owner = |id: std::io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok());
-            let uid = owner(header.uid()).ok_or_else(|| refused("its owner is no number"))?;
-            let gid = owner(header.gid()).ok_or_else(|| refused("its group is no number"))?;
-            visit(Entry { path, kind, mode, uid, gid, content: &mut entry })?;
+            match entry.header().entry_type() {
+                tar::EntryType::GNULongName => long_name = Some(self.long_name(&mut entry)?),
+                tar::EntryType::GNULongLink => long_link = Some(self.long_name(&mut entry)?),
+                _ => self.visit_entry(&mut entry, long_name.take(), long_link.take(), visit)?,
+            }
         }
         Ok(())
+    }
+
+    /// The name that the next entry has, which is too long for its header.
+    fn long_name(&self, entry: &mut impl Read) -> Result<Vec<u8>, DebError> {
+        let mut name = Vec::new();
+        let read = |source| DebError::Read { path: self.path.clone(), source };
+        // One more than is allowed, and the null byte at its end.
+        entry.take(PATH_LIMIT_BYTES as u64 + 2).read_to_end(&mut name).map_err(read)?;
+        if let Some(end) = name.iter().position(|byte| *byte == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    fn visit_entry<E: From<DebError>, R: Read>(
+        &self,
+        entry: &mut tar::Entry<'_, R>,
+        long_name: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let path = self.contained(&long_name.unwrap_or_else(|| entry.path_bytes().into_owned()))?;
+        let refused = |problem| DebError::Entry { path: self.path.clone(), entry: path.clone(), problem };
+        let link = long_link.or_else(|| entry.link_name_bytes().map(std::borrow::Cow::into_owned));
+        let header = entry.header();
+        let kind = match header.entry_type() {
+            tar::EntryType::Directory => EntryKind::Directory,
+            tar::EntryType::Regular | tar::EntryType::Continuous => EntryKind::File { size_bytes: entry.size() },
+            tar::EntryType::Symlink => {
+                let target = link.and_then(|target| String::from_utf8(target).ok());
+                let target =
+                    target.filter(|text| !text.is_empty() && !text.contains('\0') && text.len() <= PATH_LIMIT_BYTES);
+                EntryKind::Symlink { target: target.ok_or_else(|| refused("its target is no text, or too long"))? }
+            }
+            tar::EntryType::Link => {
+                EntryKind::HardLink { target: self.contained(&link.ok_or_else(|| refused("its target is missing"))?)? }
+            }
+            // Extended headers too: deb(5) knows none.
+            _ => return Err(refused("it is neither file, directory nor link").into()),
+        };
+        let read = |source| DebError::Read { path: self.path.clone(), source };
+        let mode = header.mode().map_err(read)? & 0o7777;
+        let owner = |id: std::io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok());
+        let uid = owner(header.uid()).ok_or_else(|| refused("its owner is no number"))?;
+        let gid = owner(header.gid()).ok_or_else(|| refused("its group is no number"))?;
+        visit(Entry { path, kind, mode, uid, gid, content: entry })
     }
 
     fn unpacked(&self, packed: std::io::Take<File>, packing: &str) -> Result<Box<dyn Read>, DebError> {
@@ -243,9 +272,10 @@ impl Deb {
         let packed = BufReader::with_capacity(64 << 10, packed);
         Ok(match packing {
             ".xz" => {
-                let stream =
-                    liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY_BYTES, liblzma::stream::CONCATENATED)
-                        .map_err(|error| read(error.into()))?;
+                // The file's own SHA-256 was checked before: no further sum is needed.
+                let flags = liblzma::stream::CONCATENATED | liblzma::stream::IGNORE_CHECK;
+                let stream = liblzma::stream::Stream::new_stream_decoder(DECODER_MEMORY_BYTES, flags)
+                    .map_err(|error| read(error.into()))?;
                 Box::new(liblzma::bufread::XzDecoder::new_stream(packed, stream))
             }
             ".zst" => {

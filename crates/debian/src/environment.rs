@@ -8,11 +8,14 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The time, for marking files as used.
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Seconds since 1970, for Valid-Until.
 pub(crate) fn now_secs() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
+    now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs().try_into().unwrap_or(i64::MAX))
 }
 
 /// Debian's name of the architecture that this program was built for: `amd64`, `arm64`.

@@ -5,13 +5,16 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 
 use crate::environment::variable;
+use crate::resolver::SharedResolver;
 
 /// How often one address is tried before it counts as failed.
 const ATTEMPTS: u32 = 4;
@@ -91,6 +94,12 @@ pub enum FetchError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// Another file failed, and this one was not waited for.
+    #[error("the transfer of {url} was stopped")]
+    Stopped {
+        /// The address.
+        url: String,
+    },
     /// The content is not what the signed index (or the lock) says.
     #[error("{url} is not what the signed index says: expected {expected}, got {found}")]
     Content {
@@ -140,6 +149,7 @@ impl FetchError {
             Self::Network { .. } | Self::Broken { .. } => {
                 "check the network; behind a proxy set https_proxy and http_proxy; another mirror is set with `hoist config set mirror ADDRESS`".into()
             }
+            Self::Stopped { .. } => "look at what failed before it".into(),
             Self::TooLong { .. } | Self::Content { .. } => {
                 "the mirror is broken, or it is being updated right now: try again in some minutes, or name another with `hoist config set mirror ADDRESS`".into()
             }
@@ -148,16 +158,14 @@ impl FetchError {
             Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 "the disk is full: free some space (`hoist system prune`) and run the command again".into()
             }
-            Self::Write { .. } => "make the folder writable, or name another with HOIST_CACHE_DIR".into(),
+            Self::Write { .. } => "make the folder writable, or keep everything elsewhere: hoist --store DIR …".into(),
         }
     }
 
     /// True where a later attempt or another mirror may succeed.
     fn is_transient(&self) -> bool {
         match self {
-            Self::Network { source, .. } => {
-                !matches!(**source, ureq::Error::BadUri(_) | ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl)
-            }
+            Self::Network { source, .. } => !matches!(**source, ureq::Error::Rustls(_) | ureq::Error::InvalidProxyUrl),
             Self::Broken { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 429,
             _ => false,
@@ -201,18 +209,22 @@ impl Fetcher {
         }
     }
 
-    /// Fetches a file into a writer that can be emptied (`restart` is called before each attempt).
+    /// Fetches a file into a writer that can be emptied (`restart` is called before each attempt), until it is whole or `stop` is true.
     pub(crate) fn copy<W: Write>(
         &self,
         url: &str,
         limit_bytes: u64,
         mut restart: impl FnMut() -> Result<W, FetchError>,
         path: &Path,
+        stop: &AtomicBool,
     ) -> Result<W, FetchError> {
         let mut attempt = 1;
         loop {
             let mut writer = restart()?;
             let result = self.copy_once(url, limit_bytes, attempt, &mut |piece| {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(FetchError::Stopped { url: masked(url) });
+                }
                 writer.write_all(piece).map_err(|source| FetchError::Write { path: path.to_owned(), source })
             });
             match result {
@@ -270,10 +282,12 @@ impl Fetcher {
                 problem: "only http, https and file can be used".into(),
             });
         };
-        let response = agent.get(url).call().map_err(|source| FetchError::Network {
-            url: masked(url),
-            attempts,
-            source: Box::new(source),
+        let response = agent.get(url).call().map_err(|source| match source {
+            // Its text has the whole address, password and all.
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                FetchError::Address { url: masked(url), problem: "it is none that HTTP knows".into() }
+            }
+            source => FetchError::Network { url: masked(url), attempts, source: Box::new(source) },
         })?;
         match response.status().as_u16() {
             200 => Ok(Box::new(response.into_body().into_with_config().limit(u64::MAX).reader())),
@@ -305,7 +319,8 @@ impl Fetcher {
         if secure {
             config = config.tls_config(TlsConfig::builder().root_certs(self.root_certificates()?).build());
         }
-        Ok(cell.get_or_init(|| config.build().new_agent()))
+        let resolver = SharedResolver::default();
+        Ok(cell.get_or_init(|| Agent::with_parts(config.build(), DefaultConnector::default(), resolver)))
     }
 
     /// The certificates that the host trusts: those named, else the system's, else Mozilla's list.

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hoist_events::Reporter;
 
+use crate::accepted::{Accepted, Age};
 use crate::environment::now_secs;
 use crate::fetch::{FetchError, Fetcher};
-use crate::index_cache::{Part, PartError, parse_packages, read_part, write_part};
+use crate::index_cache::{Part, PartError, parse_packages, part_path, read_part, write_part};
 use crate::keyring::{Keyring, KeyringError};
 use crate::packages::Package;
 use crate::release::{IndexFile, Release, ReleaseError};
@@ -29,7 +30,7 @@ pub struct IndexRequest<'a> {
     pub architecture: &'a str,
     /// Whose signatures are believed.
     pub keyring: &'a Keyring,
-    /// Where parsed indexes are kept.
+    /// Where parsed indexes are kept, and the newest Release file of each suite that was accepted.
     pub cache_dir: &'a Path,
 }
 
@@ -133,6 +134,9 @@ impl IndexError {
             Self::Release { source: ReleaseError::Expired { .. }, .. } => {
                 "the mirror is stale, or it is a frozen snapshot: for a snapshot turn the check off with Check-Valid-Until: no in the machine's apt sources".into()
             }
+            Self::Release { source: ReleaseError::Older { .. }, .. } => {
+                "the mirror is stale or holds updates back: name another with `hoist config set mirror ADDRESS`; for a snapshot, which is old on purpose, turn the check off with Check-Valid-Until: no in the machine's apt sources".into()
+            }
             Self::Release { .. } | Self::Packages { .. } => {
                 "the mirror is broken: try again later, or name another with `hoist config set mirror ADDRESS`".into()
             }
@@ -226,9 +230,13 @@ fn load_source(
 ) -> Result<Option<(ReleaseInfo, Vec<Part>)>, IndexError> {
     let suite = source.suite.clone();
     let uri = crate::fetch::masked(&source.uri);
+    let accepted = Accepted::of(request.cache_dir, &suite, request.keyring);
     let message = match fetcher.get(&source.url(&format!("dists/{suite}/InRelease")), RELEASE_LIMIT_BYTES) {
         Ok(message) => message,
-        Err(FetchError::Missing { .. }) if source.optional => return Ok(None),
+        Err(FetchError::Missing { .. }) if source.optional => {
+            warn_of_missing(source, &uri, &accepted, reporter);
+            return Ok(None);
+        }
         Err(FetchError::Missing { .. }) => return Err(IndexError::UnknownSuite { suite, uri }),
         Err(source) => return Err(IndexError::Fetch { suite, source }),
     };
@@ -240,6 +248,8 @@ fn load_source(
     let wrong = |error| IndexError::Release { suite: suite.clone(), uri: uri.clone(), source: error };
     let release = Release::parse(&text).map_err(wrong)?;
     release.check(&suite, source.check_valid_until.then(now_secs)).map_err(wrong)?;
+    // A frozen mirror is old on purpose, and what it has is no measure for others.
+    let age = if source.check_valid_until { accepted.check(&release).map_err(wrong)? } else { Age::Known };
     let info = ReleaseInfo {
         suite: suite.clone(),
         codename: release.field("Codename").to_owned(),
@@ -258,7 +268,23 @@ fn load_source(
         })?;
         parts.push(load_part(fetcher, request, source, &release, &file, reporter)?);
     }
+    if age == Age::Newer {
+        accepted.keep(&message).map_err(|source| IndexError::Write { path: accepted.path().to_owned(), source })?;
+    }
     Ok(Some((info, parts)))
+}
+
+/// Updates and security may be missing, but a mirror that hides them keeps known holes open: that is said.
+fn warn_of_missing(source: &Source, uri: &str, accepted: &Accepted, reporter: &dyn Reporter) {
+    let suite = &source.suite;
+    let hint = "look at the mirror, or name another: hoist config set security-mirror ADDRESS";
+    match accepted.date() {
+        Some(date) => reporter.warn(&format!("{uri} has no {suite} any more; it had one of {date}"), Some(hint)),
+        None if source.is_security() => {
+            reporter.warn(&format!("{uri} has no {suite}: security updates are left out"), Some(hint));
+        }
+        None => {}
+    }
 }
 
 fn load_part(
@@ -269,7 +295,7 @@ fn load_part(
     file: &IndexFile,
     reporter: &dyn Reporter,
 ) -> Result<Part, IndexError> {
-    let kept = request.cache_dir.join(format!("{}.packages-1", file.sha256));
+    let kept = part_path(request.cache_dir, &file.sha256);
     if let Some(part) = read_part(&kept) {
         return Ok(part);
     }

@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::abandoned::remove_unchanged;
+use crate::environment::now;
 use crate::fetch::is_sha256;
 use crate::packages::Package;
-use crate::relation::parse_dependencies;
+use crate::relation::{is_name, parse_dependencies};
 use crate::sha256::{Sha256, hex};
 use crate::sources::Source;
 
@@ -19,6 +22,12 @@ const UNPACKED_LIMIT_BYTES: u64 = 1 << 30;
 const LINE_LIMIT_BYTES: u64 = 1 << 20;
 /// Memory that an xz stream may ask for.
 const XZ_MEMORY_BYTES: u64 = 256 << 20;
+/// How files are named in which a parsed index is kept, and until they are whole.
+const ENDING: &str = ".packages-1";
+const INCOMING: &str = ".index-";
+/// A parsed index that was not used for so long is another day's; a file in the making that old was left by a killed process.
+const UNUSED: Duration = Duration::from_hours(24 * 30);
+const ABANDONED: Duration = Duration::from_hours(1);
 /// Number of fields of a record.
 const FIELDS: usize = 11;
 
@@ -126,7 +135,7 @@ impl Record<'_> {
             .map(|one| (one.name, one.constraint.map(|constraint| constraint.version)))
             .collect();
         let inside = !filename.starts_with('/') && !filename.split('/').any(|part| part == ".." || part.is_empty());
-        (inside && is_sha256(sha256)).then_some(())?;
+        (inside && is_sha256(sha256) && is_name(name) && is_name(architecture)).then_some(())?;
         Some(Package {
             name: name.to_owned(),
             version: version.parse().ok()?,
@@ -145,6 +154,11 @@ impl Record<'_> {
     }
 }
 
+/// Where the parsed form of the index with this hash is kept.
+pub(crate) fn part_path(cache_dir: &Path, sha256: &str) -> PathBuf {
+    cache_dir.join(format!("{sha256}{ENDING}"))
+}
+
 /// Reads a parsed index that was kept; none where there is none or where it is damaged.
 pub(crate) fn read_part(path: &Path) -> Option<Part> {
     let mut text = fs_err::read_to_string(path).ok()?;
@@ -153,14 +167,18 @@ pub(crate) fn read_part(path: &Path) -> Option<Part> {
         return None;
     }
     text.drain(..65);
+    // "In use": what nobody reads for long is removed.
+    let _ = fs_err::OpenOptions::new().append(true).open(path).and_then(|file| file.file().set_modified(now()));
     Some(Part::new(text))
 }
 
-/// Keeps a parsed index, all or nothing.
+/// Keeps a parsed index, all or nothing, and removes what older ones left.
 pub(crate) fn write_part(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs_err::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new().prefix(".index-").tempfile_in(dir)?;
+    remove_unchanged(dir, |name| name.ends_with(ENDING), UNUSED);
+    remove_unchanged(dir, |name| name.starts_with(INCOMING), ABANDONED);
+    let mut file = tempfile::Builder::new().prefix(INCOMING).tempfile_in(dir)?;
     writeln!(file, "{}", hex(&Sha256::digest(text.as_bytes())))?;
     file.write_all(text.as_bytes())?;
     file.persist(path).map_err(|error| error.error)?;
@@ -180,12 +198,17 @@ pub(crate) fn parse_packages(packed: &[u8], ending: &str) -> Result<String, Part
         other if other.ends_with("Packages") => Box::new(packed),
         other => return Err(PartError::Packing { ending: other.chars().take(20).collect() }),
     };
-    let mut reader = BufReader::with_capacity(256 << 10, plain.take(UNPACKED_LIMIT_BYTES));
+    let mut reader = BufReader::with_capacity(256 << 10, plain);
     let mut collector = Collector::default();
     let mut line = Vec::new();
+    let mut total = 0;
     for number in 1.. {
         line.clear();
         let count = reader.by_ref().take(LINE_LIMIT_BYTES).read_until(b'\n', &mut line)?;
+        total += count as u64;
+        if total > UNPACKED_LIMIT_BYTES {
+            return Err(PartError::Grammar { line: number, problem: "the index is longer than 1 GiB" });
+        }
         if count as u64 == LINE_LIMIT_BYTES {
             return Err(PartError::Grammar { line: number, problem: "it is too long" });
         }

@@ -12,6 +12,7 @@ use pgp::packet::{Signature, SignatureType};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, Tag};
 
+use crate::environment::now_secs;
 use crate::sources::{SignedBy, Source};
 
 /// The keys of Debian's package `debian-archive-keyring`.
@@ -193,6 +194,9 @@ impl Keyring {
         ) {
             return Err("its hash is too weak");
         }
+        if expired(signature, now_secs()) {
+            return Err("the signature had its time and is over");
+        }
         let mut problem = "its key is not in the keyring";
         for key in &self.keys {
             if is_issuer(signature, &key.primary_key) {
@@ -233,6 +237,14 @@ fn outlived(key: &impl KeyDetails, binding: &Signature, signature: &Signature) -
     let (born, made) = (u64::from(key.created_at().as_secs()), u64::from(made.as_secs()));
     let life = binding.key_expiration_time().map(|life| Duration::from(life).as_secs()).filter(|life| *life > 0);
     made < born || life.is_some_and(|life| made >= born + life)
+}
+
+/// True where the signer said how long the signature counts, and that time is over.
+fn expired(signature: &Signature, now_secs: i64) -> bool {
+    let life =
+        signature.signature_expiration_time().map(|life| Duration::from(life).as_secs()).filter(|life| *life > 0);
+    let made = signature.created().map_or(0, |made| u64::from(made.as_secs()));
+    life.is_some_and(|life| i64::try_from(made + life).is_ok_and(|end| now_secs >= end))
 }
 
 /// The newest of the key's own statements about itself.

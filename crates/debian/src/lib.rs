@@ -6,6 +6,8 @@
 //! and nothing is believed before a signature or a hash was checked.
 #![forbid(unsafe_code)]
 
+mod abandoned;
+mod accepted;
 mod apt_conf;
 mod control;
 mod deb;
@@ -20,6 +22,7 @@ mod packages;
 mod relation;
 mod release;
 mod resolve;
+mod resolver;
 mod sha256;
 mod sources;
 mod store;
@@ -42,6 +45,6 @@ pub use release::ReleaseError;
 pub use resolve::{Installed, Resolution, ResolveError, ResolveRequest, resolve};
 pub use sha256::{Sha256, hex};
 pub use sources::{Mirror, SignedBy, Source, SourcesError, read_apt_sources, sources_for};
-pub use store::{DebCache, PackageFile, fetch_packages};
+pub use store::{DebCache, PackageFile, fetch_each, fetch_packages};
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack_into};
 pub use version::{Version, VersionError};

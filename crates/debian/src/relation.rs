@@ -147,15 +147,17 @@ fn parse_alternative(text: &str) -> Result<Alternative, RelationError> {
         Some((name, architecture)) => (name, Some(architecture)),
         None => (head, None),
     };
-    let name_ok = |name: &str| {
-        name.len() <= 256
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_'))
-    };
-    if !name_ok(name) || architecture.is_some_and(|architecture| !name_ok(architecture)) {
+    if !is_name(name) || architecture.is_some_and(|architecture| !is_name(architecture)) {
         return Err(grammar());
     }
     Ok(Alternative { name: name.to_owned(), architecture: architecture.map(str::to_owned), constraint })
+}
+
+/// True for what can be the name of a package or of an architecture, and so part of a path.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= 256
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_'))
 }
 
 fn parse_constraint(inner: &str, whole: &str) -> Result<VersionConstraint, RelationError> {

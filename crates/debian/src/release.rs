@@ -1,7 +1,7 @@
 //! The Release file of a suite: what it says of itself and the hashes of its indexes.
 //!
 //! Read only after its signature was checked. The suite that it names must be the one asked for, or a mirror could pass off one
-//! suite as another (an older, vulnerable one, say).
+//! suite as another (an older, vulnerable one, say). What was accepted before is remembered by `accepted.rs`.
 
 use crate::control::{ControlError, Paragraph, parse_paragraphs};
 
@@ -11,6 +11,8 @@ pub(crate) struct Release {
     pub(crate) paragraph: Paragraph,
     /// Seconds since 1970 after which it is stale.
     pub(crate) valid_until_secs: Option<i64>,
+    /// When it was made; the beginning of time where it does not say.
+    pub(crate) date_secs: i64,
 }
 
 /// What is wrong with a Release file.
@@ -49,6 +51,14 @@ pub enum ReleaseError {
         /// As written.
         until: String,
     },
+    /// A newer one was accepted before.
+    #[error("it was made {date}, and one made {accepted} was accepted before: the mirror went back in time")]
+    Older {
+        /// As written, of this one.
+        date: String,
+        /// As written, of the newest one that was accepted.
+        accepted: String,
+    },
 }
 
 /// An index file as the Release file names it.
@@ -65,11 +75,12 @@ impl Release {
             .into_iter()
             .next()
             .ok_or_else(|| ReleaseError::Missing { field: "fields".into() })?;
-        let valid_until_secs = match paragraph.get("Valid-Until") {
-            Some(text) => Some(parse_date(text).ok_or_else(|| ReleaseError::Date { text: text.to_owned() })?),
-            None => None,
+        let date = |field: &str| match paragraph.get(field) {
+            Some(text) => parse_date(text).map(Some).ok_or_else(|| ReleaseError::Date { text: text.to_owned() }),
+            None => Ok(None),
         };
-        Ok(Self { paragraph, valid_until_secs })
+        let (valid_until_secs, date_secs) = (date("Valid-Until")?, date("Date")?.unwrap_or(0));
+        Ok(Self { paragraph, valid_until_secs, date_secs })
     }
 
     pub(crate) fn field(&self, name: &str) -> &str {

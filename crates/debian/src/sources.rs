@@ -154,9 +154,10 @@ impl Source {
         format!("{}/{}", self.uri.trim_end_matches('/'), path)
     }
 
-    /// How much this looks like a source of Debian's own archive; 0 where it does not.
+    /// How much this looks like a source of Debian's own archive that can be fetched from; 0 where it does not.
     fn debian_score(&self) -> u32 {
-        if !self.components.iter().any(|component| component == "main") || !is_debian_suite(&self.suite) {
+        let reachable = ["http://", "https://", "file:"].iter().any(|scheme| self.uri.starts_with(scheme));
+        if !reachable || !self.components.iter().any(|component| component == "main") || !is_debian_suite(&self.suite) {
             return 0;
         }
         let debian_path = self.uri.rsplit('/').take(4).any(|part| part == "debian" || part.starts_with("debian-"));
@@ -170,7 +171,8 @@ impl Source {
         }
     }
 
-    fn is_security(&self) -> bool {
+    /// True for a suite of security updates.
+    pub fn is_security(&self) -> bool {
         self.suite.ends_with("-security") || self.suite.ends_with("/updates")
     }
 }
@@ -218,11 +220,27 @@ pub fn read_apt_sources(root: &Path) -> Result<Vec<Source>, SourcesError> {
             sources.extend(text.lines().filter_map(|line| from_line(line, settings.check_valid_until)));
         }
     }
+    for source in &mut sources {
+        if let Some(uri) = source.uri.strip_prefix("mirror+file:").and_then(|list| first_of_list(root, list)) {
+            source.uri = uri;
+        }
+    }
     sources.retain(|source| {
         source.architectures.is_empty()
             || source.architectures.iter().any(|architecture| architecture == native_architecture())
     });
     Ok(sources)
+}
+
+/// The first address of a list of mirrors (apt-transport-mirror(1)), which Debian's cloud images have. What cannot be read is no list.
+fn first_of_list(root: &Path, list: &str) -> Option<String> {
+    let path = root.join(list.trim_start_matches('/'));
+    if fs_err::metadata(&path).ok()?.len() > LIMIT_BYTES {
+        return None;
+    }
+    let text = fs_err::read_to_string(path).ok()?;
+    let mut addresses = text.lines().filter_map(|line| line.split('#').next()?.split_whitespace().next());
+    addresses.next().map(|address| address.trim_end_matches('/').to_owned())
 }
 
 /// `yes` and its kin.
@@ -396,6 +414,18 @@ mod tests {
         assert_eq!(suites, expected);
         assert_eq!(sources[0].signed_by, SignedBy::Files(vec!["/k.gpg".into()]));
         assert!(!sources[0].check_valid_until && sources[1].check_valid_until);
+    }
+
+    #[test]
+    fn a_list_of_mirrors_stands_for_its_first_and_a_disc_for_nothing() {
+        let list = "deb cdrom:[Debian 13]/ trixie main\ndeb mirror+file:/etc/apt/mirrors/debian.list trixie main\n\
+            deb mirror+file:///etc/apt/mirrors/none.list trixie main\n";
+        let mirrors = "# ours\nhttps://first/debian/ priority:1\nhttps://second/debian\n";
+        let sources = machine(&[("sources.list", list), ("mirrors/debian.list", mirrors)]).unwrap();
+        let found = sources_for("trixie", &sources, None).unwrap();
+        assert_eq!(found[0].uri, "https://first/debian");
+        let sources = machine(&[("sources.list", "deb cdrom:[Debian 13]/ trixie main\n")]).unwrap();
+        assert!(sources_for("trixie", &sources, None).unwrap_err().to_string().contains("name no Debian mirror"));
     }
 
     #[test]

@@ -3,14 +3,15 @@
 
 mod fake;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use fake::{Item, Mirror, chain, new_key};
 use hoist_debian::{
     DebCache, FetchOptions, Fetcher, Index, IndexError, IndexRequest, Installed, LockedPackage, PackageFile,
-    ResolveError, ResolveRequest, Source, UnpackOptions, fetch_packages, resolve, unpack_into,
+    ResolveError, ResolveRequest, Source, UnpackOptions, fetch_each, fetch_packages, resolve, unpack_into,
 };
-use hoist_events::NullReporter;
+use hoist_events::{Event, NullReporter, RecordingReporter};
 
 fn load(mirror: &Mirror, sources: &[Source], cache: &Path) -> Result<Index, IndexError> {
     let keyring = mirror.keyring();
@@ -72,8 +73,10 @@ fn an_index_that_was_read_before_is_not_fetched_again() {
     fs_err::remove_file(mirror.path("dists/trixie/main/binary-amd64/Packages")).unwrap();
     assert!(load(&mirror, &[mirror.source("trixie")], cache.path()).unwrap().contains("a"));
     // Damaged, it is not used.
-    let kept = fs_err::read_dir(cache.path()).unwrap().next().unwrap().unwrap().path();
-    fs_err::write(&kept, "x").unwrap();
+    let files = fs_err::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = files.filter(|path| path.extension().is_some_and(|ending| ending == "packages-1")).collect();
+    assert_eq!(kept.len(), 1);
+    fs_err::write(&kept[0], "x").unwrap();
     assert!(load(&mirror, &[mirror.source("trixie")], cache.path()).is_err());
 }
 
@@ -116,6 +119,121 @@ fn an_index_that_is_not_to_be_believed_is_refused_with_its_reason() {
     let (message, hint) = wrong(&mirror, mirror.source("bogus"));
     assert!(message.contains("has no suite `bogus`"), "{message}");
     assert!(hint.contains("trixie"), "{hint}");
+}
+
+#[test]
+fn a_mirror_that_goes_back_to_an_older_index_is_refused() {
+    let mut mirror = Mirror::new();
+    mirror.package("a", "2", "", &[]);
+    mirror.publish("trixie", "");
+    let cache = tempfile::tempdir().unwrap();
+    let source = mirror.source("trixie");
+    load(&mirror, std::slice::from_ref(&source), cache.path()).unwrap();
+
+    // As validly signed, but older.
+    mirror.publish_dated("trixie", "Wed, 18 Nov 2026 02:10:46 UTC", "");
+    let error = load(&mirror, std::slice::from_ref(&source), cache.path()).unwrap_err();
+    let message = chain(&error);
+    assert!(
+        message.ends_with("it was made Wed, 18 Nov 2026 02:10:46 UTC, and one made Sat, 21 Nov 2026 02:10:46 UTC was accepted before: the mirror went back in time"),
+        "{message}"
+    );
+    assert!(error.hint().contains("holds updates back") && error.hint().contains("Check-Valid-Until: no"));
+    // A frozen mirror is old on purpose, one that lags by hours is none, and another machine does not know.
+    load(&mirror, &[Source { check_valid_until: false, ..source.clone() }], cache.path()).unwrap();
+    load(&mirror, std::slice::from_ref(&source), tempfile::tempdir().unwrap().path()).unwrap();
+    assert!(load(&mirror, std::slice::from_ref(&source), cache.path()).is_err());
+    mirror.publish_dated("trixie", "Sat, 21 Nov 2026 00:00:00 UTC", "");
+    load(&mirror, std::slice::from_ref(&source), cache.path()).unwrap();
+
+    // What no trusted key signed is not remembered: nobody can make hoist refuse the true index.
+    let memory = cache.path().join("trixie.accepted");
+    assert!(memory.exists());
+    mirror.sign("trixie", "Codename: trixie\nDate: Sat, 21 Nov 2126 02:10:46 UTC\n", &new_key());
+    fs_err::copy(mirror.path("dists/trixie/InRelease"), &memory).unwrap();
+    mirror.publish("trixie", "");
+    load(&mirror, &[source], cache.path()).unwrap();
+}
+
+#[test]
+fn a_mirror_without_security_updates_is_warned_of() {
+    let mut mirror = Mirror::new();
+    mirror.package("a", "1", "", &[]);
+    mirror.publish("trixie", "");
+    mirror.publish("trixie-updates", "");
+    let optional = |suite: &str| Source { optional: true, ..mirror.source(suite) };
+    let sources = [mirror.source("trixie"), optional("trixie-updates"), optional("trixie-security")];
+    let cache = tempfile::tempdir().unwrap();
+    let keyring = mirror.keyring();
+    let load = || {
+        let request =
+            IndexRequest { sources: &sources, architecture: "amd64", keyring: &keyring, cache_dir: cache.path() };
+        let recorder = RecordingReporter::default();
+        Index::load(&fetcher(), &request, &recorder).unwrap();
+        let warning = |event| if let Event::Warning { text, .. } = event { Some(text) } else { None };
+        recorder.events().into_iter().filter_map(warning).collect::<Vec<String>>()
+    };
+    let uri = mirror.file_uri();
+    let security = format!("{uri} has no trixie-security: security updates are left out");
+    assert_eq!(load(), std::slice::from_ref(&security));
+    fs_err::remove_file(mirror.path("dists/trixie-updates/InRelease")).unwrap();
+    let mut said = load();
+    said.sort();
+    assert_eq!(said, [security, format!("{uri} has no trixie-updates any more; it had one of {}", fake::DATE)]);
+}
+
+#[test]
+fn files_are_handed_on_as_they_arrive_and_one_failure_ends_all() {
+    let mut mirror = Mirror::new();
+    for name in ["a", "b", "c"] {
+        mirror.package(name, "1", "", &[Item::File("./f", name.as_bytes())]);
+    }
+    mirror.publish("trixie", "");
+    let dir = tempfile::tempdir().unwrap();
+    let index = load(&mirror, &[mirror.source("trixie")], &dir.path().join("indexes")).unwrap();
+    let mut files: Vec<PackageFile> =
+        ["a", "b", "c"].iter().map(|name| PackageFile::from(&index.candidate(name).unwrap())).collect();
+    let cache = DebCache::new(&dir.path().join("debs"));
+    let seen = std::sync::Mutex::new(Vec::new());
+    let hear = |place: usize, path: std::path::PathBuf| {
+        assert!(path.exists());
+        seen.lock().unwrap().push(place);
+        ControlFlow::Continue(())
+    };
+    fetch_each(&fetcher(), &files, &cache, &NullReporter, &hear).unwrap();
+    seen.lock().unwrap().sort_unstable();
+    assert_eq!(*seen.lock().unwrap(), [0, 1, 2]);
+    // A damaged one is fetched again; who has enough ends the rest.
+    fs_err::write(cache.path(&files[1].sha256), vec![0; usize::try_from(files[1].size_bytes).unwrap()]).unwrap();
+    fetch_packages(&fetcher(), &files, &cache, &NullReporter).unwrap();
+    assert_eq!(fake::sha256(&fs_err::read(cache.path(&files[1].sha256)).unwrap()), files[1].sha256);
+    fetch_each(&fetcher(), &files, &cache, &NullReporter, &|_, _| ControlFlow::Break(())).unwrap();
+    files[2].urls = vec![format!("{}/pool/none.deb", mirror.file_uri())];
+    files[2].sha256 = "0".repeat(64);
+    let error = fetch_packages(&fetcher(), &files, &cache, &NullReporter).unwrap_err();
+    assert!(error.to_string().contains("pool/none.deb"), "{error}");
+}
+
+#[test]
+fn what_a_killed_hoist_left_in_the_cache_is_removed() {
+    let mut mirror = Mirror::new();
+    mirror.package("a", "1", "", &[]);
+    mirror.publish("trixie", "");
+    let dir = tempfile::tempdir().unwrap();
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    for (path, is_old) in [("debs/.incoming-old", true), ("debs/.incoming-new", false), ("x.packages-1", true)] {
+        let path = dir.path().join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, "half").unwrap();
+        if is_old {
+            fs_err::File::options().append(true).open(&path).unwrap().file().set_modified(old).unwrap();
+        }
+    }
+    let index = load(&mirror, &[mirror.source("trixie")], dir.path()).unwrap();
+    let file = PackageFile::from(&index.candidate("a").unwrap());
+    fetch_packages(&fetcher(), &[file], &DebCache::new(&dir.path().join("debs")), &NullReporter).unwrap();
+    let there = |path: &str| dir.path().join(path).exists();
+    assert_eq!([there("debs/.incoming-old"), there("debs/.incoming-new"), there("x.packages-1")], [false, true, false]);
 }
 
 #[test]
@@ -256,6 +374,16 @@ fn a_hostile_package_changes_nothing_outside() {
         ("up", vec![Item::File("./a/../../x", b"x")], "leads out of the package"),
         ("hard", vec![Item::Hard("./x", "../outside/y")], "leads out of the package"),
         ("device", vec![Item::Device("./dev")], "neither file, directory nor link"),
+        (
+            "pax",
+            vec![Item::Other("./x", tar::EntryType::XHeader, b"13 path=/etc\n"), Item::File("./x", b"x")],
+            "neither file, directory nor link",
+        ),
+        (
+            "long",
+            vec![Item::Other("././@LongLink", tar::EntryType::GNULongName, &[b'a'; 5000]), Item::File("./x", b"x")],
+            "its name is too long",
+        ),
         ("circle", vec![Item::Link("./a", "b"), Item::Link("./b", "a"), Item::File("./a/x", b"x")], "turn in a circle"),
         ("over", vec![Item::Dir("./d"), Item::File("./d", b"x")], "a directory stands where a file should be"),
     ] {
@@ -275,6 +403,13 @@ fn a_hostile_package_changes_nothing_outside() {
     .unwrap();
     unpack("replace", &[Item::Link("./f", &format!("{target}/z")), Item::File("./f", b"z")]).unwrap();
     assert_eq!(fs_err::read_dir(&outside).unwrap().count(), 0);
+    let long = format!("./{}/x\0", "d".repeat(200));
+    unpack(
+        "deep",
+        &[Item::Other("././@LongLink", tar::EntryType::GNULongName, long.as_bytes()), Item::File("./x", b"x")],
+    )
+    .unwrap();
+    assert_eq!(fs_err::read(dir.path().join("deep").join(&long[2..202]).join("x")).unwrap(), b"x");
     // Hard links inside work, and set-id bits go.
     unpack("good", &[Item::File("./f", b"f"), Item::Hard("./g", "./f")]).unwrap();
     let metadata = fs_err::metadata(dir.path().join("good/g")).unwrap();

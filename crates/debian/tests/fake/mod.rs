@@ -25,7 +25,12 @@ pub enum Item<'a> {
     Hard(&'a str, &'a str),
     /// A device.
     Device(&'a str),
+    /// Anything else: path, type and content.
+    Other(&'a str, tar::EntryType, &'a [u8]),
 }
+
+/// When the suites of a mirror were made, unless a test says otherwise.
+pub const DATE: &str = "Sat, 21 Nov 2026 02:10:46 UTC";
 
 /// The mirror.
 pub struct Mirror {
@@ -57,6 +62,7 @@ fn tar_of(items: &[Item<'_>]) -> Vec<u8> {
             Item::Link(path, target) => (path, tar::EntryType::Symlink, target, b""),
             Item::Hard(path, target) => (path, tar::EntryType::Link, target, b""),
             Item::Device(path) => (path, tar::EntryType::Char, "", b""),
+            Item::Other(path, kind, content) => (path, kind, "", content),
         };
         // Written byte by byte, because hostile names are wanted.
         let raw = header.as_gnu_mut().unwrap();
@@ -128,13 +134,16 @@ impl Mirror {
 
     /// Writes a suite's index with what was added so far, signed.
     pub fn publish(&self, suite: &str, fields: &str) {
+        self.publish_dated(suite, DATE, fields);
+    }
+
+    /// As [`publish`](Self::publish), with another date.
+    pub fn publish_dated(&self, suite: &str, date: &str, fields: &str) {
         let name = "main/binary-amd64/Packages";
         self.write(&format!("dists/{suite}/{name}"), &self.paragraphs);
         let hash = sha256(self.paragraphs.as_bytes());
-        let text = format!(
-            "Codename: {suite}\nDate: Sat, 21 Nov 2026 02:10:46 UTC\n{fields}SHA256:\n {hash} {} {name}\n",
-            self.paragraphs.len()
-        );
+        let text =
+            format!("Codename: {suite}\nDate: {date}\n{fields}SHA256:\n {hash} {} {name}\n", self.paragraphs.len());
         self.sign(suite, &text, &self.key);
     }
 
