@@ -55,6 +55,26 @@ pub struct LayerBuilder {
     foreign: bool,
 }
 
+/// A layer that is whole but for its place in the store. Dropping it leaves nothing.
+#[derive(Debug)]
+pub struct SealedLayer {
+    builder: LayerBuilder,
+    diff_id: DiffId,
+    meta: Meta,
+}
+
+impl SealedLayer {
+    /// The digest of the uncompressed tar.
+    pub fn diff_id(&self) -> DiffId {
+        self.diff_id
+    }
+
+    /// Gives the layer its place. Where the store has that layer already, this one is dropped.
+    pub fn publish(self) -> Result<Layer, LayerError> {
+        self.builder.publish(self.diff_id, &self.meta)
+    }
+}
+
 fn key(path: &Path, kind: &Kind) -> Vec<u8> {
     let mut bytes = marker_path(path, kind);
     for byte in &mut bytes {
@@ -209,12 +229,17 @@ impl LayerBuilder {
 
     /// Writes the tar through the hash and publishes the tree under its diffID. Where the store has that layer already, this one is dropped.
     pub fn finish(self) -> Result<Layer, LayerError> {
-        let (diff_id, meta, builder) = self.seal()?;
-        builder.publish(diff_id, &meta)
+        self.seal()?.publish()
     }
 
-    /// The tar's digest and the index, without publishing.
-    pub(crate) fn seal(mut self) -> Result<(DiffId, Meta, Self), LayerError> {
+    /// As [`finish`](Self::finish), but the layer does not get its place in the store yet.
+    pub fn seal(self) -> Result<SealedLayer, LayerError> {
+        let (diff_id, meta, builder) = self.hash()?;
+        Ok(SealedLayer { builder, diff_id, meta })
+    }
+
+    /// The tar's digest and the index.
+    pub(crate) fn hash(mut self) -> Result<(DiffId, Meta, Self), LayerError> {
         let mut nodes: Vec<Node> = std::mem::take(&mut self.nodes).into_values().collect();
         for node in nodes.iter_mut().filter(|node| node.implied) {
             if let Some(attributes) = self.parents.get(&node.entry.path) {

@@ -37,7 +37,7 @@ mod verify;
 
 pub use archive_write::{ArchiveFormat, SaveError};
 pub use blob::Blob;
-pub use builder::{LayerBuilder, Order};
+pub use builder::{LayerBuilder, Order, SealedLayer};
 pub use compress::Compression;
 pub use digest::{DiffId, Digest, DigestError, Hasher, ImageId};
 pub use entry::{Attributes, Entry, Kind, LAYER_MTIME, Ownership};

@@ -45,7 +45,7 @@ pub(crate) fn load_layer(
     }
     let (builder, compression, length) = unpack(store, reader, diff_id, layer, left_bytes, limit_bytes)?;
     let in_layer = |source| LoadError::Layer { diff_id, source };
-    let (made_again, mut meta, builder) = builder.seal().map_err(in_layer)?;
+    let (made_again, mut meta, builder) = builder.hash().map_err(in_layer)?;
     meta.size_bytes = length;
     let recreatable = made_again == diff_id;
     let keep = !recreatable || (layer.blob.is_some() && compression != Compression::None);
