@@ -1,4 +1,4 @@
-//! Builds the launcher for size and hands its path to the crate, which carries its bytes.
+//! Builds the launcher for size and hands its path and digest to the crate, which carries its bytes.
 //!
 //! The launcher goes into app images, so it is a binary of its own with a profile of its own (size, LTO, no unwinding). Cargo cannot give a
 //! dependency another profile, hence a nested cargo with a target directory below `OUT_DIR`: the outer build holds the lock of the other.
@@ -13,8 +13,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
+
 /// The launcher goes into every image: it must stay small.
-const MAX_BYTES: u64 = 1_500_000;
+const MAX_BYTES: usize = 1_500_000;
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
@@ -31,9 +33,11 @@ fn main() {
     let target_dir = PathBuf::from(variable("OUT_DIR")).join("launcher");
     let launcher = target_dir.join(&target).join("release/hoist-launcher");
     build(&root, &target, &target_dir);
-    let bytes = std::fs::metadata(&launcher).expect("cargo built the launcher").len();
+    let program = std::fs::read(&launcher).expect("cargo built the launcher");
+    let bytes = program.len();
     assert!(bytes <= MAX_BYTES, "the launcher has {bytes} bytes; {MAX_BYTES} are allowed");
     println!("cargo::rustc-env=HOIST_LAUNCHER_PATH={}", launcher.display());
+    println!("cargo::rustc-env=HOIST_LAUNCHER_DIGEST=sha256:{:x}", Sha256::digest(&program));
 }
 
 fn build(root: &Path, target: &str, target_dir: &Path) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hoist_debian::Mirror;
 use hoist_events::Reporter;
 use hoist_image::Store;
+use hoist_lifecycle::Launcher;
 use hoist_platform::{
     BuilderParts, BuildpackFiles, Chosen, EngineSettings, Fault, Foresight, HostTrust, LocalEngine, PlatformError,
     Problem, order_of,
@@ -23,7 +24,11 @@ use crate::failure::{Code, Failure, failure_from};
 use crate::settings::Key;
 
 /// The launcher that goes into app images; built by this crate's build script.
-const LAUNCHER: &[u8] = include_bytes!(env!("HOIST_LAUNCHER_PATH"));
+const LAUNCHER: Launcher<'static> = Launcher {
+    program: include_bytes!(env!("HOIST_LAUNCHER_PATH")),
+    digest: env!("HOIST_LAUNCHER_DIGEST"),
+    version: env!("CARGO_PKG_VERSION"),
+};
 
 failure_from! {
     PlatformError => |error| match error.fault() {
@@ -177,4 +182,14 @@ pub(crate) fn exit_as(context: &Context, exit: &Exit) -> Result<(), Failure> {
         context.reporter.warn(text, Some(hint));
     }
     Err(Failure::of_process(u8::try_from(exit.status.code()).unwrap_or(u8::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_launchers_digest_is_that_of_its_bytes() {
+        assert_eq!(LAUNCHER.digest, hoist_image::Digest::of(LAUNCHER.program).to_string());
+    }
 }

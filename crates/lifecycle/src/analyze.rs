@@ -2,6 +2,8 @@
 //!
 //! platform.md, "analyzer". Reads no layer.
 
+use std::path::Path;
+
 use hoist_events::{Event, Phase};
 use hoist_image::{Image, StoreError};
 use hoist_spec::{
@@ -12,6 +14,10 @@ use hoist_spec::{
 use crate::cache::{CacheRecord, SharedLayers, SharedRecord};
 use crate::setup::Setup;
 use crate::timing::timed;
+use crate::tree::Tree;
+
+/// Larger than any real `/etc/os-release`.
+const MAX_OS_RELEASE_BYTES: u64 = 64 << 10;
 
 /// What a build starts from.
 pub struct AnalyzeRequest {
@@ -120,21 +126,30 @@ fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
     labels.get(key).map(String::as_str)
 }
 
-/// What an image is made for, from its configuration and labels.
-pub fn image_target(image: &Image) -> ImageTarget {
+/// What an image is made for, from its configuration and labels. "If target distribution data is missing, it will be inferred from
+/// `/etc/os-release`".
+fn image_target(image: &Image) -> ImageTarget {
     let config = image.config();
-    let mut distro = label(image, DISTRO_NAME_LABEL).map(|name| Distribution {
+    let labelled = label(image, DISTRO_NAME_LABEL).map(|name| Distribution {
         name: name.to_owned(),
         version: label(image, DISTRO_VERSION_LABEL).unwrap_or_default().to_owned(),
     });
-    if distro.is_none() && label(image, STACK_ID_LABEL) == Some("io.buildpacks.stacks.bionic") {
-        distro = Some(Distribution { name: "ubuntu".into(), version: "18.04".into() });
-    }
+    let bionic = || {
+        let is_bionic = label(image, STACK_ID_LABEL) == Some("io.buildpacks.stacks.bionic");
+        is_bionic.then(|| Distribution { name: "ubuntu".into(), version: "18.04".into() })
+    };
     ImageTarget {
         id: label(image, BASE_ID_LABEL).map(str::to_owned),
         os: config.os().to_string(),
         arch: config.architecture().to_string(),
-        variant: None,
-        distro,
+        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
+        distro: labelled.or_else(bionic).or_else(|| os_release(image)),
     }
+}
+
+/// An image whose file cannot be read is one whose distribution is not known.
+fn os_release(image: &Image) -> Option<Distribution> {
+    let tree = Tree::new(image.lower_dirs().ok()?);
+    let path = tree.resolve(Path::new("/etc/os-release")).ok()??;
+    Distribution::parse_os_release(&tree.read_text(&path, MAX_OS_RELEASE_BYTES).ok()??)
 }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use hoist_events::{Phase, Stream};
 use hoist_image::Layer;
 use hoist_spec::{
-    BuildMetadata, BuildToml, BuildpackDescriptor, BuildpackPlan, DocumentError, Environment, LaunchToml, LayerToml,
-    MetadataBuildpack, Plan, Process, StoreToml,
+    BuildMetadata, BuildToml, BuildpackDescriptor, BuildpackPlan, DocumentError, Environment, ImageTarget, LaunchToml,
+    LayerToml, LegacyBom, MetadataBuildpack, Plan, Process, StoreToml,
 };
 
 use crate::buildpacks::Buildpack;
@@ -19,8 +19,8 @@ use crate::exchange::Exchange;
 use crate::lines::Lines;
 use crate::restore::{LayerKey, Restored, RestoredLayer, is_layer_name};
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
-use crate::sbom::{self, SbomError, SbomFile};
-use crate::setup::Setup;
+use crate::sbom::{self, SbomError, SbomFile, SbomKind};
+use crate::setup::Site;
 use crate::timing::timed;
 use crate::tree::{Node, Tree, TreeError, UpperWriter};
 
@@ -114,6 +114,9 @@ pub enum BuildError {
         #[source]
         source: SbomError,
     },
+    /// The deprecated bill of materials cannot be written.
+    #[error("writing the bill of materials")]
+    LegacyBom(#[source] DocumentError),
 }
 
 impl BuildError {
@@ -124,6 +127,7 @@ impl BuildError {
             Self::Buildpack { .. } => Some("the buildpack's own message is in the lines above".to_owned()),
             Self::Tree { .. } => Some("the buildpack put something else there; report it to its author".to_owned()),
             Self::Document { source, .. } => source.hint(),
+            Self::LegacyBom(source) => source.hint(),
             Self::Sbom { source, .. } => source.hint(),
         }
     }
@@ -141,59 +145,107 @@ impl BuildError {
 const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
 
 /// Runs the buildpacks of the group.
-pub fn build(setup: &Setup<'_>, restored: Restored) -> Result<Built, BuildError> {
-    timed(setup.reporter, Phase::Build, || {
+pub fn build(site: &Site<'_>, restored: Restored) -> Result<Built, BuildError> {
+    let detected = &restored.detected;
+    let group = GroupToBuild {
+        buildpacks: &detected.group,
+        plan: &detected.plan,
+        target: detected.analyzed.target(),
+        layers: &restored.layers,
+        restored_dirs: &restored.dirs,
+    };
+    let Made { buildpacks, metadata, sboms } = build_group(site, &group)?;
+    Ok(Built { restored, buildpacks, metadata, sboms })
+}
+
+/// What the build of a group starts from.
+#[derive(Clone, Copy)]
+pub(crate) struct GroupToBuild<'a> {
+    pub(crate) buildpacks: &'a [Buildpack],
+    pub(crate) plan: &'a Plan,
+    pub(crate) target: &'a ImageTarget,
+    /// Layers that are mounted, not copied.
+    pub(crate) layers: &'a BTreeMap<LayerKey, RestoredLayer>,
+    /// Their directories on the host, topmost first.
+    pub(crate) restored_dirs: &'a [PathBuf],
+}
+
+/// What the buildpacks of a group left.
+pub(crate) struct Made {
+    pub(crate) buildpacks: Vec<BuiltBuildpack>,
+    pub(crate) metadata: BuildMetadata,
+    pub(crate) sboms: Vec<SbomFile>,
+}
+
+/// Runs the buildpacks of a group, wherever its layers come from.
+pub(crate) fn build_group(site: &Site<'_>, group: &GroupToBuild<'_>) -> Result<Made, BuildError> {
+    timed(site.reporter, Phase::Build, || {
         let mut work = Work {
-            setup,
-            restored: &restored.layers,
+            site,
+            group: *group,
             // Documents are always in the upper directory: restore writes them there, and stored layers have none.
-            tree: Tree::new(vec![setup.root.upper_dir.clone()]),
-            environment: environment::initial(setup),
-            plan: restored.detected.plan.clone(),
+            tree: Tree::new(vec![site.root.upper_dir.clone()]),
+            whole: Tree::new(site.overlay_dirs(group.restored_dirs)),
+            environment: environment::initial(site),
+            plan: group.plan.clone(),
             metadata: BuildMetadata::default(),
             processes: BTreeMap::new(),
             sboms: Vec::new(),
+            launch_bom: LegacyBom::default(),
+            build_bom: LegacyBom::default(),
         };
         let mut buildpacks = Vec::new();
-        for buildpack in &restored.detected.group {
+        for buildpack in group.buildpacks {
             let plan = work.plan.for_buildpack(&buildpack.descriptor.buildpack.id);
-            work.run(&restored, buildpack, &plan)?;
+            work.run(buildpack, &plan)?;
             buildpacks.push(work.read(buildpack, &plan)?);
         }
+        let legacy = work.legacy_boms()?;
+        work.sboms.extend(legacy);
         let mut metadata = work.metadata;
         metadata.processes = work.processes.into_values().collect();
-        Ok(Built { buildpacks, metadata, sboms: work.sboms, restored })
+        Ok(Made { buildpacks, metadata, sboms: work.sboms })
     })
 }
 
 struct Work<'a> {
-    setup: &'a Setup<'a>,
-    restored: &'a BTreeMap<LayerKey, RestoredLayer>,
+    site: &'a Site<'a>,
+    group: GroupToBuild<'a>,
     tree: Tree,
+    whole: Tree,
     environment: Environment,
     plan: Plan,
     metadata: BuildMetadata,
     processes: BTreeMap<String, Process>,
     sboms: Vec<SbomFile>,
+    launch_bom: LegacyBom,
+    build_bom: LegacyBom,
 }
 
 impl Work<'_> {
-    fn run(&mut self, restored: &Restored, buildpack: &Buildpack, plan: &BuildpackPlan) -> Result<(), BuildError> {
-        let setup = self.setup;
+    /// "this legacy BOM MUST contain all `bom` entries"; made only where there are any.
+    fn legacy_boms(&self) -> Result<Vec<SbomFile>, BuildError> {
+        let documents = [(SbomKind::Launch, &self.launch_bom), (SbomKind::Build, &self.build_bom)];
+        let some = documents.into_iter().filter(|(_, bom)| !bom.is_empty());
+        some.map(|(kind, bom)| Ok(SbomFile::legacy(kind, bom.to_json().map_err(BuildError::LegacyBom)?))).collect()
+    }
+
+    fn run(&mut self, buildpack: &Buildpack, plan: &BuildpackPlan) -> Result<(), BuildError> {
+        let site = self.site;
         let descriptor = &buildpack.descriptor;
         let name = descriptor.full_name();
         let tree_failed = |source| BuildError::Tree { buildpack: name.clone(), source };
         let text = plan.write().map_err(|source| BuildError::Document {
             buildpack: name.clone(),
-            path: setup.directories.exchange_dir.clone(),
+            path: "the buildpack plan".into(),
             source: Box::new(source),
         })?;
         let exchange_name = format!("build-{}", hoist_spec::escape_id(&descriptor.buildpack.id));
-        let exchange = Exchange::new(setup, &exchange_name, &text).map_err(tree_failed)?;
-        let call = self.call(restored, buildpack, &exchange).map_err(tree_failed)?;
-        let mut lines = Lines::new(Some(setup.reporter), &descriptor.buildpack.id);
-        setup.counters.process_started();
-        let exit = setup
+        let exchange = Exchange::new(site, &exchange_name, &text).map_err(tree_failed)?;
+        let call = self.call(buildpack, &exchange).map_err(tree_failed)?;
+        let mut lines = Lines::new(Some(site.reporter), &descriptor.buildpack.id);
+        site.counters.process_started();
+        let exit = site
             .runner
             .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
             .map_err(|source| BuildError::Runner { buildpack: name.clone(), source })?;
@@ -206,16 +258,11 @@ impl Work<'_> {
         Err(BuildError::Buildpack { buildpack: name, how, code, said })
     }
 
-    fn call(
-        &self,
-        restored: &Restored,
-        buildpack: &Buildpack,
-        exchange: &Exchange,
-    ) -> Result<BuildpackCall, TreeError> {
-        let setup = self.setup;
+    fn call(&self, buildpack: &Buildpack, exchange: &Exchange) -> Result<BuildpackCall, TreeError> {
+        let site = self.site;
         let descriptor = &buildpack.descriptor;
-        let layers_dir = setup.buildpack_layers_dir(&descriptor.buildpack.id);
-        let platform_dir = setup.directories.platform_dir.clone();
+        let layers_dir = site.buildpack_layers_dir(&descriptor.buildpack.id);
+        let platform_dir = site.directories.platform_dir.clone();
         let plan_path = exchange.plan_path();
         let mut variables = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
         if descriptor.api.at_least(8) {
@@ -225,8 +272,8 @@ impl Work<'_> {
                 ("CNB_LAYERS_DIR", layers_dir.as_path()),
             ]);
         }
-        let target = restored.detected.analyzed.target();
-        let environment = environment::for_buildpack(setup, &self.environment, descriptor, target, &variables)?;
+        let environment =
+            environment::for_buildpack(site, &self.environment, descriptor, self.group.target, &variables)?;
         Ok(BuildpackCall {
             phase: BuildpackPhase::Build,
             buildpack_id: descriptor.buildpack.id.clone(),
@@ -234,18 +281,18 @@ impl Work<'_> {
             program: buildpack.dir.join("bin/build"),
             args: [&layers_dir, &platform_dir, &plan_path].map(|path| path.clone().into_os_string()).to_vec(),
             environment: environment.into_variables(),
-            working_dir: setup.directories.app_dir.clone(),
+            working_dir: site.directories.app_dir.clone(),
             exchange_host_dir: exchange.host_dir().to_owned(),
-            exchange_dir: setup.directories.exchange_dir.clone(),
-            restored_dirs: restored.dirs.clone(),
-            upper: Upper::Keep(setup.root.upper_dir.clone()),
+            exchange_dir: exchange.inside_dir().to_owned(),
+            restored_dirs: self.group.restored_dirs.to_vec(),
+            upper: Upper::Keep(site.root.upper_dir.clone()),
         })
     }
 
     /// What makes up one layer: the upper directory and the layers that it was restored from.
     fn layer_tree(&self, id: &str, name: &str) -> Tree {
-        let mut dirs = vec![self.setup.root.upper_dir.clone()];
-        if let Some(restored) = self.restored.get(&(id.to_owned(), name.to_owned())) {
+        let mut dirs = vec![self.site.root.upper_dir.clone()];
+        if let Some(restored) = self.group.layers.get(&(id.to_owned(), name.to_owned())) {
             dirs.extend(restored.layers.iter().rev().map(Layer::tree_dir));
         }
         Tree::new(dirs)
@@ -257,14 +304,16 @@ impl Work<'_> {
         let name = descriptor.full_name();
         let tree_failed = |source| BuildError::Tree { buildpack: name.clone(), source };
         let id = &descriptor.buildpack.id;
-        let dir = self.setup.buildpack_layers_dir(id);
+        let dir = self.site.buildpack_layers_dir(id);
         let layers = self.read_layers(descriptor, &dir)?;
         for layer in layers.iter().filter(|layer| layer.toml.types().build) {
             let tree = self.layer_tree(id, &layer.name);
-            environment::add_build_layer(&mut self.environment, &tree, &dir.join(&layer.name)).map_err(tree_failed)?;
+            environment::add_build_layer(&mut self.environment, &tree, &self.whole, &dir.join(&layer.name))
+                .map_err(tree_failed)?;
         }
         let build = self.document(descriptor, &dir.join("build.toml"), |text| BuildToml::parse(text, plan))?;
-        let unmet = build.unwrap_or_default().unmet;
+        let BuildToml { bom, unmet } = build.unwrap_or_default();
+        self.build_bom.add(id, &descriptor.buildpack.version, &bom);
         let met: Vec<String> = plan.entries.iter().map(|entry| entry.name.clone()).collect();
         let met: Vec<String> = met.into_iter().filter(|met| !unmet.iter().any(|unmet| unmet.name == *met)).collect();
         self.plan.remove_met(&met);
@@ -323,14 +372,14 @@ impl Work<'_> {
 
     /// "the lifecycle MUST rename `<layers>/<layer>/` to `<layers>/<layer>.ignore/`", so that later buildpacks do not find it.
     fn ignore(&self, id: &str, dir: &Path, name: &str) -> Result<(), TreeError> {
-        let setup = self.setup;
+        let site = self.site;
         let layer_dir = dir.join(name);
         let tree = self.layer_tree(id, name);
         if !tree.is_dir(&layer_dir)? {
             return Ok(());
         }
-        let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
-        let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
+        let owner = site.user.chown.then_some((site.user.uid, site.user.gid));
+        let writer = UpperWriter::new(site.root.upper_dir.clone(), owner);
         if writer.host_path(&layer_dir)?.is_dir() {
             writer.rename(&layer_dir, &dir.join(format!("{name}.ignore")))?;
         }
@@ -342,19 +391,20 @@ impl Work<'_> {
 
     /// The last definition of a process type and of a label counts; a definition that is not the default takes the default away.
     fn add_launch(&mut self, descriptor: &BuildpackDescriptor, launch: LaunchToml) {
+        self.launch_bom.add(&descriptor.buildpack.id, &descriptor.buildpack.version, &launch.bom);
         for entry in launch.processes {
             let default = &mut self.metadata.buildpack_default_process_type;
             if entry.default {
                 *default = Some(entry.kind.clone());
             } else if default.as_ref() == Some(&entry.kind) {
                 let text = format!("the default process `{}` is redefined by one that is not the default", entry.kind);
-                self.setup.reporter.warn(&text, Some("add default = true to its definition"));
+                self.site.reporter.warn(&text, Some("add default = true to its definition"));
                 *default = None;
             }
             let mut working_dir = entry.working_dir;
             if working_dir.is_some() && !descriptor.api.at_least(8) {
                 let text = format!("working-dir of process `{}` is ignored below buildpack API 0.8", entry.kind);
-                self.setup.reporter.warn(&text, None);
+                self.site.reporter.warn(&text, None);
                 working_dir = None;
             }
             let process = Process {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hoist_spec::{BuildpackDescriptor, DocumentError};
+use hoist_spec::{BuildpackDescriptor, DocumentError, escape_id};
 
 use crate::tree::{Node, Tree, TreeError};
 
@@ -18,7 +19,11 @@ pub struct Buildpack {
 
 /// The buildpacks of a builder by id and version.
 #[derive(Debug, Clone, Default)]
-pub struct Buildpacks(BTreeMap<String, BTreeMap<String, Buildpack>>);
+pub struct Buildpacks {
+    usable: BTreeMap<String, BTreeMap<String, Buildpack>>,
+    /// Those whose `buildpack.toml` is wrong, by directory: they matter only if a group asks for them.
+    broken: BTreeMap<PathBuf, Arc<BuildpacksError>>,
+}
 
 /// The builder's buildpacks cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,11 @@ impl BuildpacksError {
             Self::Tree { .. } => Some("make the builder again".to_owned()),
         }
     }
+
+    /// Whether the buildpack speaks a Buildpack API that hoist does not.
+    pub fn is_unsupported_api(&self) -> bool {
+        matches!(self, Self::Document { source: DocumentError::Invalid { field, .. }, .. } if field == "api")
+    }
 }
 
 /// Larger than any real `buildpack.toml`; composites with many orders reach some hundred kilobytes.
@@ -75,9 +85,13 @@ impl Buildpacks {
                 let dir = id_dir.join(version);
                 let path = dir.join("buildpack.toml");
                 let Some(text) = tree.read_text(&path, MAX_BYTES).map_err(failed(&dir))? else { continue };
-                let descriptor =
-                    BuildpackDescriptor::parse(&text).map_err(|source| BuildpacksError::Document { path, source })?;
-                all.insert(Buildpack { descriptor, dir });
+                match BuildpackDescriptor::parse(&text) {
+                    Ok(descriptor) => all.insert(Buildpack { descriptor, dir }),
+                    Err(source) => {
+                        let place = dir.strip_prefix(buildpacks_dir).unwrap_or(&dir).to_owned();
+                        all.broken.insert(place, Arc::new(BuildpacksError::Document { path, source }));
+                    }
+                }
             }
         }
         Ok(all)
@@ -86,20 +100,25 @@ impl Buildpacks {
     /// Adds one.
     pub fn insert(&mut self, buildpack: Buildpack) {
         let info = &buildpack.descriptor.buildpack;
-        self.0.entry(info.id.clone()).or_default().insert(info.version.clone(), buildpack);
+        self.usable.entry(info.id.clone()).or_default().insert(info.version.clone(), buildpack);
     }
 
     /// One by id and version; any version where the version is empty and there is one only.
     pub fn get(&self, id: &str, version: &str) -> Option<&Buildpack> {
-        let versions = self.0.get(id)?;
+        let versions = self.usable.get(id)?;
         if version.is_empty() && versions.len() == 1 {
             return versions.values().next();
         }
         versions.get(version)
     }
 
-    /// All of them, by id and version.
+    /// What is wrong with one that is there but cannot be used.
+    pub fn problem(&self, id: &str, version: &str) -> Option<Arc<BuildpacksError>> {
+        self.broken.get(&Path::new(&escape_id(id)).join(version)).cloned()
+    }
+
+    /// All that can be used, by id and version.
     pub fn iter(&self) -> impl Iterator<Item = &Buildpack> {
-        self.0.values().flat_map(BTreeMap::values)
+        self.usable.values().flat_map(BTreeMap::values)
     }
 }

@@ -93,7 +93,7 @@ pub(crate) enum Change {
 /// Compares the upper directory with what was restored. `dir` is the layer's directory in the image.
 pub(crate) fn changes(upper_dir: &Path, dir: &Path, restored: &[Layer]) -> Result<Change, ContentError> {
     let host = upper_dir.join(dir.strip_prefix("/").unwrap_or(dir));
-    let (found, hidden) = upper_metadata(upper_dir, dir)?;
+    let (found, hidden) = upper_metadata(upper_dir, dir, !restored.is_empty())?;
     let metadata = match found {
         None if hidden || restored.is_empty() => return Ok(Change::Gone),
         None => return Ok(Change::None),
@@ -112,8 +112,9 @@ pub(crate) fn changes(upper_dir: &Path, dir: &Path, restored: &[Layer]) -> Resul
     Ok(Change::Content(content))
 }
 
-/// What stands at a path of the upper directory, and whether lower directories are hidden there. No component of it may be a link.
-fn upper_metadata(upper_dir: &Path, inside: &Path) -> Result<(Option<Metadata>, bool), TreeError> {
+/// What stands at a path of the upper directory, and whether lower directories (if there are any) are hidden there. No component of it may
+/// be a link.
+fn upper_metadata(upper_dir: &Path, inside: &Path, has_lower: bool) -> Result<(Option<Metadata>, bool), TreeError> {
     let mut path = upper_dir.to_owned();
     let mut last = None;
     let mut hidden = false;
@@ -131,7 +132,7 @@ fn upper_metadata(upper_dir: &Path, inside: &Path) -> Result<(Option<Metadata>, 
         if !metadata.is_dir() && !is_target {
             return Err(TreeError::Kind { path: inside.to_owned(), expected: "below a directory" });
         }
-        hidden |= metadata.is_dir() && is_opaque(&path);
+        hidden |= has_lower && metadata.is_dir() && is_opaque(&path);
         last = Some(metadata);
     }
     Ok((last, hidden))
@@ -175,7 +176,8 @@ impl Content {
             if is_whiteout(&metadata) {
                 self.remove(&inside, true);
             } else if metadata.is_dir() {
-                if is_opaque(&host) {
+                // What is not there cannot be hidden: a folder of a new layer is not asked.
+                if self.entries.contains_key(&inside) && is_opaque(&host) {
                     self.remove(&inside, false);
                 }
                 self.apply_dir(&host, &inside, metadata)?;
@@ -248,7 +250,13 @@ impl Maker<'_> {
         content: &Content,
         paths: &BTreeSet<&PathBuf>,
     ) -> Result<Layer, ContentError> {
+        let mut last = None;
         for path in paths {
+            // Neighbours share their parents.
+            if path.parent() == last {
+                continue;
+            }
+            last = path.parent();
             for ancestor in path.ancestors().skip(1) {
                 if paths.contains(&ancestor.to_owned()) {
                     continue;

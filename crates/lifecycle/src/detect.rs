@@ -6,22 +6,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hoist_events::{DetectOutcome, Event, Phase, Stream};
 use hoist_spec::{
-    BuildPlan, Candidate, Environment, GroupBuildpack, GroupEntry, OrderError, OrderGroup, Plan, flatten_order,
-    resolve_plan,
+    BuildPlan, Candidate, Environment, GroupBuildpack, GroupEntry, ImageTarget, OrderError, OrderGroup, Plan,
+    flatten_order, resolve_plan,
 };
 
 use crate::analyze::Analyzed;
-use crate::buildpacks::{Buildpack, Buildpacks};
+use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 use crate::environment;
 use crate::exchange::Exchange;
 use crate::lines::Lines;
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
-use crate::setup::Setup;
+use crate::setup::Site;
 use crate::timing::timed;
 use crate::tree::TreeError;
 
@@ -82,6 +82,9 @@ pub enum DetectError {
     /// The order cannot be used.
     #[error("reading the order of the builder")]
     Order(#[source] OrderError),
+    /// A buildpack of the order cannot be used.
+    #[error("reading a buildpack of the order")]
+    Buildpack(#[source] Arc<BuildpacksError>),
     /// A process could not be started.
     #[error("running bin/detect of {buildpack}")]
     Runner {
@@ -136,6 +139,7 @@ impl DetectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Order(_) => Some("correct the order in builder.toml and make the builder again".to_owned()),
+            Self::Buildpack(error) => error.hint(),
             Self::Runner { source, .. } => source.hint.clone(),
             Self::Tree { .. } => None,
             Self::NoGroup { errored: true, .. } => {
@@ -148,11 +152,13 @@ impl DetectError {
         }
     }
 
-    /// The specification's exit code: 20 when no group passes, 21 when in addition a buildpack failed, 22 otherwise.
+    /// The specification's exit code: 20 when no group passes, 21 when in addition a buildpack failed, 12 for one of an API that is not
+    /// spoken, 22 otherwise.
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::NoGroup { errored: false, .. } => 20,
             Self::NoGroup { errored: true, .. } => 21,
+            Self::Buildpack(error) if error.is_unsupported_api() => 12,
             _ => 22,
         }
     }
@@ -168,21 +174,32 @@ struct Run {
 
 /// Asks the buildpacks and finds the first group that applies.
 pub fn detect(
-    setup: &Setup<'_>,
+    site: &Site<'_>,
     analyzed: Analyzed,
     order: &[OrderGroup],
     buildpacks: &Buildpacks,
 ) -> Result<Detected, DetectError> {
-    timed(setup.reporter, Phase::Detect, || {
+    let (group, plan) = detect_group(site, &analyzed.target, order, buildpacks)?;
+    Ok(Detected { analyzed, group, plan })
+}
+
+/// The first group that applies, and what its buildpacks are asked for.
+pub(crate) fn detect_group(
+    site: &Site<'_>,
+    target: &ImageTarget,
+    order: &[OrderGroup],
+    buildpacks: &Buildpacks,
+) -> Result<(Vec<Buildpack>, Plan), DetectError> {
+    timed(site.reporter, Phase::Detect, || {
         let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
-        let groups = flatten_order(order, &lookup).map_err(DetectError::Order)?;
+        let groups = flatten_order(order, &lookup).map_err(|error| unusable(buildpacks, error))?;
         let mut runs = BTreeMap::new();
         let mut failures: Vec<GroupFailure> = Vec::new();
         for group in groups {
-            let members = members(setup, &group, buildpacks);
-            run_missing(setup, &analyzed, &members, &mut runs)?;
-            match judge(setup, &members, &runs) {
-                Ok((group, plan)) => return Ok(Detected { analyzed, group, plan }),
+            let members = members(site, &group, buildpacks);
+            run_missing(site, target, &members, &mut runs)?;
+            match judge(site, &members, &runs) {
+                Ok(found) => return Ok(found),
                 Err(failure) if failures.contains(&failure) => {}
                 Err(failure) => failures.push(failure),
             }
@@ -193,15 +210,20 @@ pub fn detect(
     })
 }
 
+/// A buildpack that the builder has but that cannot be used is told apart from one that it does not have.
+fn unusable(buildpacks: &Buildpacks, error: OrderError) -> DetectError {
+    let problem = match &error {
+        OrderError::Unknown { id, version } => buildpacks.problem(id, version),
+        _ => None,
+    };
+    problem.map_or(DetectError::Order(error), DetectError::Buildpack)
+}
+
 /// The buildpacks of a group that are for this execution environment.
-fn members<'a>(
-    setup: &Setup<'_>,
-    group: &[GroupEntry],
-    buildpacks: &'a Buildpacks,
-) -> Vec<(GroupEntry, &'a Buildpack)> {
+fn members<'a>(site: &Site<'_>, group: &[GroupEntry], buildpacks: &'a Buildpacks) -> Vec<(GroupEntry, &'a Buildpack)> {
     let fits = |entry: &GroupEntry, buildpack: &Buildpack| {
-        let listed = entry.exec_env.is_empty() || entry.exec_env.iter().any(|e| e == "*" || *e == setup.exec_env);
-        listed && buildpack.descriptor.supports_exec_env(&setup.exec_env)
+        let listed = entry.exec_env.is_empty() || entry.exec_env.iter().any(|e| e == "*" || *e == site.exec_env);
+        listed && buildpack.descriptor.supports_exec_env(&site.exec_env)
     };
     let found = group.iter().filter_map(|entry| Some((entry, buildpacks.get(&entry.id, &entry.version)?)));
     found
@@ -212,8 +234,8 @@ fn members<'a>(
 
 /// Runs the detect programs that no group before has run, as many at a time as there are processors.
 fn run_missing(
-    setup: &Setup<'_>,
-    analyzed: &Analyzed,
+    site: &Site<'_>,
+    target: &ImageTarget,
     members: &[(GroupEntry, &Buildpack)],
     runs: &mut BTreeMap<String, Run>,
 ) -> Result<(), DetectError> {
@@ -229,7 +251,7 @@ fn run_missing(
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < missing.len()) {
-                    let run = run_detect(setup, analyzed, missing[at]);
+                    let run = run_detect(site, target, missing[at]);
                     done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, run));
                 }
             });
@@ -243,10 +265,9 @@ fn run_missing(
     Ok(())
 }
 
-fn run_detect(setup: &Setup<'_>, analyzed: &Analyzed, buildpack: &Buildpack) -> Result<Run, DetectError> {
+fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> Result<Run, DetectError> {
     let descriptor = &buildpack.descriptor;
     let name = descriptor.full_name();
-    let target = analyzed.target();
     if !descriptor.effective_targets().iter().any(|wanted| wanted.matches(target)) {
         let said = format!("it is not made for {}/{}", target.os, target.arch);
         return Ok(Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() });
@@ -254,11 +275,11 @@ fn run_detect(setup: &Setup<'_>, analyzed: &Analyzed, buildpack: &Buildpack) -> 
     let prepare = |source| DetectError::Tree { buildpack: name.clone(), source };
     let escaped = hoist_spec::escape_id(&descriptor.buildpack.id);
     let exchange_name = format!("detect-{escaped}-{}", descriptor.buildpack.version);
-    let exchange = Exchange::new(setup, &exchange_name, "").map_err(prepare)?;
-    let call = detect_call(setup, analyzed, buildpack, &exchange).map_err(prepare)?;
+    let exchange = Exchange::new(site, &exchange_name, "").map_err(prepare)?;
+    let call = detect_call(site, target, buildpack, &exchange).map_err(prepare)?;
     let mut lines = Lines::new(None, &descriptor.buildpack.id);
-    setup.counters.process_started();
-    let exit = setup
+    site.counters.process_started();
+    let exit = site
         .runner
         .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
         .map_err(|source| DetectError::Runner { buildpack: name.clone(), source })?;
@@ -285,20 +306,20 @@ fn read_plan(exchange: &Exchange) -> Result<BuildPlan, String> {
 }
 
 fn detect_call(
-    setup: &Setup<'_>,
-    analyzed: &Analyzed,
+    site: &Site<'_>,
+    target: &ImageTarget,
     buildpack: &Buildpack,
     exchange: &Exchange,
 ) -> Result<BuildpackCall, TreeError> {
     let descriptor = &buildpack.descriptor;
     let plan_path = exchange.plan_path();
-    let platform_dir = setup.directories.platform_dir.clone();
+    let platform_dir = site.directories.platform_dir.clone();
     let mut call = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
     if descriptor.api.at_least(8) {
         call.extend([("CNB_PLATFORM_DIR", platform_dir.as_path()), ("CNB_BUILD_PLAN_PATH", plan_path.as_path())]);
     }
-    let initial: Environment = environment::initial(setup);
-    let environment = environment::for_buildpack(setup, &initial, descriptor, analyzed.target(), &call)?;
+    let initial: Environment = environment::initial(site);
+    let environment = environment::for_buildpack(site, &initial, descriptor, target, &call)?;
     Ok(BuildpackCall {
         phase: BuildpackPhase::Detect,
         buildpack_id: descriptor.buildpack.id.clone(),
@@ -306,9 +327,9 @@ fn detect_call(
         program: buildpack.dir.join("bin/detect"),
         args: [&platform_dir, &plan_path].map(|path: &PathBuf| path.clone().into_os_string()).to_vec(),
         environment: environment.into_variables(),
-        working_dir: setup.directories.app_dir.clone(),
+        working_dir: site.directories.app_dir.clone(),
         exchange_host_dir: exchange.host_dir().to_owned(),
-        exchange_dir: setup.directories.exchange_dir.clone(),
+        exchange_dir: exchange.inside_dir().to_owned(),
         restored_dirs: Vec::new(),
         upper: Upper::Throwaway,
     })
@@ -316,7 +337,7 @@ fn detect_call(
 
 /// Whether a group applies, by what its buildpacks answered.
 fn judge(
-    setup: &Setup<'_>,
+    site: &Site<'_>,
     members: &[(GroupEntry, &Buildpack)],
     runs: &BTreeMap<String, Run>,
 ) -> Result<(Vec<Buildpack>, Plan), GroupFailure> {
@@ -326,7 +347,7 @@ fn judge(
     for (entry, buildpack) in members {
         let name = buildpack.descriptor.full_name();
         let Some(run) = runs.get(&name) else { continue };
-        report(setup, &name, entry.optional, run);
+        report(site, &name, entry.optional, run);
         let Run { outcome, said, plan } = run.clone();
         if outcome == DetectOutcome::Pass {
             let mut entry = entry.clone();
@@ -355,13 +376,13 @@ fn judge(
     Err(GroupFailure { answers, reason })
 }
 
-fn report(setup: &Setup<'_>, name: &str, optional: bool, run: &Run) {
+fn report(site: &Site<'_>, name: &str, optional: bool, run: &Run) {
     if let DetectOutcome::Error { .. } = run.outcome {
         for line in run.said.lines() {
             let event = Event::Output { source: name.to_owned(), stream: Stream::Stderr, line: line.to_owned() };
-            setup.reporter.report(&event);
+            site.reporter.report(&event);
         }
     }
     let event = Event::Detected { buildpack: name.to_owned(), optional, outcome: run.outcome.clone() };
-    setup.reporter.report(&event);
+    site.reporter.report(&event);
 }

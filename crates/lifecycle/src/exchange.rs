@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::setup::Setup;
+use crate::setup::Site;
 use crate::tree::{TreeError, UpperWriter, read_regular};
 
 /// Name of the plan in the directory.
@@ -19,17 +19,23 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// Makes it, with this plan in it. `name` is unique among the calls of a build.
-    pub(crate) fn new(setup: &Setup<'_>, name: &str, plan: &str) -> Result<Self, TreeError> {
-        let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
-        let writer = UpperWriter::new(setup.scratch_dir.clone(), owner);
+    pub(crate) fn new(site: &Site<'_>, name: &str, plan: &str) -> Result<Self, TreeError> {
+        let owner = site.user.chown.then_some((site.user.uid, site.user.gid));
+        let writer = UpperWriter::new(site.scratch_dir.clone(), owner);
         let dir = Path::new("/").join(name);
         let host_dir = writer.create_dir(&dir)?;
         writer.write(&dir.join(PLAN), plan.as_bytes())?;
-        Ok(Self { host_dir, inside: setup.directories.exchange_dir.clone() })
+        let inside = site.directories.exchange_dir.clone().unwrap_or_else(|| host_dir.clone());
+        Ok(Self { host_dir, inside })
     }
 
     pub(crate) fn host_dir(&self) -> &Path {
         &self.host_dir
+    }
+
+    /// Where the process finds the directory.
+    pub(crate) fn inside_dir(&self) -> &Path {
+        &self.inside
     }
 
     /// Where the process finds the plan.

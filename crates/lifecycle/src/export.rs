@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use hoist_events::{Event, LayerAction, Phase};
 use hoist_image::{Image, LayerError, Reference, StoreError};
-use hoist_spec::{DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunImageRecord};
+use hoist_spec::{BuilderStack, DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunImageRecord};
 
 use crate::build::Built;
 use crate::buildpack_layers::{self, Exporting};
@@ -22,10 +22,8 @@ use crate::timing::timed;
 pub struct ExportRequest<'a> {
     /// Its names.
     pub names: Vec<Reference>,
-    /// The launcher's bytes.
-    pub launcher: &'a [u8],
-    /// The launcher's version, for the label.
-    pub launcher_version: &'a str,
+    /// The launcher that goes into it.
+    pub launcher: Launcher<'a>,
     /// The process to be started unless told otherwise; none for what the buildpacks chose.
     pub default_process: Option<String>,
     /// Where the source came from.
@@ -37,6 +35,17 @@ pub struct ExportRequest<'a> {
     pub share_layers: bool,
     /// The image's time of creation (RFC 3339); none for 1980-01-01T00:00:01Z.
     pub created: Option<String>,
+}
+
+/// The program that starts the processes of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Launcher<'a> {
+    /// Its bytes.
+    pub program: &'a [u8],
+    /// The digest of its bytes, which whoever built it knows: an export need not read them to see that they are those of the last one.
+    pub digest: &'a str,
+    /// Its version, for the label.
+    pub version: &'a str,
 }
 
 /// The image stands in the store.
@@ -168,6 +177,10 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
         image: analyzed.run_image_names.image.clone(),
         mirrors: analyzed.run_image_names.mirrors.clone(),
     };
+    exporting.metadata.stack = Some(BuilderStack { run_image: analyzed.run_image_names.clone() });
+    if setup.platform_api.at_least(15) {
+        exporting.metadata.exec_env.clone_from(&setup.exec_env);
+    }
     let config = image_config::make(setup, built, request, &exporting)?;
     let image = setup.store.put_image(&config, &request.names).map_err(ExportError::Store)?;
     if let Some(key) = &analyzed.cache_key {

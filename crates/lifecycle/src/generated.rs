@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use hoist_events::LayerAction;
-use hoist_image::{Attributes, DiffId, Digest, Hasher, Layer, LayerBuilder, LayerError};
+use hoist_image::{Attributes, DiffId, Hasher, Layer, LayerBuilder, LayerError};
 use hoist_spec::LayerSha;
 
 use crate::app;
@@ -14,9 +14,9 @@ use crate::buildpack_layers::Exporting;
 use crate::cache::{CacheRecord, MadeFrom};
 use crate::content::ContentError;
 use crate::export::{ExportError, ExportRequest, config_dir};
-use crate::restore::{MAX_SBOM_BYTES, report};
+use crate::restore::report;
 use crate::sbom::SbomKind;
-use crate::tree::{Tree, read_regular};
+use crate::tree::Tree;
 
 /// Where the launcher is.
 pub(crate) const LAUNCHER_PATH: &str = "/cnb/lifecycle/launcher";
@@ -79,12 +79,11 @@ pub(crate) fn sboms(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> R
         let mut files = Vec::new();
         for file in exporting.built.sboms.iter().filter(|file| file.kind == kind) {
             let path = dir.join(&file.path);
-            let content =
-                read_regular(&file.host_path, &path, MAX_SBOM_BYTES).map_err(|source| ExportError::Layer {
-                    owner: "the SBOM documents".to_owned(),
-                    layer: what.to_owned(),
-                    source: Box::new(ContentError::Tree(source)),
-                })?;
+            let content = file.read(&path).map_err(|source| ExportError::Layer {
+                owner: "the SBOM documents".to_owned(),
+                layer: what.to_owned(),
+                source: Box::new(ContentError::Tree(source)),
+            })?;
             files.push((path, content));
         }
         if files.is_empty() {
@@ -150,7 +149,7 @@ pub(crate) fn app(
         setup.counters.layers_reused(layers.len());
         layers
     } else {
-        let content = app::read(&Tree::new(setup.overlay_dirs()), app_dir).map_err(failed)?;
+        let content = app::read(&Tree::new(setup.overlay_dirs(&[])), app_dir).map_err(failed)?;
         let parts = app::slice(&content, app_dir, slices)?;
         app::make(setup, &content, &parts).map_err(failed)?
     };
@@ -176,8 +175,8 @@ pub(crate) fn launcher(
     cache: &mut CacheRecord,
     request: &ExportRequest<'_>,
 ) -> Result<(), ExportError> {
-    let program = request.launcher;
-    let input = Digest::of(program).to_string();
+    let program = request.launcher.program;
+    let input = request.launcher.digest.to_owned();
     let (diff_id, reused) = made_or_reused(exporting, cache, "launcher", input, |builder| {
         let root = Attributes::root(0o755);
         builder.file(LAUNCHER_PATH, root, &mut &*program, program.len() as u64)?;
@@ -190,7 +189,7 @@ pub(crate) fn launcher(
 
 /// `<layers>/config/metadata.toml`, which the launcher reads.
 pub(crate) fn config(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
-    let text = exporting.built.metadata.write().map_err(ExportError::Document)?;
+    let text = exporting.built.metadata.write();
     let dir = config_dir(exporting.setup);
     let (folder, plain) = (user(exporting, 0o755), user(exporting, 0o644));
     let place = format!("{}:{} {}", folder.uid, folder.gid, dir.display());

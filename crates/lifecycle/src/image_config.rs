@@ -34,7 +34,7 @@ pub(crate) fn make(
     config.set_working_dir(Some(setup.directories.app_dir.display().to_string()));
     let mut labels = config.labels().clone().unwrap_or_default();
     labels.insert(LIFECYCLE_METADATA_LABEL.to_owned(), exporting.metadata.to_label().map_err(ExportError::Document)?);
-    let build_label = BuildLabel::new(&built.metadata, request.launcher_version);
+    let build_label = BuildLabel::new(&built.metadata, request.launcher.version);
     labels.insert(BUILD_METADATA_LABEL.to_owned(), build_label.to_label().map_err(ExportError::Document)?);
     labels.insert(PROJECT_METADATA_LABEL.to_owned(), request.project.to_label().map_err(ExportError::Document)?);
     for label in &built.metadata.labels {

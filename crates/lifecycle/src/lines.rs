@@ -22,16 +22,27 @@ impl<'a> Lines<'a> {
     }
 
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        for byte in bytes {
-            let line = &mut self.open[index(stream)];
-            if *byte == b'\n' || line.len() >= MAX_LINE_BYTES {
-                let done = std::mem::take(line);
-                self.line(stream, &done);
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let mut text = part.strip_suffix(b"\n").unwrap_or(part);
+            loop {
+                let line = &mut self.open[index(stream)];
+                let fits = text.len().min(MAX_LINE_BYTES - line.len());
+                line.extend_from_slice(&text[..fits]);
+                text = &text[fits..];
+                if text.is_empty() {
+                    break;
+                }
+                self.end_line(stream);
             }
-            if *byte != b'\n' {
-                self.open[index(stream)].push(*byte);
+            if part.ends_with(b"\n") {
+                self.end_line(stream);
             }
         }
+    }
+
+    fn end_line(&mut self, stream: Stream) {
+        let line = std::mem::take(&mut self.open[index(stream)]);
+        self.line(stream, &line);
     }
 
     /// What the process said at last, once it has ended.
@@ -64,5 +75,31 @@ fn index(stream: Stream) -> usize {
     match stream {
         Stream::Stdout => 0,
         Stream::Stderr => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_lines_however_they_come_and_none_is_longer_than_the_bound() {
+        let reporter = hoist_events::RecordingReporter::default();
+        let mut lines = Lines::new(Some(&reporter), "acme/one");
+        for bytes in [&b"one\r\ntw"[..], b"o", b"\n\n", &[b'x'; MAX_LINE_BYTES], b"y", b"\nend"] {
+            lines.write(Stream::Stdout, bytes);
+        }
+        lines.write(Stream::Stderr, b"other");
+        let said = lines.finish();
+        assert!(said.ends_with("y\nend\nother"), "{}", &said[said.len() - 40..]);
+        let found: Vec<String> = reporter
+            .events()
+            .iter()
+            .map(|event| match event {
+                Event::Output { line, .. } => line.clone(),
+                _ => String::new(),
+            })
+            .collect();
+        assert_eq!(found, ["one", "two", "", &"x".repeat(MAX_LINE_BYTES), "y", "end", "other"]);
     }
 }

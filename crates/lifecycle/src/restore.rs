@@ -13,7 +13,7 @@ use hoist_spec::{BuildpackLayers, DocumentError, LayerRecord, escape_id};
 
 use crate::cache::diff_ids;
 use crate::detect::Detected;
-use crate::setup::Setup;
+use crate::setup::{Setup, Site};
 use crate::timing::timed;
 use crate::tree::{Node, Tree, TreeError, UpperWriter};
 
@@ -113,26 +113,29 @@ pub fn restore(setup: &Setup<'_>, detected: Detected) -> Result<Restored, Restor
         let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
         let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
         let mut layers = BTreeMap::new();
+        let mut known = BTreeSet::new();
         for buildpack in &detected.group {
             let id = &buildpack.descriptor.buildpack.id;
-            restore_buildpack(setup, &detected, id, &writer, &mut layers)?;
+            let names = restore_buildpack(setup, &detected, id, &writer, &mut layers)?;
+            known.extend(names.into_iter().map(|name| (id.clone(), name)));
         }
         let held: Vec<DiffId> =
             layers.values().flat_map(|restored: &RestoredLayer| restored.layers.iter().map(Layer::diff_id)).collect();
         lease.hold(&held).map_err(RestoreError::Lease)?;
-        restore_sboms(setup, &detected, &writer, &layers)?;
+        restore_sboms(setup, &detected, &writer, &layers, &known)?;
         let dirs = layers.values().flat_map(|restored| restored.layers.iter().rev().map(Layer::tree_dir)).collect();
         Ok(Restored { detected, layers, dirs, _lease: lease })
     })
 }
 
+/// Answers the names of the layers whose metadata is back.
 fn restore_buildpack(
     setup: &Setup<'_>,
     detected: &Detected,
     id: &str,
     writer: &UpperWriter,
     restored: &mut BTreeMap<LayerKey, RestoredLayer>,
-) -> Result<(), RestoreError> {
+) -> Result<Vec<String>, RestoreError> {
     let tree_failed = |source| RestoreError::Tree { buildpack: id.to_owned(), source };
     let document_failed = |source| RestoreError::Document { buildpack: id.to_owned(), source };
     let dir = setup.buildpack_layers_dir(id);
@@ -147,6 +150,7 @@ fn restore_buildpack(
     // The layers of other images' builds are taken only by a buildpack whose own cache has nothing.
     let shared = detected.analyzed.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
     let reason = if shared.is_some() { "another build of this machine made it" } else { "it is cached" };
+    let mut known = Vec::new();
     for (name, decision) in decide(previous, own.or(shared)) {
         let record = match decision {
             Decision::Metadata(record) => record,
@@ -170,8 +174,9 @@ fn restore_buildpack(
         };
         let text = record.to_restored_toml().write().map_err(document_failed)?;
         writer.write(&dir.join(format!("{name}.toml")), text.as_bytes()).map_err(tree_failed)?;
+        known.push(name);
     }
-    Ok(())
+    Ok(known)
 }
 
 /// What becomes of one layer of the build before.
@@ -232,7 +237,7 @@ fn find(setup: &Setup<'_>, id: &str, name: &str, record: &LayerRecord) -> Result
 }
 
 pub(crate) fn report(
-    setup: &Setup<'_>,
+    site: &Site<'_>,
     buildpack: &str,
     layer: &str,
     action: LayerAction,
@@ -240,15 +245,17 @@ pub(crate) fn report(
     size_bytes: Option<u64>,
 ) {
     let buildpack = (!buildpack.is_empty()).then(|| buildpack.to_owned());
-    setup.reporter.report(&Event::Layer { buildpack, layer: layer.to_owned(), action, reason, size_bytes });
+    site.reporter.report(&Event::Layer { buildpack, layer: layer.to_owned(), action, reason, size_bytes });
 }
 
-/// SBOM documents of restored layers go beside the layers again: `<layer>.sbom.cdx.json`.
+/// SBOM documents of layers whose metadata is back go beside the layers again: `<layer>.sbom.cdx.json`. Those of other layers, for
+/// example of one for build that is not cached, MUST NOT be restored.
 fn restore_sboms(
     setup: &Setup<'_>,
     detected: &Detected,
     writer: &UpperWriter,
     restored: &BTreeMap<LayerKey, RestoredLayer>,
+    known: &BTreeSet<LayerKey>,
 ) -> Result<(), RestoreError> {
     let launch = detected.analyzed.previous().and_then(|previous| previous.sbom.as_ref()).map(|layer| &layer.sha);
     let cache = detected.analyzed.cache.sbom.as_ref();
@@ -263,7 +270,7 @@ fn restore_sboms(
             let id = &buildpack.descriptor.buildpack.id;
             let wanted = |name: &str| match kind {
                 "cache" => restored.get(&(id.clone(), name.to_owned())).is_some_and(|layer| layer.shared == is_shared),
-                _ => true,
+                _ => known.contains(&(id.clone(), name.to_owned())),
             };
             copy_sboms(&tree, &root.join(escape_id(id)), &setup.buildpack_layers_dir(id), writer, &wanted)
                 .map_err(|source| RestoreError::Tree { buildpack: id.clone(), source })?;

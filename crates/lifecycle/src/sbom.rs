@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use hoist_spec::{BuildpackDescriptor, LayerTypes, escape_id};
 
-use crate::tree::{Node, Tree, TreeError};
+use crate::restore::MAX_SBOM_BYTES;
+use crate::tree::{Node, Tree, TreeError, read_regular};
 
 /// Which of the three directories below `<layers>/sbom` a document goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +31,31 @@ pub(crate) struct SbomFile {
     pub(crate) kind: SbomKind,
     /// Its path below `<layers>/sbom/<kind>`: `hoist_pip/env/sbom.cdx.json`.
     pub(crate) path: PathBuf,
-    /// Where it lies on the host.
-    pub(crate) host_path: PathBuf,
+    pub(crate) content: SbomContent,
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum SbomContent {
+    /// A buildpack's file, by its host path.
+    Host(PathBuf),
+    /// The lifecycle itself.
+    Text(String),
+}
+
+impl SbomFile {
+    /// The document of the deprecated `bom` arrays.
+    pub(crate) fn legacy(kind: SbomKind, text: String) -> Self {
+        Self { kind, path: PathBuf::from("sbom.legacy.json"), content: SbomContent::Text(text) }
+    }
+
+    /// Its bytes. `inside` names it in errors.
+    pub(crate) fn read(&self, inside: &Path) -> Result<Vec<u8>, TreeError> {
+        match &self.content {
+            SbomContent::Host(path) => read_regular(path, inside, MAX_SBOM_BYTES),
+            SbomContent::Text(text) => Ok(text.clone().into_bytes()),
+        }
+    }
 }
 
 /// A document that must not be there.
@@ -114,7 +138,7 @@ pub(crate) fn collect(
             let mut path = PathBuf::from(&escaped);
             path.extend(layer);
             path.push(format!("sbom.{format}.json"));
-            files.push(SbomFile { kind, path, host_path: host_path.clone() });
+            files.push(SbomFile { kind, path, content: SbomContent::Host(host_path.clone()) });
         }
     }
     files.sort_by(|a, b| (a.kind, &a.path).cmp(&(b.kind, &b.path)));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use hoist_events::Reporter;
@@ -24,8 +25,8 @@ pub struct Directories {
     pub buildpacks_dir: PathBuf,
     /// The operator's environment.
     pub build_config_dir: PathBuf,
-    /// Where plans are exchanged with a buildpack's process.
-    pub exchange_dir: PathBuf,
+    /// Where a buildpack's process finds its plan; none where that is the place that it has on the host.
+    pub exchange_dir: Option<PathBuf>,
 }
 
 impl Default for Directories {
@@ -36,7 +37,7 @@ impl Default for Directories {
             platform_dir: "/platform".into(),
             buildpacks_dir: "/cnb/buildpacks".into(),
             build_config_dir: "/cnb/build-config".into(),
-            exchange_dir: "/cnb/exchange".into(),
+            exchange_dir: Some("/cnb/exchange".into()),
         }
     }
 }
@@ -62,14 +63,29 @@ pub struct BuildRoot {
     pub lower_dirs: Vec<PathBuf>,
 }
 
-/// What all phases of one build share.
+/// What all phases of one build share: the site, and the store from which and into which the other phases work.
 pub struct Setup<'a> {
+    /// Where and how buildpacks are called.
+    pub site: Site<'a>,
+    /// Keeps layers, images and the build cache.
+    pub store: &'a Store,
+}
+
+/// A setup is a site with a store, and detect and build take it as the site that it is.
+impl<'a> Deref for Setup<'a> {
+    type Target = Site<'a>;
+
+    fn deref(&self) -> &Site<'a> {
+        &self.site
+    }
+}
+
+/// Where and how buildpacks are called: all that detect and build know.
+pub struct Site<'a> {
     /// Runs buildpacks.
     pub runner: &'a dyn Runner,
     /// Hears what happens.
     pub reporter: &'a dyn Reporter,
-    /// Keeps layers, images and the build cache.
-    pub store: &'a Store,
     /// Where the build takes place.
     pub root: BuildRoot,
     /// Host path of a directory for plans, removed by its owner after the build; on the file system of `upper_dir` or not.
@@ -91,14 +107,17 @@ pub struct Setup<'a> {
     pub counters: Counters,
 }
 
-impl Setup<'_> {
+impl Site<'_> {
     /// A buildpack's directory inside the layers directory.
     pub(crate) fn buildpack_layers_dir(&self, id: &str) -> PathBuf {
         self.directories.layers_dir.join(hoist_spec::escape_id(id))
     }
 
-    /// The directories of the overlay without restored layers, topmost first.
-    pub(crate) fn overlay_dirs(&self) -> Vec<PathBuf> {
-        std::iter::once(&self.root.upper_dir).chain(&self.root.lower_dirs).cloned().collect()
+    /// The directories of the overlay, topmost first, with these restored layers between the upper and the lower ones.
+    pub(crate) fn overlay_dirs(&self, restored: &[PathBuf]) -> Vec<PathBuf> {
+        let upper = &self.root.upper_dir;
+        // In a container upper and lower are one: its root.
+        let lower = restored.iter().chain(&self.root.lower_dirs).filter(|dir| *dir != upper);
+        std::iter::once(upper).chain(lower).cloned().collect()
     }
 }

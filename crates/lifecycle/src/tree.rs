@@ -105,6 +105,39 @@ impl Tree {
         Ok(Some(Node::Directory(dirs)))
     }
 
+    /// Where an absolute path inside leads once all its links are followed, or nothing. A link never leads out of the root, as in the
+    /// container itself.
+    pub(crate) fn resolve(&self, inside: &Path) -> Result<Option<PathBuf>, TreeError> {
+        let mut resolved = PathBuf::from("/");
+        let mut links = 0;
+        let mut rest: Vec<OsString> = reversed(inside);
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                resolved.pop();
+                continue;
+            }
+            let next = resolved.join(part);
+            let host = match self.find(&next)? {
+                None => return Ok(None),
+                Some(Node::Other(host)) if host.is_symlink() => host,
+                Some(_) => {
+                    resolved = next;
+                    continue;
+                }
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(TreeError::Kind { path: inside.to_owned(), expected: "free of loops" });
+            }
+            let target = io("reading", &host, host.read_link())?;
+            if target.is_absolute() {
+                resolved = PathBuf::from("/");
+            }
+            rest.extend(reversed(&target));
+        }
+        Ok(Some(resolved))
+    }
+
     /// Whether a directory stands there.
     pub(crate) fn is_dir(&self, inside: &Path) -> Result<bool, TreeError> {
         Ok(matches!(self.find(inside)?, Some(Node::Directory(_))))
@@ -135,6 +168,15 @@ impl Tree {
     }
 }
 
+/// As many links as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// The parts of a path that say something, the last one first.
+fn reversed(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    parts.rev().map(|part| part.as_os_str().to_owned()).collect()
+}
+
 /// Reads a regular file of bounded size and nothing else: no link, no pipe that would block.
 pub(crate) fn read_regular(host: &Path, inside: &Path, limit_bytes: u64) -> Result<Vec<u8>, TreeError> {
     if !io("looking at", host, host.symlink_metadata())?.is_file() {
@@ -159,7 +201,7 @@ pub(crate) fn read_regular(host: &Path, inside: &Path, limit_bytes: u64) -> Resu
 /// What stands at `name` in a directory made of several.
 fn step(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Node>, TreeError> {
     let mut found = Vec::new();
-    for dir in dirs {
+    for (at, dir) in dirs.iter().enumerate() {
         let path = dir.join(name);
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
@@ -172,7 +214,7 @@ fn step(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Node>, TreeError> {
             }
             break;
         }
-        let opaque = is_opaque(&path);
+        let opaque = at + 1 < dirs.len() && is_opaque(&path);
         found.push(path);
         if opaque {
             break;
@@ -219,12 +261,10 @@ pub(crate) fn is_whiteout(metadata: &Metadata) -> bool {
     metadata.file_type().is_char_device() && metadata.rdev() == 0
 }
 
-/// Whether a directory of an upper directory hides the lower one. Overlays are mounted with `userxattr`.
+/// Whether a directory of an upper directory hides the lower one. Overlays are mounted with `userxattr`, by root as well.
 pub(crate) fn is_opaque(dir: &Path) -> bool {
-    ["user.overlay.opaque", "trusted.overlay.opaque"].iter().any(|name| {
-        let mut value = [0_u8; 2];
-        matches!(rustix::fs::lgetxattr(dir, *name, &mut value), Ok(1)) && value[0] == b'y'
-    })
+    let mut value = [0_u8; 2];
+    matches!(rustix::fs::lgetxattr(dir, "user.overlay.opaque", &mut value), Ok(1)) && value[0] == b'y'
 }
 
 /// Writes in the upper directory, one component at a time, never through a link.

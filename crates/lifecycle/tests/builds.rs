@@ -104,6 +104,9 @@ fn an_image_has_the_environment_entry_point_and_labels_of_the_specification() {
     assert_eq!(label["buildpacks"][0]["layers"]["tool"]["cache"], true);
     assert_eq!(label["buildpacks"][0]["layers"]["tool"]["sha"], outcome.exported.image.diff_ids()[1].to_string());
     assert_eq!(label["runImage"]["topLayer"], outcome.exported.image.diff_ids()[0].to_string());
+    assert_eq!(label["runImage"]["image"], "run");
+    assert_eq!(label["stack"]["runImage"]["image"], "run");
+    assert_eq!(label["exec-env"], "production");
     let build = outcome.label("io.buildpacks.build.metadata");
     assert_eq!(build["processes"][0]["command"], serde_json::json!(["hi", "--fixed"]));
     assert_eq!(build["processes"][0]["direct"], true);

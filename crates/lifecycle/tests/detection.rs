@@ -162,3 +162,17 @@ fn an_order_with_an_unknown_buildpack_is_an_error() {
     assert!(failure.text.contains("acme/none@1.0.0 is in the order but not in the builder"), "{}", failure.text);
     assert_eq!(failure.code, 22);
 }
+
+#[test]
+fn the_lifecycle_must_return_an_error_for_a_buildpack_api_that_it_does_not_support() {
+    let mut world = World::new();
+    world.buildpack("acme/old", "0.2", "", PASS, NOTHING);
+    world.buildpack("acme/new", "0.10", "", PASS, NOTHING);
+    world.group(&["acme/new"]);
+    assert_eq!(group_of(&world.build().unwrap()), ["acme/new"], "one that nobody asks for does no harm");
+    world.group(&["acme/old"]);
+    let failure = world.build().err().unwrap();
+    assert_eq!(failure.code, 12);
+    assert!(failure.text.contains("buildpack API 0.2 is not supported"), "{}", failure.text);
+    assert_eq!(failure.hint.unwrap(), "use one from 0.7 to 0.12");
+}

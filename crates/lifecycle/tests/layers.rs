@@ -74,24 +74,29 @@ fn old_and_new_apis_get_arguments_and_variables() {
     assert_eq!(output[2], expected("v12", "/layers/acme_v12|linux|production"));
 }
 
-/// What the second build finds of a layer with these types: content, metadata.
+/// What the second build finds of a layer with these types: content, metadata with its SBOM document.
 fn second_build(types: &str) -> (bool, bool, Outcome) {
     let mut world = World::new();
     let build = format!(
         r#"
 [ -e "$CNB_LAYERS_DIR/l/file" ] && echo content
+[ -e "$CNB_LAYERS_DIR/l.sbom.cdx.json" ] && echo sbom
+[ -e "$CNB_LAYERS_DIR/launch.sbom.cdx.json" ] && echo launch sbom
 [ -e "$CNB_LAYERS_DIR/l.toml" ] && echo metadata && grep -q types "$CNB_LAYERS_DIR/l.toml" && echo types
 mkdir -p "$CNB_LAYERS_DIR/l"; echo x > "$CNB_LAYERS_DIR/l/file"
 printf '[types]\n{types}[metadata]\nkey = "value"\n' > "$CNB_LAYERS_DIR/l.toml"
+echo '{{}}' > "$CNB_LAYERS_DIR/l.sbom.cdx.json"; echo '{{}}' > "$CNB_LAYERS_DIR/launch.sbom.cdx.json"
 "#
     );
-    world.buildpack("acme/m", "0.10", "", PASS, &build);
+    world.buildpack("acme/m", "0.10", "sbom-formats = [\"application/vnd.cyclonedx+json\"]", PASS, &build);
     world.group(&["acme/m"]);
     assert!(world.build().unwrap().output().is_empty());
     let outcome = world.build().unwrap();
     let output = outcome.output();
     let has = |word: &str| output.iter().any(|line| line == word);
     assert!(!has("types"), "the lifecycle MUST NOT restore types");
+    assert!(!has("launch sbom"), "only SBOM documents of a layer are restored");
+    assert_eq!(has("sbom"), has("metadata"), "MUST NOT restore the SBOM of a layer whose metadata stays away: {types}");
     (has("content"), has("metadata"), outcome)
 }
 
@@ -183,6 +188,28 @@ echo '{"n":1}' > l.sbom.cdx.json; echo '{"n":2}' > launch.sbom.cdx.json
     let sha = first.label("io.buildpacks.lifecycle.metadata")["sbom"]["sha"].as_str().unwrap().to_owned();
     assert!(first.exported.image.diff_ids().iter().any(|id| id.to_string() == sha));
     assert_eq!(world.build().unwrap().output(), ["l.sbom.cdx.json"]);
+}
+
+#[test]
+fn the_legacy_bill_of_materials_must_contain_the_entries_of_all_buildpacks() {
+    let mut world = World::new();
+    let build = |name: &str| {
+        format!(
+            "printf '[[bom]]\\nname = \"{name}\"\\n[bom.metadata]\\nversion = \"1\"\\n' > $CNB_LAYERS_DIR/launch.toml"
+        )
+    };
+    world.buildpack("acme/one", "0.8", "", PASS, &build("ruby"));
+    world.buildpack("acme/two", "0.8", "", PASS, &build("gems"));
+    world.group(&["acme/one", "acme/two"]);
+    let outcome = world.build().unwrap();
+    assert_eq!(
+        outcome.file("/layers/sbom/launch/sbom.legacy.json").unwrap(),
+        concat!(
+            r#"[{"name":"ruby","metadata":{"version":"1"},"buildpack":{"id":"acme/one","version":"1.0.0"}},"#,
+            r#"{"name":"gems","metadata":{"version":"1"},"buildpack":{"id":"acme/two","version":"1.0.0"}}]"#,
+            "\n"
+        )
+    );
 }
 
 #[test]
@@ -300,4 +327,42 @@ fn an_added_distribution_shares_nothing_and_disturbs_nothing() {
     assert_eq!(groups(&second)[..2], groups(&first)[..]);
     assert_eq!(groups(&second)[2].0, "distribution:ccc");
     assert_eq!(second.file("/layers/acme_pip/env/bin/ccc").unwrap(), "tool\n");
+}
+
+#[test]
+fn a_link_in_an_environment_directory_is_followed_inside_the_root() {
+    let mut world = World::new();
+    let first = r#"
+mkdir -p "$CNB_LAYERS_DIR/l/env" "$CNB_LAYERS_DIR/l/values"
+printf deep > "$CNB_LAYERS_DIR/l/values/x"
+ln -s ../values/x "$CNB_LAYERS_DIR/l/env/RELATIVE"
+ln -s /cnb/word "$CNB_LAYERS_DIR/l/env/ABSOLUTE"
+ln -s ../../../../../../../../cnb/word "$CNB_LAYERS_DIR/l/env/ABOVE"
+ln -s /nowhere "$CNB_LAYERS_DIR/l/env/DANGLING"
+ln -s /cnb "$CNB_LAYERS_DIR/l/env/FOLDER"
+printf '[types]\nbuild = true\n' > "$CNB_LAYERS_DIR/l.toml"
+"#;
+    world.builder_file("cnb/word", "word");
+    world.buildpack("acme/one", "0.10", "", PASS, first);
+    world.buildpack("acme/two", "0.10", "", PASS, "echo $RELATIVE $ABSOLUTE $ABOVE ${DANGLING-none} ${FOLDER-none}");
+    world.group(&["acme/one", "acme/two"]);
+    assert_eq!(world.build().unwrap().output(), ["deep word word none none"]);
+}
+
+#[test]
+fn a_loop_of_links_in_an_environment_directory_is_an_error() {
+    let mut world = World::new();
+    let build = r#"mkdir -p "$CNB_LAYERS_DIR/l/env"; ln -s A "$CNB_LAYERS_DIR/l/env/A"; printf '[types]\nbuild = true\n' > "$CNB_LAYERS_DIR/l.toml""#;
+    world.buildpack("acme/one", "0.10", "", PASS, build);
+    world.group(&["acme/one"]);
+    let failure = world.build().err().unwrap();
+    assert!(failure.text.contains("/layers/acme_one/l/env/A is not free of loops"), "{}", failure.text);
+}
+
+#[test]
+fn a_target_without_a_distribution_takes_it_from_os_release() {
+    let mut world = World::new();
+    world.buildpack("acme/m", "0.10", "", "echo > /dev/null", "echo ${CNB_TARGET_DISTRO_NAME-none} $CNB_TARGET_ARCH");
+    world.group(&["acme/m"]);
+    assert_eq!(world.build().unwrap().output(), ["test amd64"], "ID of the run image's /etc/os-release");
 }

@@ -11,7 +11,7 @@ use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
 use hoist_image::{Image, Reference, Scratch};
 use hoist_lifecycle::{
-    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, SharedLayers,
+    AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, SharedLayers, Site,
     analyze, build, detect, export, restore,
 };
 use hoist_sandbox::{Network, User};
@@ -130,10 +130,9 @@ impl LocalEngine {
         write_platform_dir(&places.platform_dir, &env, self.host(), &sources, &keyring)?;
         let root = self.build_root(builder, places)?;
         let runner = self.sandbox_runner(request, builder, places, &root)?;
-        let setup = Setup {
+        let site = Site {
             runner: &runner,
             reporter: self.reporter(),
-            store: self.store(),
             root,
             scratch_dir: places.exchange_dir.clone(),
             user: BuildUser { uid: BUILD_UID, gid: GID, chown: nix::unistd::geteuid().is_root() },
@@ -144,6 +143,7 @@ impl LocalEngine {
             platform_api: ApiVersion::NEWEST_PLATFORM,
             counters: Counters::default(),
         };
+        let setup = Setup { site, store: self.store() };
         let cache_key = record_key(name);
         if request.clear_cache {
             self.store().remove_record(hoist_lifecycle::CACHE_RECORD_KIND, &cache_key)?;
@@ -174,7 +174,6 @@ impl LocalEngine {
             // The image gets its names when its import was tried.
             names: Vec::new(),
             launcher: self.launcher(),
-            launcher_version: env!("CARGO_PKG_VERSION"),
             default_process: request.default_process.clone(),
             project: ProjectMetadata::default(),
             app_fingerprint: Some(staged.fingerprint.clone()),

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 use fs_err as fs;
 use hoist_base::{BUILD_UID, Base, GID};
 use hoist_image::{Attributes, DiffId, Image, Layer, LayerBuilder, LayerError, Reference, Store};
+use hoist_lifecycle::Launcher;
 use hoist_spec::{
     ApiRange, ApiVersion, BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderBuildpack,
     BuilderLifecycle, BuilderMetadata, BuildpackDescriptor, BuildpackLayerInfo, BuildpackLayersLabel, CreatedBy,
@@ -38,7 +39,7 @@ pub struct BuilderParts {
     /// Hoist itself, which is the program of its own buildpacks.
     pub hoist_path: PathBuf,
     /// The launcher that goes into app images.
-    pub launcher: &'static [u8],
+    pub launcher: Launcher<'static>,
     /// What the buildpacks would say of an app without being run.
     pub foresee: Foresee,
 }
@@ -159,8 +160,8 @@ fn layer_of(
 
 fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result<(), LayerError> {
     layer.copy_file("/cnb/hoist/bin/hoist", Attributes::root(0o755), &parts.hoist_path)?;
-    let size = parts.launcher.len() as u64;
-    layer.file("/cnb/lifecycle/launcher", Attributes::root(0o755), &mut &*parts.launcher, size)?;
+    let launcher = parts.launcher.program;
+    layer.file("/cnb/lifecycle/launcher", Attributes::root(0o755), &mut &*launcher, launcher.len() as u64)?;
     for (dir, mode) in [("/layers", 0o755), ("/workspace", 0o755)] {
         layer.directory(dir, Attributes::new(BUILD_UID, GID, mode))?;
     }

@@ -8,6 +8,7 @@ use hoist_base::{Base, BaseError, BaseLock, BaseRequest, Mirroring, ensure_base,
 use hoist_debian::{Keyring, Mirror, Source};
 use hoist_events::Reporter;
 use hoist_image::{PruneOptions, Pruned, Store};
+use hoist_lifecycle::Launcher;
 use hoist_sandbox::{Cancel, User};
 
 use crate::builder::{Builder, BuilderParts, ensure_builder};
@@ -82,7 +83,7 @@ impl LocalEngine {
         &self.cancel
     }
 
-    pub(crate) fn launcher(&self) -> &'static [u8] {
+    pub(crate) fn launcher(&self) -> Launcher<'static> {
         self.settings.parts.launcher
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hoist_events::NullReporter;
+use hoist_lifecycle::Launcher;
 use hoist_platform::{
     BuildRequest, BuilderParts, CheckReport, Chosen, EngineSettings, Foresight, HostTrust, LocalEngine, Problem,
 };
@@ -27,7 +28,7 @@ fn engine(store_dir: PathBuf) -> LocalEngine {
         buildpacks: Vec::new(),
         order: Vec::new(),
         hoist_path: PathBuf::from("/nonexistent"),
-        launcher: &[],
+        launcher: Launcher { program: &[], digest: "", version: "" },
         foresee,
     };
     let settings = EngineSettings { store_dir, suite: "trixie".into(), mirror: None, keyring: None, parts };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DocumentError, parse_toml, write_toml};
+use crate::legacy_bom::BomEntry;
 use crate::plan::BuildpackPlan;
 
 const DOCUMENT: &str = "build.toml";
@@ -16,8 +17,11 @@ pub struct Unmet {
 }
 
 /// `build.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BuildToml {
+    /// The deprecated bill of materials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bom: Vec<BomEntry>,
     /// What was not met.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmet: Vec<Unmet>,

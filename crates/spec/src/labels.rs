@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
+use crate::builder_labels::BuilderStack;
 use crate::error::{DocumentError, parse_json, write_json};
 use crate::layer_toml::{LayerToml, LayerTypes};
 use crate::metadata::BuildMetadata;
@@ -185,6 +186,12 @@ pub struct LifecycleMetadata {
     /// The run image below it.
     #[serde(default, rename = "runImage")]
     pub run_image: RunImageRecord,
+    /// The names of the run image once more, where platforms older than API 0.12 look for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<BuilderStack>,
+    /// The execution environment that the image is for.
+    #[serde(default, rename = "exec-env", skip_serializing_if = "String::is_empty")]
+    pub exec_env: String,
 }
 
 impl LifecycleMetadata {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
 use crate::error::{DocumentError, parse_toml, write_toml};
+use crate::legacy_bom::BomEntry;
 
 const DOCUMENT: &str = "launch.toml";
 
@@ -77,8 +78,11 @@ impl Command {
 }
 
 /// `launch.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaunchToml {
+    /// The deprecated bill of materials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bom: Vec<BomEntry>,
     /// Labels for the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,

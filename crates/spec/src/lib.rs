@@ -15,6 +15,7 @@ mod group;
 mod labels;
 mod launch_toml;
 mod layer_toml;
+mod legacy_bom;
 mod metadata;
 mod order;
 mod plan;
@@ -49,6 +50,7 @@ pub use labels::{
 };
 pub use launch_toml::{Command, Label, LaunchToml, ProcessEntry, Slice};
 pub use layer_toml::{LayerToml, LayerTypes};
+pub use legacy_bom::{BomEntry, LegacyBom};
 pub use metadata::{BuildMetadata, MetadataBuildpack, Process};
 pub use order::{GroupEntry, Order, OrderError, OrderGroup, flatten_order};
 pub use plan::{BuildPlan, BuildpackPlan, Plan, PlanEntry, PlanSections, Provide, Provider, Require};

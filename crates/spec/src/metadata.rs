@@ -1,9 +1,11 @@
 //! `<layers>/config/metadata.toml`: what build leaves for export, and what the launcher reads in the app image.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
-use crate::error::{DocumentError, parse_toml, write_toml};
+use crate::error::{DocumentError, parse_toml};
 use crate::launch_toml::{Command, Label, Slice};
 
 /// A process of the app image.
@@ -84,13 +86,124 @@ impl BuildMetadata {
         parse_toml("metadata.toml", text)
     }
 
-    /// Writes `metadata.toml`.
-    pub fn write(&self) -> Result<String, DocumentError> {
-        write_toml("metadata.toml", self)
+    /// Writes `metadata.toml` as the Go lifecycle does, letter by letter: it is a layer of the image, whose diffID is then the same.
+    pub fn write(&self) -> String {
+        let mut text = Text::default();
+        if self.processes.is_empty() {
+            text.list("", "processes", &[]);
+        }
+        text.optional("", "buildpack-default-process-type", self.buildpack_default_process_type.as_deref());
+        for buildpack in &self.buildpacks {
+            text.table("buildpacks");
+            text.string("  ", "id", &buildpack.id);
+            text.string("  ", "version", &buildpack.version);
+            text.string("  ", "api", &buildpack.api.to_string());
+            text.optional("  ", "homepage", buildpack.homepage.as_deref());
+        }
+        for label in &self.labels {
+            text.table("labels");
+            text.string("  ", "key", &label.key);
+            text.string("  ", "value", &label.value);
+        }
+        for process in &self.processes {
+            text.process(process);
+        }
+        for slice in &self.slices {
+            text.table("slices");
+            text.list("  ", "paths", &slice.paths);
+        }
+        text.0
     }
 
     /// The process of this type.
     pub fn process(&self, kind: &str) -> Option<&Process> {
         self.processes.iter().find(|process| process.kind == kind)
     }
+}
+
+/// TOML in the form of Go's encoder: keys of tables indented, an empty line before each table.
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn table(&mut self, name: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.0, "{gap}[[{name}]]");
+    }
+
+    fn line(&mut self, indent: &str, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{indent}{key} = {value}");
+    }
+
+    fn string(&mut self, indent: &str, key: &str, value: &str) {
+        self.line(indent, key, &quoted(value, Escapes::Toml));
+    }
+
+    fn optional(&mut self, indent: &str, key: &str, value: Option<&str>) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.string(indent, key, value);
+        }
+    }
+
+    fn list(&mut self, indent: &str, key: &str, values: &[String]) {
+        self.line(indent, key, &list(values, Escapes::Toml));
+    }
+
+    fn process(&mut self, process: &Process) {
+        self.table("processes");
+        self.string("  ", "type", &process.kind);
+        let command = match &process.command {
+            Command::List(entries) => list(entries, Escapes::Json),
+            Command::Text(text) => quoted(text, Escapes::Json),
+        };
+        self.line("  ", "command", &command);
+        if !process.args.is_empty() {
+            self.list("  ", "args", &process.args);
+        }
+        self.line("  ", "direct", &process.direct.to_string());
+        if process.default {
+            self.line("  ", "default", "true");
+        }
+        self.string("  ", "buildpack-id", &process.buildpack_id);
+        self.optional("  ", "working-dir", process.working_dir.as_deref());
+        if !process.exec_env.is_empty() {
+            self.list("  ", "exec-env", &process.exec_env);
+        }
+    }
+}
+
+/// Which characters are escaped: the Go lifecycle writes commands with its JSON encoder, which also escapes those of HTML.
+#[derive(Clone, Copy, PartialEq)]
+enum Escapes {
+    Toml,
+    Json,
+}
+
+fn list(values: &[String], escapes: Escapes) -> String {
+    let values: Vec<String> = values.iter().map(|value| quoted(value, escapes)).collect();
+    format!("[{}]", values.join(", "))
+}
+
+fn quoted(value: &str, escapes: Escapes) -> String {
+    let mut text = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\u{8}' => text.push_str("\\b"),
+            '\t' => text.push_str("\\t"),
+            '\n' => text.push_str("\\n"),
+            '\u{c}' => text.push_str("\\f"),
+            '\r' => text.push_str("\\r"),
+            '\0'..='\u{1f}' | '\u{7f}' => text.push_str(&escaped(c)),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if escapes == Escapes::Json => text.push_str(&escaped(c)),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn escaped(c: char) -> String {
+    format!("\\u{:04x}", u32::from(c))
 }

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{DocumentError, parse_toml, write_toml};
 
+const BUILD_PLAN: &str = "build plan";
+
 /// A dependency that a buildpack provides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provide {
@@ -47,14 +49,20 @@ pub struct BuildPlan {
 }
 
 impl BuildPlan {
-    /// Reads what detect wrote; an empty text is an empty plan.
+    /// Reads what detect wrote; an empty text is an empty plan. A `version` beside the `name` of a requirement was valid in APIs that are no
+    /// longer spoken; nobody would see it, so it is an error.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        parse_toml("build plan", text)
+        let table: toml::Table = parse_toml(BUILD_PLAN, text)?;
+        check_versions(&table, "")?;
+        for (at, alternative) in tables(&table, "or").enumerate() {
+            check_versions(alternative, &format!("or[{at}]."))?;
+        }
+        parse_toml(BUILD_PLAN, text)
     }
 
     /// Writes it.
     pub fn write(&self) -> Result<String, DocumentError> {
-        write_toml("build plan", self)
+        write_toml(BUILD_PLAN, self)
     }
 
     /// The first alternative and the others, in order.
@@ -62,6 +70,22 @@ impl BuildPlan {
         let first = PlanSections { provides: self.provides.clone(), requires: self.requires.clone() };
         std::iter::once(first).chain(self.or.iter().cloned()).collect()
     }
+}
+
+fn check_versions(sections: &toml::Table, place: &str) -> Result<(), DocumentError> {
+    for (at, require) in tables(sections, "requires").enumerate() {
+        if require.contains_key("version") {
+            let field = format!("{place}requires[{at}].version");
+            let fix = "write it as version in [requires.metadata]";
+            return Err(DocumentError::invalid(BUILD_PLAN, field, "is not supported", fix));
+        }
+    }
+    Ok(())
+}
+
+/// The tables of an array of tables; what is of another type is left to the parser of the document.
+fn tables<'a>(table: &'a toml::Table, key: &str) -> impl Iterator<Item = &'a toml::Table> {
+    table.get(key).and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_table)
 }
 
 /// What build gets at `CNB_BP_PLAN_PATH`.

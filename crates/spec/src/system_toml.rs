@@ -45,11 +45,14 @@ impl SystemToml {
 }
 
 impl System {
-    /// Each group of the order with the system buildpacks around it.
+    /// Each group of the order with the system buildpacks around it. They "SHALL NOT be merged if the group already contains a buildpack
+    /// with the same ID": the group's own stays where it is, in its own version.
     pub fn around(&self, order: &[OrderGroup]) -> Vec<OrderGroup> {
         let surround = |group: &OrderGroup| {
-            let all = self.pre.buildpacks.iter().chain(&group.group).chain(&self.post.buildpacks);
-            OrderGroup { group: all.cloned().collect() }
+            let is_new = |system: &&GroupEntry| group.group.iter().all(|own| own.id != system.id);
+            let pre = self.pre.buildpacks.iter().filter(is_new);
+            let post = self.post.buildpacks.iter().filter(is_new);
+            OrderGroup { group: pre.chain(&group.group).chain(post).cloned().collect() }
         };
         order.iter().map(surround).collect()
     }

@@ -13,6 +13,18 @@ pub struct Distribution {
     pub version: String,
 }
 
+impl Distribution {
+    /// Reads `ID` and `VERSION_ID` of `/etc/os-release`; nothing where it has neither.
+    pub fn parse_os_release(text: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
+            Some(line.trim_matches(['"', '\'']).to_owned())
+        };
+        let found = Self { name: value("ID").unwrap_or_default(), version: value("VERSION_ID").unwrap_or_default() };
+        (found != Self::default()).then_some(found)
+    }
+}
+
 /// A `[[targets]]` entry. What is empty matches anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {

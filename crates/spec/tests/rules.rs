@@ -7,9 +7,9 @@ use std::path::Path;
 
 use hoist_spec::{
     Analyzed, ApiVersion, BUILD_PATHS, BuildLabel, BuildMetadata, BuildPlan, BuildToml, BuilderMetadata,
-    BuildpackDescriptor, BuildpackLayersLabel, BuildpackPlan, Candidate, DocumentError, Environment, Group, GroupEntry,
-    ImageTarget, LaunchToml, LayerToml, LifecycleMetadata, Operation, Order, OrderError, OrderGroup, Plan, Provider,
-    ResolveError, RunToml, SystemToml, flatten_order, parse_environment_dir, resolve_plan,
+    BuildpackDescriptor, BuildpackLayersLabel, BuildpackPlan, Candidate, Distribution, DocumentError, Environment,
+    Group, GroupEntry, ImageTarget, LaunchToml, LayerToml, LifecycleMetadata, Operation, Order, OrderError, OrderGroup,
+    Plan, Provider, ResolveError, RunToml, SystemToml, flatten_order, parse_environment_dir, resolve_plan,
 };
 
 fn descriptor(id: &str, rest: &str) -> BuildpackDescriptor {
@@ -49,6 +49,15 @@ fn a_buildpack_must_name_a_supported_api_a_version_and_targets_or_stacks() {
     assert!(bionic[0].matches(&target("amd64")) && !bionic[0].matches(&target("arm64")));
     let message = "api = \"0.10\"\n[buildpack]\nid = \"a\"\nversion = \"1.0.0\"\n[[stacks]]\nid = \"*\"\n[[order]]\n[[order.group]]\nid = \"b\"\nversion = \"1\"\n";
     assert!(refused(BuildpackDescriptor::parse(message)).contains("must not name stacks"));
+}
+
+#[test]
+fn the_distribution_is_read_from_os_release() {
+    let text = "PRETTY_NAME=\"Debian GNU/Linux 13\"\nVERSION_ID=\"13\"\nID=debian\nID_LIKE=x\n";
+    let found = Distribution::parse_os_release(text).unwrap();
+    assert_eq!((found.name.as_str(), found.version.as_str()), ("debian", "13"));
+    assert_eq!(Distribution::parse_os_release("ID='arch'\n").unwrap().version, "", "a rolling release has no version");
+    assert_eq!(Distribution::parse_os_release("# nothing\n"), None);
 }
 
 #[test]
@@ -167,6 +176,17 @@ fn alternatives_are_tried_in_order() {
 }
 
 #[test]
+fn a_requirement_with_a_version_beside_its_name_is_an_error_that_says_where_it_belongs() {
+    let error = BuildPlan::parse("[[requires]]\nname = \"d\"\nversion = \"1\"\n").unwrap_err();
+    assert_eq!(error.to_string(), "build plan: requires[0].version: is not supported");
+    assert_eq!(error.hint().unwrap(), "write it as version in [requires.metadata]");
+    let or = "[[or]]\n[[or.requires]]\nname = \"c\"\n[[or]]\n[[or.requires]]\nname = \"d\"\nversion = \"1\"\n";
+    assert!(refused(BuildPlan::parse(or)).contains("or[1].requires[0].version"));
+    assert!(BuildPlan::parse("[[requires]]\nname = \"d\"\n[requires.metadata]\nversion = \"1\"\n").is_ok());
+    assert!(BuildPlan::parse("").unwrap().requires.is_empty());
+}
+
+#[test]
 fn unmet_names_must_match_an_entry_of_the_plan() {
     let plan = BuildpackPlan::parse("[[entries]]\nname = \"d\"\n").unwrap();
     assert_eq!(BuildToml::parse("[[unmet]]\nname = \"d\"\n", &plan).unwrap().unmet.len(), 1);
@@ -279,7 +299,7 @@ fn phase_files_read_back_what_they_write() {
     assert!(Group::parse("[[group]]\nid = \"a\"\nversion = \"1\"\n").is_err(), "api MUST be present");
     let metadata = "buildpack-default-process-type = \"web\"\n[[buildpacks]]\nid = \"a\"\nversion = \"1\"\napi = \"0.10\"\n[[processes]]\ntype = \"web\"\ncommand = [\"x\"]\nargs = []\ndirect = true\nbuildpack-id = \"a\"\nexec-env = [\"test\"]\n";
     let metadata = BuildMetadata::parse(metadata).unwrap();
-    assert_eq!(BuildMetadata::parse(&metadata.write().unwrap()).unwrap(), metadata);
+    assert_eq!(BuildMetadata::parse(&metadata.write()).unwrap(), metadata);
     assert!(metadata.processes[0].supports_exec_env("test") && !metadata.processes[0].supports_exec_env("production"));
     let label = BuildLabel::new(&metadata, "1");
     assert_eq!(BuildLabel::parse(&label.to_label().unwrap()).unwrap(), label);
@@ -290,4 +310,6 @@ fn phase_files_read_back_what_they_write() {
     let system = SystemToml::parse(system).unwrap().system;
     let around = system.around(&[OrderGroup { group: vec![GroupEntry::new("a", "1")] }]);
     assert_eq!(around[0].group.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), ["p", "a"]);
+    let own = OrderGroup { group: vec![GroupEntry::new("a", "1"), GroupEntry::new("p", "2")] };
+    assert_eq!(system.around(std::slice::from_ref(&own)), [own], "the group's own version stays, in its place");
 }

@@ -20,7 +20,8 @@ use hoist_image::oci::{ConfigBuilder, ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{Attributes, Image, Store};
 use hoist_lifecycle::{
     AnalyzeRequest, BuildRoot, BuildUser, BuildpackCall, BuildpackExit, Buildpacks, Counters, Counts, Directories,
-    ExportRequest, Exported, Runner, RunnerError, Setup, SharedLayers, Upper, analyze, build, detect, export, restore,
+    ExportRequest, Exported, Launcher, Runner, RunnerError, Setup, SharedLayers, Site, Upper, analyze, build, detect,
+    export, restore,
 };
 use hoist_spec::{ApiVersion, GroupEntry, OrderGroup, ProjectMetadata, RunImage};
 
@@ -234,10 +235,9 @@ impl World {
         std::fs::create_dir(&plans).unwrap();
         let lower_dirs = vec![self.app.clone(), self.builder.clone()];
         let runner = DirectRunner { world: self, lower_dirs: lower_dirs.clone() };
-        let setup = Setup {
+        let site = Site {
             runner: &runner,
             reporter: &reporter,
-            store: &self.store,
             root: BuildRoot { upper_dir, lower_dirs: lower_dirs.clone() },
             scratch_dir: plans,
             user: BuildUser { uid: 1001, gid: 1000, chown: false },
@@ -248,6 +248,7 @@ impl World {
             platform_api: ApiVersion::new(0, 15),
             counters: Counters::default(),
         };
+        let setup = Setup { site, store: &self.store };
         let failure = |error: &dyn std::error::Error, hint: Option<String>, code: i32| Failure {
             text: chain(error),
             hint,
@@ -270,8 +271,7 @@ impl World {
         let built = build(&setup, restored).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
         let request = ExportRequest {
             names: vec![self.name.parse().unwrap()],
-            launcher: b"a launcher",
-            launcher_version: "1.2.3",
+            launcher: Launcher { program: b"a launcher", digest: "of a launcher", version: "1.2.3" },
             default_process: self.default_process.clone(),
             project: ProjectMetadata::default(),
             app_fingerprint: self.fingerprint.clone(),
