@@ -67,6 +67,11 @@ impl Failure {
         Self { messages: vec![message.into()], hint: Some(hint.into()), code: Code::Hoist, silent: false }
     }
 
+    /// Words of this binary, and a code of the specification.
+    pub(crate) fn coded(message: impl Into<String>, hint: impl Into<String>, code: Code) -> Self {
+        Self { messages: vec![message.into()], hint: Some(hint.into()), code, silent: false }
+    }
+
     /// The app or job failed by itself.
     pub(crate) fn app(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { messages: vec![message.into()], hint, code: Code::App, silent: false }

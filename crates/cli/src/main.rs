@@ -83,6 +83,7 @@ enum Command {
     Job(commands::job::JobArgs),
     Image(commands::image::ImageArgs),
     Base(commands::base::BaseArgs),
+    Lifecycle(commands::lifecycle::LifecycleArgs),
     System(commands::system::SystemArgs),
     Config(commands::config::ConfigArgs),
     Completion(commands::completion::CompletionArgs),
@@ -92,6 +93,10 @@ fn main() -> ExitCode {
     // Both leave here when the process is one of hoist's own helpers: the sandbox's child, or a buildpack inside the sandbox.
     hoist_sandbox::main_if_child();
     hoist_buildpacks::main_if_buildpack();
+    // In a builder image hoist is also the lifecycle.
+    if let Some(code) = commands::lifecycle::main_if_phase() {
+        return code;
+    }
     // What hoist makes for the sandbox is read there by another user, whatever the caller's umask is.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let cli = Cli::parse();
@@ -142,6 +147,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Job(args) => args.run(context),
         Command::Image(args) => args.run(context),
         Command::Base(args) => args.run(context),
+        Command::Lifecycle(args) => args.run(context),
         Command::System(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Completion(args) => args.run(context),

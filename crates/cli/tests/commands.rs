@@ -7,7 +7,9 @@ use support::{bare_hoist, hoist_says, hoist_with_store, run, tree};
 #[test]
 fn help_names_every_command_and_each_has_help_of_its_own() {
     let help = run(bare_hoist().arg("--help")).ok().stdout;
-    for command in ["init", "check", "build", "run", "job", "image", "base", "system", "config", "completion"] {
+    for command in
+        ["init", "check", "build", "run", "job", "image", "base", "lifecycle", "system", "config", "completion"]
+    {
         assert!(help.contains(&format!("\n  {command}")), "{command} is not in:\n{help}");
         let own = run(bare_hoist().args([command, "--help"])).ok().stdout;
         assert!(own.starts_with(|c: char| c.is_uppercase()), "{command} begins with what it does:\n{own}");

@@ -162,6 +162,10 @@ fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result<(), LayerE
     layer.copy_file("/cnb/hoist/bin/hoist", Attributes::root(0o755), &parts.hoist_path)?;
     let launcher = parts.launcher.program;
     layer.file("/cnb/lifecycle/launcher", Attributes::root(0o755), &mut &*launcher, launcher.len() as u64)?;
+    // Hoist is the lifecycle of its builders; it sees from its name which phase is wanted.
+    for phase in ["detector", "builder"] {
+        layer.symlink(Path::new("/cnb/lifecycle").join(phase), "/cnb/hoist/bin/hoist", Attributes::root(0o777))?;
+    }
     for (dir, mode) in [("/layers", 0o755), ("/workspace", 0o755)] {
         layer.directory(dir, Attributes::new(BUILD_UID, GID, mode))?;
     }

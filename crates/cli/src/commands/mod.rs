@@ -8,5 +8,6 @@ pub(crate) mod config;
 pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod job;
+pub(crate) mod lifecycle;
 pub(crate) mod run;
 pub(crate) mod system;

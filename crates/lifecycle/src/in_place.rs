@@ -1,0 +1,336 @@
+//! The phases that call buildpacks, as another platform runs them: inside the build container, on its own file system, with the documents
+//! of platform.md between them ("detector", "builder").
+//!
+//! Analyzing, restoring and exporting are then the platform's business.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use hoist_events::Reporter;
+use hoist_spec::{
+    Analyzed, ApiError, ApiVersion, BuildMetadata, Command, Distribution, DocumentError, Group, ImageTarget, Order,
+    Plan, SystemToml,
+};
+
+use crate::build::{BuildError, GroupToBuild, Made, build_group};
+use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
+use crate::counters::Counters;
+use crate::detect::{DetectError, detect_group, group_buildpack};
+use crate::direct::DirectRunner;
+use crate::sbom::SbomFile;
+use crate::setup::{BuildRoot, BuildUser, Directories, Site};
+use crate::tree::TreeError;
+
+/// The inputs that platform.md names for detector and builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhaseInputs {
+    /// `<analyzed>`.
+    pub analyzed_path: PathBuf,
+    /// `<app>`.
+    pub app_dir: PathBuf,
+    /// `<build-config>`.
+    pub build_config_dir: PathBuf,
+    /// `<buildpacks>`.
+    pub buildpacks_dir: PathBuf,
+    /// `<group>`.
+    pub group_path: PathBuf,
+    /// `<layers>`.
+    pub layers_dir: PathBuf,
+    /// `<order>`.
+    pub order_path: PathBuf,
+    /// `<plan>`.
+    pub plan_path: PathBuf,
+    /// `<platform>`.
+    pub platform_dir: PathBuf,
+    /// `<system>`.
+    pub system_path: PathBuf,
+    /// `CNB_EXEC_ENV`.
+    pub exec_env: String,
+    /// `CNB_PLATFORM_API`.
+    pub platform_api: ApiVersion,
+    /// The lifecycle's own environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// A phase failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PhaseError {
+    /// A file or directory cannot be read or written.
+    #[error("{action} {path}")]
+    Io {
+        /// What was being done: `reading`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A document cannot be used.
+    #[error("reading {path}")]
+    Document {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<DocumentError>,
+    },
+    /// The builder's buildpacks cannot be read.
+    #[error("reading the buildpacks of the builder")]
+    Buildpacks(#[source] BuildpacksError),
+    /// A buildpack of the group is not there, or cannot be used.
+    #[error("{buildpack} is in {group} but not in {dir}")]
+    NoBuildpack {
+        /// `id@version`.
+        buildpack: String,
+        /// Path of `group.toml`.
+        group: PathBuf,
+        /// The buildpacks directory.
+        dir: PathBuf,
+    },
+    /// A buildpack of the group speaks an API that is not spoken here.
+    #[error("reading the API of {buildpack}")]
+    BuildpackApi {
+        /// `id@version`.
+        buildpack: String,
+        /// Which.
+        #[source]
+        source: ApiError,
+    },
+    /// Detection failed.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// The build failed.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// An SBOM document cannot be copied.
+    #[error("copying the SBOM documents")]
+    Sbom(#[source] TreeError),
+}
+
+impl PhaseError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } | Self::Sbom(_) => None,
+            Self::Document { source, .. } => source.hint(),
+            Self::Buildpacks(error) => error.hint(),
+            Self::NoBuildpack { .. } => Some("run detector and builder in the same build image".to_owned()),
+            Self::BuildpackApi { source, .. } => Some(source.hint()),
+            Self::Detect(error) => error.hint(),
+            Self::Build(error) => error.hint(),
+        }
+    }
+
+    /// The specification's exit code.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Detect(error) => error.exit_code(),
+            Self::Build(error) => error.exit_code(),
+            Self::BuildpackApi { .. } => 12,
+            Self::Buildpacks(error) if error.is_unsupported_api() => 12,
+            _ => 1,
+        }
+    }
+}
+
+/// More files in `<platform>/env` than anyone has variables.
+const MAX_VARIABLES: usize = 4096;
+
+/// The phase `detector`: writes `<group>` and `<plan>`.
+pub fn run_detector(inputs: &PhaseInputs, reporter: &dyn Reporter) -> Result<Group, PhaseError> {
+    let order = read_document(&inputs.order_path, Order::parse)?;
+    if !order.order_extensions.is_empty() {
+        reporter.warn("image extensions are not supported, and those of the order are left out", None);
+    }
+    let order = match read_optional(&inputs.system_path, SystemToml::parse)? {
+        Some(system) if inputs.platform_api.at_least(15) => system.system.around(&order.order),
+        _ => order.order,
+    };
+    let buildpacks = read_buildpacks(inputs)?;
+    let target = read_target(inputs)?;
+    let scratch = scratch_dir()?;
+    let site = site(inputs, reporter, scratch.path())?;
+    let (group, plan) = detect_group(&site, &target, &order, &buildpacks)?;
+    let group = Group { group: group.iter().map(group_buildpack).collect(), ..Group::default() };
+    write_document(&inputs.group_path, group.write())?;
+    write_document(&inputs.plan_path, plan.write())?;
+    Ok(group)
+}
+
+/// The phase `builder`: runs the group's buildpacks, and writes `<layers>/config/metadata.toml` and the SBOM documents for the exporter.
+pub fn run_builder(inputs: &PhaseInputs, reporter: &dyn Reporter) -> Result<(), PhaseError> {
+    let group = read_document(&inputs.group_path, Group::parse)?;
+    let plan = read_document(&inputs.plan_path, Plan::parse)?;
+    let all = read_buildpacks(inputs)?;
+    let buildpacks = group.group.iter().map(|member| {
+        let buildpack = member.full_name();
+        member.api.require_buildpack().map_err(|source| PhaseError::BuildpackApi { buildpack, source })?;
+        let (group, dir) = (inputs.group_path.clone(), inputs.buildpacks_dir.clone());
+        let missing = || PhaseError::NoBuildpack { buildpack: member.full_name(), group, dir };
+        all.get(&member.id, &member.version).cloned().ok_or_else(missing)
+    });
+    let buildpacks: Vec<Buildpack> = buildpacks.collect::<Result<_, _>>()?;
+    let target = read_target(inputs)?;
+    let sbom_dir = inputs.layers_dir.join("sbom");
+    remove_dir(&sbom_dir)?;
+    let scratch = scratch_dir()?;
+    let site = site(inputs, reporter, scratch.path())?;
+    for buildpack in &buildpacks {
+        make_dir(&site.buildpack_layers_dir(&buildpack.descriptor.buildpack.id))?;
+    }
+    let (buildpacks, plan, layers) = (&buildpacks, &plan, &BTreeMap::new());
+    let group = GroupToBuild { buildpacks, plan, target: &target, layers, restored_dirs: &[] };
+    let Made { metadata, sboms, .. } = build_group(&site, &group)?;
+    for sbom in &sboms {
+        write_sbom(&sbom_dir, sbom)?;
+    }
+    let metadata = for_platform(metadata, inputs.platform_api);
+    write_file(&inputs.layers_dir.join("config/metadata.toml"), metadata.write().as_bytes())
+}
+
+/// Platforms older than API 0.10 know a command as one text; the rest of a list then goes to the arguments.
+fn for_platform(mut metadata: BuildMetadata, platform_api: ApiVersion) -> BuildMetadata {
+    if platform_api.at_least(10) {
+        return metadata;
+    }
+    for process in &mut metadata.processes {
+        let mut entries = process.command.entries().into_iter();
+        process.command = Command::Text(entries.next().unwrap_or_default());
+        process.args = entries.chain(std::mem::take(&mut process.args)).collect();
+    }
+    metadata
+}
+
+fn site<'a>(inputs: &PhaseInputs, reporter: &'a dyn Reporter, scratch_dir: &Path) -> Result<Site<'a>, PhaseError> {
+    let root = PathBuf::from("/");
+    Ok(Site {
+        runner: &DirectRunner,
+        reporter,
+        root: BuildRoot { upper_dir: root.clone(), lower_dirs: vec![root] },
+        scratch_dir: scratch_dir.to_owned(),
+        user: BuildUser {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            chown: false,
+        },
+        directories: Directories {
+            app_dir: inputs.app_dir.clone(),
+            layers_dir: inputs.layers_dir.clone(),
+            platform_dir: inputs.platform_dir.clone(),
+            buildpacks_dir: inputs.buildpacks_dir.clone(),
+            build_config_dir: inputs.build_config_dir.clone(),
+            exchange_dir: None,
+        },
+        environment: inputs.environment.clone(),
+        platform_env: read_platform_env(&inputs.platform_dir.join("env"))?,
+        exec_env: inputs.exec_env.clone(),
+        platform_api: inputs.platform_api,
+        counters: Counters::default(),
+    })
+}
+
+/// Where plans are exchanged with buildpacks.
+fn scratch_dir() -> Result<tempfile::TempDir, PhaseError> {
+    tempfile::tempdir().map_err(|source| PhaseError::Io {
+        action: "making a temporary directory in",
+        path: std::env::temp_dir(),
+        source,
+    })
+}
+
+fn read_buildpacks(inputs: &PhaseInputs) -> Result<Buildpacks, PhaseError> {
+    Buildpacks::read(&[PathBuf::from("/")], &inputs.buildpacks_dir).map_err(PhaseError::Buildpacks)
+}
+
+/// What the run image is made for, as far as `<analyzed>` says it; the rest is that of the build image, which is the same.
+fn read_target(inputs: &PhaseInputs) -> Result<ImageTarget, PhaseError> {
+    let analyzed = read_optional(&inputs.analyzed_path, Analyzed::parse)?.unwrap_or_default();
+    let mut target = analyzed.run_image.and_then(|image| image.target).unwrap_or_default();
+    if target.os.is_empty() {
+        "linux".clone_into(&mut target.os);
+    }
+    if target.arch.is_empty() {
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        arch.clone_into(&mut target.arch);
+    }
+    if target.distro.is_none() {
+        target.distro =
+            fs::read_to_string("/etc/os-release").ok().and_then(|text| Distribution::parse_os_release(&text));
+    }
+    Ok(target)
+}
+
+/// The user's variables: links are followed, because Kubernetes mounts secrets as links.
+fn read_platform_env(dir: &Path) -> Result<BTreeMap<OsString, Vec<u8>>, PhaseError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| PhaseError::Io { action: "reading", path, source }
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(failed(dir)(error)),
+    };
+    let mut variables = BTreeMap::new();
+    for entry in entries.take(MAX_VARIABLES) {
+        let path = entry.map_err(failed(dir))?.path();
+        if path.is_file() {
+            let value = fs::read(&path).map_err(failed(&path))?;
+            variables.insert(path.file_name().unwrap_or_default().to_owned(), value);
+        }
+    }
+    Ok(variables)
+}
+
+fn read_document<T>(path: &Path, parse: fn(&str) -> Result<T, DocumentError>) -> Result<T, PhaseError> {
+    let text = fs::read_to_string(path).map_err(|source| io("reading", path, source))?;
+    parse(&text).map_err(|source| PhaseError::Document { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn read_optional<T>(path: &Path, parse: fn(&str) -> Result<T, DocumentError>) -> Result<Option<T>, PhaseError> {
+    if path.exists() { read_document(path, parse).map(Some) } else { Ok(None) }
+}
+
+fn io(action: &'static str, path: &Path, source: std::io::Error) -> PhaseError {
+    PhaseError::Io { action, path: path.to_owned(), source }
+}
+
+fn write_document(path: &Path, text: Result<String, DocumentError>) -> Result<(), PhaseError> {
+    let text = text.map_err(|source| PhaseError::Document { path: path.to_owned(), source: Box::new(source) })?;
+    write_file(path, text.as_bytes())
+}
+
+/// Writes a file of mode 0644, in directories of mode 0755 that are made where they are missing.
+fn write_file(path: &Path, content: &[u8]) -> Result<(), PhaseError> {
+    path.parent().map_or(Ok(()), make_dir)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o644);
+    let written = options.open(path).and_then(|mut file| std::io::Write::write_all(&mut file, content));
+    written.map_err(|source| io("writing", path, source))
+}
+
+fn make_dir(dir: &Path) -> Result<(), PhaseError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(dir).map_err(|source| io("making", dir, source))
+}
+
+fn remove_dir(dir: &Path) -> Result<(), PhaseError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("removing", dir, error)),
+        _ => Ok(()),
+    }
+}
+
+fn write_sbom(sbom_dir: &Path, sbom: &SbomFile) -> Result<(), PhaseError> {
+    let path = sbom_dir.join(sbom.kind.dir_name()).join(&sbom.path);
+    let content = sbom.read(&path).map_err(PhaseError::Sbom)?;
+    write_file(&path, &content)
+}
