@@ -42,6 +42,28 @@ pub enum BaseError {
         /// Why.
         source: FetchError,
     },
+    /// A package of a lock is gone.
+    #[error("{}", gone(package, version, now.as_ref(), *others))]
+    Gone {
+        /// Its name.
+        package: String,
+        /// The version that the lock names.
+        version: String,
+        /// What the mirror has of it now, newest first, each with its suite; none where its index cannot be had either.
+        now: Option<Vec<String>>,
+        /// How many others of the lock the mirror's index does not have any more.
+        others: usize,
+        /// What the mirror answered.
+        source: Box<FetchError>,
+    },
+    /// A lock is of another kind of processor.
+    #[error("the lock names packages for {found}, and the base is to run on {wanted}")]
+    OtherArchitecture {
+        /// What it is of.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// A package cannot be unpacked.
     #[error("unpacking the package {package}")]
     Unpack {
@@ -78,6 +100,20 @@ pub enum BaseError {
     },
 }
 
+fn gone(package: &str, version: &str, now: Option<&Vec<String>>, others: usize) -> String {
+    let mut text = format!("fetching {package} {version} of the base lock: the mirror has it no more");
+    match now {
+        Some(now) if now.is_empty() => text.push_str(", nor any other version"),
+        Some(now) => text = format!("{text}, but {}", now.join(", ")),
+        None => {}
+    }
+    match others {
+        0 => text,
+        1 => format!("{text}; one more package of the lock is gone from its index"),
+        count => format!("{text}; {count} more packages of the lock are gone from its index"),
+    }
+}
+
 impl BaseError {
     /// What to do next.
     pub fn hint(&self) -> String {
@@ -87,6 +123,10 @@ impl BaseError {
             Self::Index { source, .. } => source.hint(),
             Self::Resolve { source, .. } => source.hint(),
             Self::Fetch { source } => source.hint(),
+            Self::Gone { .. } => {
+                "lock today's packages with `hoist base lock --update`, or name a mirror that keeps old ones (a snapshot) with --mirror ADDRESS".into()
+            }
+            Self::OtherArchitecture { .. } => "make a lock on a machine of this kind with `hoist base lock`".into(),
             Self::Unpack { source: StageError::Deb(source), .. } => source.hint(),
             Self::Unpack { source: StageError::Write { source, .. }, .. }
                 if source.kind() == std::io::ErrorKind::StorageFull =>

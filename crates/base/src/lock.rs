@@ -2,7 +2,7 @@
 //!
 //! A base made from a lock needs no index and no signature: the hashes in the lock are what is trusted.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use hoist_debian::LockedPackage;
@@ -107,6 +107,11 @@ impl BaseLock {
         }
     }
 
+    /// All packages: those of the run image, then those that the build image has besides.
+    pub fn packages(&self) -> impl Iterator<Item = &LockedPackage> {
+        self.run.iter().chain(&self.build)
+    }
+
     /// SHA-256 over what the images are made of: packages and architecture, not the indexes that they were found in.
     pub fn digest(&self) -> String {
         let mut text = Vec::new();
@@ -149,13 +154,20 @@ pub fn parse_lock(text: &str, origin: &str) -> Result<BaseLock, LockError> {
     }
     let word =
         |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.~:_".contains(&b));
-    for package in lock.run.iter().chain(&lock.build) {
+    if !word(&lock.architecture) || !word(&lock.suite) {
+        return Err(wrong("its suite or its architecture is no name".into()));
+    }
+    for package in lock.packages() {
         let hash_ok = package.sha256.len() == 64
             && package.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let inside = !package.filename.starts_with('/')
             && !package.filename.split('/').any(|part| part.is_empty() || part == "..");
-        if !word(&package.name) || !hash_ok || !inside {
-            return Err(wrong(format!("the package `{}` has a bad name, sha256 or filename", package.name)));
+        let words = [&package.name, &package.version, &package.architecture];
+        if !words.iter().all(|text| word(text)) || !hash_ok || !inside {
+            return Err(wrong(format!(
+                "the package `{}` has a bad name, version, architecture, sha256 or filename",
+                package.name.chars().take(100).collect::<String>()
+            )));
         }
     }
     Ok(lock)
@@ -175,13 +187,16 @@ fn one_line(error: &toml::de::Error) -> String {
 /// Reads a lock.
 pub fn read_lock(path: &Path) -> Result<BaseLock, LockError> {
     let fail = |source| LockError::Read { path: path.to_owned(), source };
-    if fs_err::metadata(path).map_err(fail)?.len() > LIMIT_BYTES {
+    let mut text = String::new();
+    let file = fs_err::File::open(path).map_err(fail)?;
+    file.take(LIMIT_BYTES + 1).read_to_string(&mut text).map_err(fail)?;
+    if text.len() as u64 > LIMIT_BYTES {
         return Err(LockError::Document {
             origin: path.display().to_string(),
             problem: "it is longer than 8 MiB".into(),
         });
     }
-    parse_lock(&fs_err::read_to_string(path).map_err(fail)?, &path.display().to_string())
+    parse_lock(&text, &path.display().to_string())
 }
 
 /// Writes a lock, all or nothing.
@@ -235,7 +250,16 @@ mod tests {
             ("format = 1", "format = 2", "the base lock x has format 2, this hoist reads format 1"),
             ("format = 1", "format = ", "the base lock x is wrong: line 1, column 10"),
             ("size_bytes", "size", "unknown field `size`"),
-            ("pool/main", "pool/../..", "the package `libc6` has a bad name, sha256 or filename"),
+            (
+                "pool/main",
+                "pool/../..",
+                "the package `libc6` has a bad name, version, architecture, sha256 or filename",
+            ),
+            (
+                "architecture = \"amd64\"\nrel",
+                "architecture = \"../x\"\nrel",
+                "its suite or its architecture is no name",
+            ),
         ] {
             let error = parse_lock(&text.replace(from, to), "x").unwrap_err();
             assert!(error.to_string().contains(message), "{error}");

@@ -1,14 +1,14 @@
 //! Finds a base in the store or makes it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use hoist_debian::{
-    DebCache, Index, IndexRequest, Installed, LockedPackage, PackageFile, ResolveRequest, fetch_packages,
-    native_architecture, resolve,
+    DebCache, FetchError, Index, IndexRequest, Installed, LockedPackage, PackageFile, ResolveRequest, Source,
+    fetch_each, native_architecture, resolve,
 };
-use hoist_events::Reporter;
-use hoist_image::{Keeps, Store};
+use hoist_events::{NullReporter, Reporter};
+use hoist_image::{Keeps, Record, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::error::BaseError;
@@ -16,6 +16,7 @@ use crate::lock::{BaseLock, LockedSuite, sha256_hex};
 use crate::make::make;
 use crate::mirroring::Mirroring;
 use crate::packages::{BUILD, EXCLUDED, RUN};
+use crate::stage::Arrived;
 
 /// The kind of the store's records of bases.
 const RECORD: &str = "base";
@@ -86,8 +87,22 @@ pub fn find_base(store: &Store, request: &BaseRequest) -> Result<Option<Base>, B
 
 fn find(store: &Store, key: &str) -> Result<Option<Base>, BaseError> {
     let base: Option<Base> = store.record(RECORD, key).map_err(|source| BaseError::Store { source })?;
-    // A record keeps its images; should they be gone nevertheless, the base is made again.
-    Ok(base.filter(|base| store.image(&base.run_image).is_ok() && store.image(&base.build_image).is_ok()))
+    // A record keeps its images; should they or their layers be gone nevertheless, the base is made again.
+    let is_whole = |id: &str| store.image(id).is_ok_and(|image| image.layers().is_ok());
+    Ok(base.filter(|base| is_whole(&base.run_image) && is_whole(&base.build_image)))
+}
+
+fn load_index(
+    suite: &str,
+    architecture: &str,
+    sources: &[Source],
+    mirroring: &Mirroring,
+    reporter: &dyn Reporter,
+) -> Result<Index, BaseError> {
+    let cache_dir = &mirroring.cache_dir.join("indexes");
+    let request = IndexRequest { sources, architecture, keyring: &mirroring.keyring, cache_dir };
+    Index::load(&mirroring.fetcher, &request, reporter)
+        .map_err(|source| BaseError::Index { suite: suite.to_owned(), source: Box::new(source) })
 }
 
 /// Chooses the packages of a base, and fetches none of them.
@@ -97,14 +112,13 @@ pub fn resolve_lock(
     reporter: &dyn Reporter,
 ) -> Result<BaseLock, BaseError> {
     let sources = mirroring.sources(&request.suite)?;
-    let index_request = IndexRequest {
-        sources: &sources,
-        architecture: &request.architecture,
-        keyring: &mirroring.keyring,
-        cache_dir: &mirroring.cache_dir.join("indexes"),
-    };
-    let index = Index::load(&mirroring.fetcher, &index_request, reporter)
-        .map_err(|source| BaseError::Index { suite: request.suite.clone(), source: Box::new(source) })?;
+    if request.suite != "sid" && request.suite != "unstable" && !sources.iter().any(Source::is_security) {
+        reporter.warn(
+            &format!("no security mirror is known: the base of {} gets no security updates", request.suite),
+            Some("name one: hoist config set security-mirror ADDRESS"),
+        );
+    }
+    let index = load_index(&request.suite, &request.architecture, &sources, mirroring, reporter)?;
     let excluded: BTreeSet<String> = EXCLUDED.iter().map(|&name| name.to_owned()).collect();
     let choose = |fixed: &[&str], more: &[String], installed: Installed| {
         let wanted = fixed.iter().map(|&name| name.to_owned()).chain(more.iter().cloned()).collect();
@@ -140,38 +154,86 @@ pub fn ensure_base(
     mirroring: &dyn Fn() -> Result<Mirroring, BaseError>,
     reporter: &dyn Reporter,
 ) -> Result<Base, BaseError> {
-    if !request.update
-        && let Some(base) = find_base(store, request)?
-    {
-        return Ok(base);
+    if let Some(lock) = request.lock.as_ref().filter(|lock| lock.architecture != request.architecture) {
+        let (found, wanted) = (lock.architecture.clone(), request.architecture.clone());
+        return Err(BaseError::OtherArchitecture { found, wanted });
     }
-    let mirroring = mirroring()?;
-    let lock = match &request.lock {
-        Some(lock) => lock.clone(),
-        None => resolve_lock(request, &mirroring, reporter)?,
+    let before = find_base(store, request)?;
+    let before = match before {
+        Some(base) if !request.update => return Ok(base),
+        before => before,
     };
-    let known = find(store, &lock_key(&lock))?;
-    let base = match known {
-        Some(base) => base,
-        None => make_base(store, lock, &mirroring, reporter)?,
+    let mirroring = mirroring()?;
+    let base = if let Some(lock) = &request.lock {
+        make_base(store, lock.clone(), &mirroring, reporter)
+            .map_err(|error| explain_missing(error, lock, &mirroring))?
+    } else {
+        let lock = resolve_lock(request, &mirroring, reporter)?;
+        match find(store, &lock_key(&lock))? {
+            Some(base) => base,
+            None => make_base(store, lock, &mirroring, reporter)?,
+        }
     };
     record(store, &request.key(), &base)?;
+    if let Some(before) = before.filter(|before| before.build_image != base.build_image) {
+        release(store, &before)?;
+    }
     Ok(base)
+}
+
+/// A base that was replaced by a newer one is still found by its lock, until a prune takes it.
+fn release(store: &Store, base: &Base) -> Result<(), BaseError> {
+    let key = lock_key(&base.lock);
+    let records = store.records(RECORD).map_err(|source| BaseError::Store { source })?;
+    let is_used = |record: &Record| record.key != key && record.value["build_image"] == base.build_image.as_str();
+    if records.iter().any(is_used) {
+        return Ok(());
+    }
+    store.put_record(RECORD, &key, base, &[]).map_err(|source| BaseError::Store { source })
 }
 
 fn make_base(store: &Store, lock: BaseLock, mirroring: &Mirroring, reporter: &dyn Reporter) -> Result<Base, BaseError> {
     let sources = mirroring.sources(&lock.suite)?;
-    let packages: Vec<LockedPackage> = lock.run.iter().chain(&lock.build).cloned().collect();
-    let files: Vec<PackageFile> = packages.iter().map(|package| package.file(&sources)).collect();
+    let packages: Vec<&LockedPackage> = lock.packages().collect();
     reporter.step(&format!("making the {} base from {} packages", lock.suite, packages.len()));
     let cache = DebCache::new(&mirroring.cache_dir.join("debs"));
-    let paths =
-        fetch_packages(&mirroring.fetcher, &files, &cache, reporter).map_err(|source| BaseError::Fetch { source })?;
-    let debs: Vec<(LockedPackage, PathBuf)> = packages.into_iter().zip(paths).collect();
-    let made = make(store, &lock, &debs)?;
+    // What the run image needs comes first, so that its layer can be made early; of the rest the largest, so that none is waited for.
+    let mut order: Vec<usize> = (0..packages.len()).collect();
+    order.sort_by_key(|&place| (place >= lock.run.len(), Reverse(packages[place].size_bytes)));
+    let files: Vec<PackageFile> = order.iter().map(|&place| packages[place].file(&sources)).collect();
+    let fetch = |arrived: Arrived<'_>| {
+        fetch_each(&mirroring.fetcher, &files, &cache, reporter, &|place, path| arrived(order[place], path))
+            .map_err(|source| BaseError::Fetch { source })
+    };
+    let made = make(store, &lock, &fetch)?;
     let base = Base { run_image: made.run.id().to_string(), build_image: made.build.id().to_string(), lock };
     record(store, &lock_key(&base.lock), &base)?;
     Ok(base)
+}
+
+/// Where a package of a lock is gone from the mirror, says which, and what there is now.
+fn explain_missing(error: BaseError, lock: &BaseLock, mirroring: &Mirroring) -> BaseError {
+    let BaseError::Fetch { source: FetchError::Missing { url, status } } = error else { return error };
+    let Some(package) = lock.packages().find(|package| url.ends_with(&package.filename)) else {
+        return BaseError::Fetch { source: FetchError::Missing { url, status } };
+    };
+    let index = mirroring
+        .sources(&lock.suite)
+        .and_then(|sources| load_index(&lock.suite, &lock.architecture, &sources, mirroring, &NullReporter));
+    let (mut now, mut others) = (None, 0);
+    if let Ok(index) = index {
+        let versions = index.versions(&package.name);
+        now = Some(versions.iter().map(|found| format!("{} ({})", found.version, found.suite)).collect());
+        let is_gone = |one: &LockedPackage| !index.versions(&one.name).iter().any(|found| found.sha256 == one.sha256);
+        others = lock.packages().filter(|one| one.name != package.name && is_gone(one)).count();
+    }
+    BaseError::Gone {
+        package: package.name.clone(),
+        version: package.version.clone(),
+        now,
+        others,
+        source: Box::new(FetchError::Missing { url, status }),
+    }
 }
 
 fn record(store: &Store, key: &str, base: &Base) -> Result<(), BaseError> {

@@ -1,22 +1,29 @@
-//! Unpacks package files into a scratch folder, two at a time, and hands them on in their order.
+//! Fetches packages and unpacks them into a scratch folder: each as soon as it is there, on all processors, while others are on their
+//! way; and hands them on in their own order.
+//!
+//! ```text
+//! fetch ─(arrived)→ unpack, one thread for each processor ─(staged)→ put into order → take
+//! ```
 //!
 //! Contents become files named by number; everything else about an entry stays in memory until the tree is put together.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 use hoist_debian::{Deb, DebError, Elf, EntryKind, LockedPackage, read_elf};
 
 use crate::error::BaseError;
 use crate::paths::{is_kept, merged};
 
-/// How many packages are unpacked at once.
-const PARALLEL: usize = 2;
-/// How far unpacking may run ahead of putting together.
-const AHEAD: usize = 8;
+/// How many packages are unpacked at once, whatever the machine: a decoder takes up to 70 MB.
+const MOST_WORKERS: usize = 4;
+/// How much is unpacked between two writes.
+const COPY_BYTES: usize = 256 << 10;
 
 /// What stands at a path.
 #[derive(Debug, Clone)]
@@ -52,64 +59,84 @@ pub(crate) struct Staged {
     pub(crate) libraries: Vec<(String, Elf)>,
 }
 
-/// Unpacks `debs` below `scratch` and calls `take` for each, in their order.
+/// Hears of a package that is there: its place among all, and its file.
+pub(crate) type Arrived<'a> = &'a (dyn Fn(usize, PathBuf) -> ControlFlow<()> + Sync);
+/// Brings all packages in any order, and tells of each. Ends early where it is answered so.
+pub(crate) type Fetch<'a> = &'a (dyn Fn(Arrived<'_>) -> Result<(), BaseError> + Sync);
+
+/// Fetches and unpacks `packages` below `scratch` and calls `take` for each, in their order.
 pub(crate) fn stage(
-    debs: &[(LockedPackage, PathBuf)],
+    packages: &[&LockedPackage],
+    fetch: Fetch<'_>,
     scratch: &Path,
     take: &mut dyn FnMut(&LockedPackage, Staged) -> Result<(), BaseError>,
 ) -> Result<(), BaseError> {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (here, arrived) = channel();
+    let (done, staged) = channel();
+    let (arrived, stop) = (&Mutex::new(arrived), &AtomicBool::new(false));
+    let workers = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, MOST_WORKERS));
     std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel(AHEAD);
-        for _ in 0..PARALLEL {
-            let sender = sender.clone();
-            let (next, stop) = (&next, &stop);
-            scope.spawn(move || work(debs, scratch, next, stop, &sender));
+        let fetching = scope.spawn(move || {
+            fetch(&|place, path| {
+                let is_over = stop.load(Ordering::Relaxed) || here.send((place, path)).is_err();
+                if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        });
+        for _ in 0..workers {
+            let done = done.clone();
+            scope.spawn(move || work(packages, scratch, arrived, stop, &done));
         }
-        drop(sender);
-        let result = collect(debs, &receiver, take);
+        drop(done);
+        let taken = take_in_order(packages, &staged, take);
         stop.store(true, Ordering::Relaxed);
-        // A worker may be waiting for room: let it go.
-        drop(receiver);
-        result
+        let fetched = fetching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // Where not all arrived, fetching says why; a thread that panicked is heard when the scope ends.
+        taken.and(fetched)
     })
 }
 
 type Message = (usize, Result<Staged, BaseError>);
 
+/// Unpacks what arrives until nothing more does.
 fn work(
-    debs: &[(LockedPackage, PathBuf)],
+    packages: &[&LockedPackage],
     scratch: &Path,
-    next: &AtomicUsize,
+    arrived: &Mutex<Receiver<(usize, PathBuf)>>,
     stop: &AtomicBool,
-    sender: &SyncSender<Message>,
+    done: &Sender<Message>,
 ) {
-    while !stop.load(Ordering::Relaxed) {
-        let place = next.fetch_add(1, Ordering::Relaxed);
-        let Some((package, path)) = debs.get(place) else { break };
-        let result = stage_one(path, &scratch.join(place.to_string()));
-        let result = result.map_err(|source| BaseError::Unpack { package: package.name.clone(), source });
-        if sender.send((place, result)).is_err() {
-            break;
+    let mut buffer = vec![0; COPY_BYTES];
+    loop {
+        let next = arrived.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((place, path)) = next else { return };
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let result = stage_one(&path, &scratch.join(place.to_string()), &mut buffer);
+        let package = &packages[place].name;
+        let result = result.map_err(|source| BaseError::Unpack { package: package.clone(), source });
+        if done.send((place, result)).is_err() {
+            return;
         }
     }
 }
 
-fn collect(
-    debs: &[(LockedPackage, PathBuf)],
-    receiver: &Receiver<Message>,
+/// Calls `take` for each package in its turn. Ends well, though early, where no more come.
+fn take_in_order(
+    packages: &[&LockedPackage],
+    staged: &Receiver<Message>,
     take: &mut dyn FnMut(&LockedPackage, Staged) -> Result<(), BaseError>,
 ) -> Result<(), BaseError> {
     let mut waiting = BTreeMap::new();
-    for (place, (package, _)) in debs.iter().enumerate() {
-        let staged = loop {
-            if let Some(staged) = waiting.remove(&place) {
-                break staged;
+    for (place, package) in packages.iter().enumerate() {
+        let next = loop {
+            if let Some(next) = waiting.remove(&place) {
+                break next;
             }
-            let Ok((number, staged)) = receiver.recv() else { return Ok(()) };
-            waiting.insert(number, staged?);
+            let Ok((number, result)) = staged.recv() else { return Ok(()) };
+            waiting.insert(number, result?);
         };
-        take(package, staged)?;
+        take(package, next)?;
     }
     Ok(())
 }
@@ -130,8 +157,8 @@ pub enum StageError {
     },
 }
 
-fn stage_one(path: &Path, dir: &Path) -> Result<Staged, StageError> {
-    let deb = Deb::open(path)?;
+fn stage_one(deb_path: &Path, dir: &Path, buffer: &mut [u8]) -> Result<Staged, StageError> {
+    let deb = Deb::open(deb_path)?;
     let mut staged = Staged { control: deb.control_files()?, nodes: Vec::new(), libraries: Vec::new() };
     fs_err::create_dir_all(dir).map_err(|source| StageError::Write { path: dir.to_owned(), source })?;
     deb.visit(&mut |entry: hoist_debian::Entry<'_>| {
@@ -147,13 +174,8 @@ fn stage_one(path: &Path, dir: &Path) -> Result<Staged, StageError> {
             EntryKind::HardLink { target } => Content::HardLink(merged(&target)),
             EntryKind::File { .. } => {
                 let host = dir.join(staged.nodes.len().to_string());
-                let mut write = || -> std::io::Result<fs_err::File> {
-                    let mut file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&host)?;
-                    std::io::copy(entry.content, &mut file)?;
-                    file.flush()?;
-                    Ok(file)
-                };
-                let mut file = write().map_err(|source| StageError::Write { path: host.clone(), source })?;
+                let read = |source| DebError::Read { path: deb_path.to_owned(), source };
+                let mut file = write_content(entry.content, &host, buffer, &read)?;
                 if is_library(&path) {
                     staged.libraries.extend(read_elf(&mut file).map(|elf| (path.clone(), elf)));
                 }
@@ -166,6 +188,24 @@ fn stage_one(path: &Path, dir: &Path) -> Result<Staged, StageError> {
         Ok(())
     })?;
     Ok(staged)
+}
+
+fn write_content(
+    content: &mut dyn Read,
+    host: &Path,
+    buffer: &mut [u8],
+    read: &dyn Fn(std::io::Error) -> DebError,
+) -> Result<fs_err::File, StageError> {
+    let write = |source| StageError::Write { path: host.to_owned(), source };
+    let mut file = fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(host).map_err(write)?;
+    loop {
+        match content.read(buffer) {
+            Ok(0) => return Ok(file),
+            Ok(count) => file.write_all(&buffer[..count]).map_err(write)?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(read(error).into()),
+        }
+    }
 }
 
 /// True for what may be a shared library in a folder that the loader searches.

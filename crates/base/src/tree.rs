@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use hoist_debian::Elf;
-use hoist_image::{Attributes, Layer, LayerBuilder, LayerError, Store};
+use hoist_image::{Attributes, LayerBuilder, LayerError, SealedLayer, Store};
 
 use crate::error::BaseError;
 use crate::stage::{Content, Node};
@@ -72,8 +72,8 @@ impl Tree {
         self.nodes.remove(path);
     }
 
-    /// Makes a layer. The staged contents are moved into it.
-    pub(crate) fn into_layer(self, store: &Store) -> Result<Layer, BaseError> {
+    /// Makes a layer, which has no place in the store yet. The staged contents are moved into it.
+    pub(crate) fn seal(self, store: &Store) -> Result<SealedLayer, BaseError> {
         let mut builder = store.layer_builder().map_err(|source| BaseError::Store { source })?;
         let fail = |source| BaseError::Layer { source };
         let mut hard_links = Vec::new();
@@ -87,7 +87,7 @@ impl Tree {
         for (path, target) in hard_links {
             builder.hard_link(absolute(&path), absolute(&target)).map_err(fail)?;
         }
-        builder.finish().map_err(fail)
+        builder.seal().map_err(fail)
     }
 }
 

@@ -1,101 +1,15 @@
 //! A base from a mirror of our own: that it is made alike each time, and what is said and left behind where it cannot be made.
 #![allow(clippy::unwrap_used)] // tests
 
-#[path = "../../debian/tests/fake/mod.rs"]
-mod fake;
+mod support;
 
 use std::path::Path;
 
-use fake::{Item, Mirror, chain};
-use hoist_base::{Base, BaseError, BaseRequest, Mirroring, ensure_base, resolve_lock};
-use hoist_debian::{FetchOptions, Fetcher};
+use hoist_base::{BaseRequest, ensure_base, find_base, resolve_lock};
 use hoist_events::NullReporter;
-use hoist_image::Store;
-
-const NAMES: [&str; 35] = [
-    "base-files",
-    "base-passwd",
-    "bash",
-    "ca-certificates",
-    "coreutils",
-    "findutils",
-    "grep",
-    "libbz2-1.0",
-    "libc-bin",
-    "libc6",
-    "libcrypt1",
-    "libexpat1",
-    "libffi8",
-    "libgcc-s1",
-    "liblzma5",
-    "libncursesw6",
-    "libreadline8t64",
-    "libsqlite3-0",
-    "libssl3t64",
-    "libstdc++6",
-    "libuuid1",
-    "mawk",
-    "netbase",
-    "sed",
-    "tzdata",
-    "zlib1g",
-    "g++",
-    "gcc",
-    "git",
-    "gzip",
-    "libc6-dev",
-    "make",
-    "patch",
-    "pkg-config",
-    "tar",
-];
-
-fn mirror() -> Mirror {
-    let mut mirror = Mirror::new();
-    for name in NAMES {
-        let path = format!("./usr/share/{name}/file");
-        mirror.package(
-            name,
-            "1",
-            "",
-            &[Item::File(&path, name.as_bytes()), Item::File("./usr/share/man/man1/x", b"manual")],
-        );
-    }
-    mirror.package(
-        "xz-utils",
-        "1",
-        "",
-        &[Item::Dir("./bin"), Item::File("./bin/xz", b"xz"), Item::Hard("./bin/unxz", "./bin/xz")],
-    );
-    mirror.package(
-        "dash",
-        "1",
-        "",
-        &[Item::Dir("./usr/bin"), Item::File("./usr/bin/dash", b"sh"), Item::Link("./bin", "usr/bin")],
-    );
-    mirror.publish("trixie", "");
-    mirror
-}
-
-fn mirroring(mirror: &Mirror, archive: &str, cache: &Path) -> Mirroring {
-    let named = hoist_debian::Mirror { archive: archive.to_owned(), security: None, check_valid_until: true };
-    let silence = Some(std::time::Duration::from_millis(300));
-    Mirroring {
-        machine: Vec::new(),
-        mirror: Some(named),
-        keyring: mirror.keyring(),
-        fetcher: Fetcher::new(FetchOptions { silence, ..FetchOptions::default() }),
-        cache_dir: cache.to_owned(),
-    }
-}
-
-fn request(suite: &str) -> BaseRequest {
-    BaseRequest { suite: suite.to_owned(), architecture: "amd64".into(), ..BaseRequest::default() }
-}
-
-fn ensure(store: &Store, suite: &str, mirroring: &Mirroring) -> Result<Base, BaseError> {
-    ensure_base(store, &request(suite), &|| Ok(mirroring.clone()), &NullReporter)
-}
+use hoist_image::{PruneOptions, Store};
+use support::fake::{self, Item, chain};
+use support::{ensure, mirror, mirroring, request};
 
 #[test]
 fn the_same_packages_give_the_same_images_whatever_the_store_and_the_mirror() {
@@ -171,6 +85,69 @@ fn a_base_that_cannot_be_made_says_why_and_leaves_nothing() {
         "{message}"
     );
     assert!(hint.contains("do not use this mirror"), "{hint}");
+}
+
+#[test]
+fn a_lock_whose_packages_are_gone_names_them_and_what_there_is_now() {
+    let mut mirror = mirror();
+    let dir = tempfile::tempdir().unwrap();
+    let cache = |name: &str| dir.path().join(name);
+    let lock = resolve_lock(&request("trixie"), &mirroring(&mirror, &mirror.file_uri(), &cache("a")), &NullReporter);
+    let lock = lock.unwrap();
+    for name in ["sed", "make"] {
+        fs_err::remove_file(mirror.path(&format!("pool/main/{name}_1_amd64.deb"))).unwrap();
+    }
+    mirror.clear();
+    mirror.package("sed", "2", "", &[]);
+    mirror.publish("trixie", "");
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let locked = BaseRequest { lock: Some(lock.clone()), ..request("trixie") };
+    let fail = |archive: &str, name: &str| {
+        let named = mirroring(&mirror, archive, &cache(name));
+        let error = ensure_base(&store, &locked, &|| Ok(named.clone()), &NullReporter).unwrap_err();
+        assert!(store.images().unwrap().is_empty() && store.records("base").unwrap().is_empty());
+        (chain(&error), error.hint())
+    };
+    // Which of the two is missed first is a matter of chance.
+    let (message, hint) = fail(&mirror.file_uri(), "b");
+    let sed = "fetching sed 1 of the base lock: the mirror has it no more, but 2 (trixie); 36 more packages of the lock are gone from its index: the mirror has no file:";
+    let make = "fetching make 1 of the base lock: the mirror has it no more, nor any other version; 36 more packages";
+    assert!(message.starts_with(sed) || message.starts_with(make), "{message}");
+    assert!(hint.contains("hoist base lock --update") && hint.contains("--mirror ADDRESS"), "{hint}");
+
+    // Where there is no index either, the package is named all the same.
+    fs_err::remove_file(mirror.path("dists/trixie/InRelease")).unwrap();
+    let (message, _) = fail(&mirror.file_uri(), "c");
+    assert!(message.contains(" 1 of the base lock: the mirror has it no more: the mirror has no file:"), "{message}");
+
+    let mut foreign = lock;
+    foreign.architecture = "arm64".into();
+    let request = BaseRequest { lock: Some(foreign), ..request("trixie") };
+    let error = ensure_base(&store, &request, &|| panic!("a mirror was asked"), &NullReporter).unwrap_err();
+    assert_eq!(error.to_string(), "the lock names packages for arm64, and the base is to run on amd64");
+}
+
+#[test]
+fn a_base_that_was_replaced_goes_with_the_next_prune_and_not_before() {
+    let mut mirror = mirror();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let files = mirroring(&mirror, &mirror.file_uri(), &dir.path().join("cache"));
+    let old = ensure(&store, "trixie", &files).unwrap();
+    mirror.package("sed", "2", "", &[Item::File("./usr/bin/sed", b"newer")]);
+    mirror.publish_dated("trixie", "Sun, 22 Nov 2026 02:10:46 UTC", "");
+    assert_eq!(ensure(&store, "trixie", &files).unwrap(), old);
+    let update = BaseRequest { update: true, ..request("trixie") };
+    let new = ensure_base(&store, &update, &|| Ok(files.clone()), &NullReporter).unwrap();
+    assert_ne!(new.run_image, old.run_image);
+    let locked = BaseRequest { lock: Some(old.lock.clone()), ..request("trixie") };
+    assert_eq!(find_base(&store, &locked).unwrap(), Some(old.clone()));
+    drop(store);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let pruned = store.prune(PruneOptions::default()).unwrap();
+    assert_eq!((pruned.images.len(), pruned.layers.len()), (2, 2));
+    assert_eq!(find_base(&store, &locked).unwrap(), None);
+    assert_eq!(find_base(&store, &request("trixie")).unwrap(), Some(new));
 }
 
 #[test]
