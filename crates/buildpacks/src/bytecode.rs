@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::context::Environment;
 use crate::process;
@@ -22,7 +22,7 @@ pub(crate) enum BytecodeError {
     Failed { message: String },
 }
 
-/// Compiles `files` and answers how many have no `.pyc` because of a syntax error.
+/// Compiles `files`, given by their absolute paths, and answers how many have no `.pyc` because of a syntax error.
 pub(crate) fn compile(python: &Path, files: &[PathBuf]) -> Result<usize, BytecodeError> {
     if files.is_empty() {
         return Ok(0);
@@ -60,13 +60,18 @@ fn shares(files: &[PathBuf], count: usize) -> Vec<Vec<&Path>> {
     shares.into_iter().map(|(_, paths)| paths).collect()
 }
 
-fn start(python: &Path, files: &[&Path]) -> Result<std::process::Child, BytecodeError> {
-    let started = |source| BytecodeError::Start { python: python.to_owned(), source };
-    // A fixed hash seed: before Python 3.11 the order of a frozen set in a .pyc follows it.
+/// The interpreter with the program, which sees nothing but Python's own modules: what is compiled belongs to strangers.
+fn compiler(python: &Path) -> Command {
+    // A fixed hash seed: before Python 3.11 the order of a frozen set in a .pyc follows it. (`-I` would not see the variable.)
     let environment = Environment::from([("PYTHONHASHSEED".into(), "0".into()), ("LANG".into(), "C.UTF-8".into())]);
     let mut command = process::command(python, &environment);
-    command.args(["-S", "-s", "-B", "-X", "utf8", "-c", PROGRAM]).stdin(Stdio::piped());
-    let mut child = process::start(&mut command).map_err(started)?;
+    command.args(["-S", "-s", "-B", "-X", "utf8", "-c", PROGRAM]).current_dir("/").stdin(Stdio::piped());
+    command
+}
+
+fn start(python: &Path, files: &[&Path]) -> Result<std::process::Child, BytecodeError> {
+    let started = |source| BytecodeError::Start { python: python.to_owned(), source };
+    let mut child = process::start(&mut compiler(python)).map_err(started)?;
     let list = files.iter().map(|path| path.as_os_str()).collect::<Vec<_>>().join(OsStr::new("\0"));
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(list.as_bytes()).map_err(started)?;
@@ -78,4 +83,33 @@ fn start(python: &Path, files: &[&Path]) -> Result<std::process::Child, Bytecode
 pub(crate) fn pyc_path(source: &Path, tag: &str) -> Option<PathBuf> {
     let stem = source.file_stem()?.to_str()?;
     Some(source.parent()?.join("__pycache__").join(format!("{stem}.{tag}.pyc")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_of_the_folder_it_is_started_in_are_not_imported() {
+        let dir = tempfile::tempdir().unwrap();
+        let trap = "open(__file__ + '.ran', 'w').close()\nraise SystemExit('not Python\'s own')\n";
+        for name in ["os", "types", "warnings", "threading", "contextlib", "importlib", "sitecustomize"] {
+            fs_err::write(dir.path().join(format!("{name}.py")), trap).unwrap();
+        }
+        let source = dir.path().join("fine.py");
+        fs_err::write(&source, "x = 1\n").unwrap();
+        let python = which("python3");
+        let mut child = process::start(compiler(&python).current_dir(dir.path())).unwrap();
+        child.stdin.take().unwrap().write_all(source.as_os_str().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(fs_err::read_dir(dir.path().join("__pycache__")).unwrap().count(), 1);
+        let ran = |entry: &fs_err::DirEntry| entry.path().extension().is_some_and(|extension| extension == "ran");
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().flatten().filter(ran).count(), 0);
+    }
+
+    fn which(program: &str) -> PathBuf {
+        let path = process::own_environment()["PATH"].clone();
+        std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file()).unwrap()
+    }
 }

@@ -1,5 +1,8 @@
 # Compiles the files named on standard input (separated by NUL) to unchecked hash-based .pyc files; prints how many have errors.
-import os, sys
+import sys
+# Neither the folder it was started in nor any other that is not Python's own: a types.py of the app is not Python's.
+sys.path[:] = [path for path in sys.path if path]
+import os
 from importlib import _bootstrap_external as machinery
 from importlib.util import cache_from_source, source_hash
 

@@ -8,8 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sha256::Sha256;
 use fs_err as fs;
+use hoist_debian::{Sha256, hex};
 use serde::{Deserialize, Serialize};
 
 use crate::buildpack::{Buildpack, Detection, Require};
@@ -56,6 +56,7 @@ const RUNNER: &[ShippedFile] = runner!(
     "entry.py",
     "inputs.py",
     "job.py",
+    "libraries.txt",
     "static_check.py",
     "values.py"
 );
@@ -185,7 +186,7 @@ impl Settings {
             digest.update(file.bytes);
         }
         Ok(Self {
-            runner: digest.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")),
+            runner: hex(&digest.finalize()),
             interpreter: Interpreter::find(context)?.identity,
             entry_point: entry_point(context, service).to_owned(),
             contract: context.variable(CONTRACT_VARIABLE).map(str::to_owned),
@@ -250,7 +251,9 @@ fn install(context: &BuildContext<'_>, layer: &Layer, settings: &Settings) -> Re
     for file in RUNNER {
         let path = layer.dir().join(Path::new(file.path).strip_prefix("runner").unwrap_or(Path::new(file.path)));
         write_file(&path, file.bytes)?;
-        sources.push(path);
+        if path.extension().is_some_and(|extension| extension == "py") {
+            sources.push(path);
+        }
     }
     compile(context, &sources)?;
     let launch = EnvironmentScope::Launch;

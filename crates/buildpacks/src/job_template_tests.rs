@@ -103,7 +103,7 @@ fn a_service_gets_the_runner_and_its_process_answers() {
     assert_eq!(case.layer_file("runner/env.launch/HOIST_CONTRACT.default"), "G1");
     assert_eq!(case.layer_file("runner/env.launch/MODE.default"), "fast");
     let compiled = fs::read_dir(case.layers_dir.join("runner/hoist_runner/__pycache__")).unwrap().count();
-    assert_eq!(compiled, RUNNER.len());
+    assert_eq!(compiled, RUNNER.iter().filter(|file| !file.path.contains(".txt")).count());
     assert!(case.start(&processes[0].command).contains("\"doubled\": 4"));
     // A second build finds the layer as it should be and leaves it alone.
     fs::write(case.layers_dir.join("runner/mark"), "").unwrap();

@@ -17,6 +17,7 @@ mod entry;
 mod failure;
 mod foresee;
 mod job_template;
+mod keep;
 mod layer;
 mod output;
 mod pip;
@@ -25,7 +26,6 @@ mod procfile;
 mod procfile_command;
 mod procfile_grammar;
 mod python;
-mod sha256;
 mod shipped;
 
 pub use binding::{Binding, Bindings};

@@ -9,16 +9,15 @@ from .distributions import distribution_of
 IMPORTLIB = importlib.__file__
 RUNNER_DIR = os.path.dirname(os.path.abspath(__file__))
 
-# Shared library to the Debian package that has it.
-LIBRARIES = {
-    "libGL.so.1": "libgl1",
-    "libgthread-2.0.so.0": "libglib2.0-0",
-    "libgomp.so.1": "libgomp1",
-    "libpq.so.5": "libpq5",
-    "libgfortran.so.5": "libgfortran5",
-    "libsndfile.so.1": "libsndfile1",
-    "libcuda.so.1": "the NVIDIA driver (a GPU is needed)",
-}
+
+def package_of(library):
+    """The Debian package that has a shared library, as libraries.txt beside this file says."""
+    with open(os.path.join(RUNNER_DIR, "libraries.txt"), encoding="utf-8") as stream:
+        for line in stream:
+            name, _, package = line.strip().partition(" ")
+            if name == library:
+                return package
+    return None
 
 
 def user_traceback(error):
@@ -72,8 +71,10 @@ def explain_import(error, root):
         missing_module(verdict, error.name, where, root)
     elif isinstance(error, ImportError) and "cannot open shared object file" in str(error):
         library = str(error).split(":")[0].strip()
-        package = LIBRARIES.get(library)
+        package = package_of(library)
         hint = "the image needs the Debian package %s" % package if package else "the image lacks the system library"
+        if library == "libcuda.so.1":
+            hint = "the NVIDIA driver brings it: run the job on a machine with a GPU, or require a build for the CPU"
         if library in ("libGL.so.1", "libgthread-2.0.so.0"):
             hint = "use opencv-python-headless instead of opencv-python in requirements.txt, or add " + package
         verdict.update(kind="system_library", module=library, message="%s is missing%s" % (library, where), hint=hint)

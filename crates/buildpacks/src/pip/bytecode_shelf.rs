@@ -7,13 +7,15 @@
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-use crate::sha256::Sha256;
 use fs_err as fs;
+use hoist_debian::{Sha256, hex};
 
 use crate::bytecode::pyc_path;
 
 /// Changes whenever the same sources would give other bytecode, or a parcel another form.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
+/// The last entry of a parcel: one that lacks it was not written to its end.
+const END: &str = "end";
 /// Fewer sources than this are compiled faster than they are looked up.
 const LEAST_SOURCES: usize = 8;
 /// More than any real distribution has; a parcel beyond it is not ours.
@@ -27,14 +29,31 @@ pub(crate) struct BytecodeShelf {
     identity: String,
 }
 
+/// What the shelf had.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// All of it, and it is in its place.
+    Taken,
+    /// Nothing; it is to be kept under this name.
+    Wanted(String),
+    /// Nothing, and it is not worth a parcel.
+    TooSmall,
+}
+
 impl BytecodeShelf {
     /// The shelf below a cache folder.
     pub(crate) fn new(cache_dir: &Path, identity: String) -> Self {
         Self { dir: cache_dir.join("bytecode"), identity }
     }
 
+    /// Puts the bytecode of these sources into its place, where it was kept.
+    pub(crate) fn find_and_take(&self, site_packages: &Path, sources: &[PathBuf]) -> io::Result<Kept> {
+        let Some(key) = self.key(site_packages, sources)? else { return Ok(Kept::TooSmall) };
+        Ok(if self.take(&key, site_packages)? { Kept::Taken } else { Kept::Wanted(key) })
+    }
+
     /// The name of the parcel for these sources below `site_packages`; none where it is not worth one.
-    pub(crate) fn key(&self, site_packages: &Path, sources: &[PathBuf]) -> io::Result<Option<String>> {
+    fn key(&self, site_packages: &Path, sources: &[PathBuf]) -> io::Result<Option<String>> {
         if sources.len() < LEAST_SOURCES {
             return Ok(None);
         }
@@ -50,17 +69,21 @@ impl BytecodeShelf {
             all.update([0]);
             all.update(Sha256::digest(fs::read(source)?));
         }
-        Ok(Some(super::uv::hex(&all.finalize())))
+        Ok(Some(hex(&all.finalize())))
     }
 
-    /// Puts the parcel's files below `site_packages`; false where there is none, or none that can be read.
-    pub(crate) fn take(&self, key: &str, site_packages: &Path) -> io::Result<bool> {
+    /// Puts the parcel's files below `site_packages`; false where there is none, or none that is whole.
+    fn take(&self, key: &str, site_packages: &Path) -> io::Result<bool> {
         let Ok(file) = fs::File::open(self.path(key)) else { return Ok(false) };
-        let mut archive = tar::Archive::new(io::BufReader::new(file).take(MAX_PARCEL_BYTES));
+        let mut archive = tar::Archive::new(io::BufReader::with_capacity(1 << 16, file).take(MAX_PARCEL_BYTES));
         let mut made: Option<PathBuf> = None;
-        for entry in archive.entries()? {
+        let Ok(entries) = archive.entries() else { return Ok(false) };
+        for entry in entries {
             let Ok(mut entry) = entry else { return Ok(false) };
-            let path = entry.path()?.into_owned();
+            let Ok(path) = entry.path().map(std::borrow::Cow::into_owned) else { return Ok(false) };
+            if path == Path::new(END) {
+                return Ok(true);
+            }
             let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
             if !inside || path.extension().is_none_or(|extension| extension != "pyc") {
                 return Ok(false);
@@ -71,9 +94,12 @@ impl BytecodeShelf {
                 fs::create_dir_all(&folder)?;
                 made = Some(folder);
             }
-            io::copy(&mut entry, &mut fs::File::create(&target)?)?;
+            let copied = io::copy(&mut entry, &mut fs::File::create(&target)?)?;
+            if copied != entry.size() {
+                return Ok(false);
+            }
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Keeps the bytecode of these sources. A shelf that cannot be written costs time and nothing else.
@@ -87,6 +113,7 @@ impl BytecodeShelf {
                 let Ok(relative) = pyc.strip_prefix(site_packages) else { continue };
                 archive.append_path_with_name(&pyc, relative)?;
             }
+            archive.append(&end_header(), io::empty())?;
             io::Write::flush(&mut archive.into_inner()?)?;
             parcel.persist(self.path(key)).map_err(|error| error.error)?;
             Ok(())
@@ -97,6 +124,16 @@ impl BytecodeShelf {
     fn path(&self, key: &str) -> PathBuf {
         self.dir.join(format!("{key}.tar"))
     }
+}
+
+fn end_header() -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    // A name of three letters always fits.
+    let _ = header.set_path(END);
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_cksum();
+    header
 }
 
 #[cfg(test)]
@@ -133,6 +170,11 @@ mod tests {
         let other = BytecodeShelf::new(&dir.path().join("cache"), "3.13.6 amd64".into());
         assert_ne!(other.key(&site, &sources).unwrap().unwrap(), key, "another interpreter");
         assert_eq!(shelf.key(&site, &sources[..LEAST_SOURCES - 1]).unwrap(), None, "too few to be worth it");
+        let whole = fs::read(shelf.path(&key)).unwrap();
+        for length in [0, 512, 700, whole.len() - 1536] {
+            fs::write(shelf.path(&key), &whole[..length]).unwrap();
+            assert!(!shelf.take(&key, &site).unwrap(), "only {length} bytes of it");
+        }
         fs::write(&sources[0], "x = 'evil'").unwrap();
         assert_ne!(shelf.key(&site, &sources).unwrap().unwrap(), key, "another content under the same name");
     }

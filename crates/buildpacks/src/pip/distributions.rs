@@ -1,10 +1,11 @@
 //! What is installed in a site-packages folder: the `.dist-info` folders (the "Recording installed projects" specification), made
 //! deterministic and complete after an installer was at work.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 
+use super::libraries::is_library;
 use super::requirements::normalize;
 use crate::bytecode::pyc_path;
 
@@ -51,14 +52,34 @@ pub(crate) struct Fresh {
     record: Vec<String>,
 }
 
+/// What a distribution's RECORD tells.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) fresh: Option<Fresh>,
+    /// Its shared libraries, below site-packages.
+    pub(crate) libraries: Vec<PathBuf>,
+}
+
 /// Finds out whether a distribution is fresh, which is when its RECORD lists none of the bytecode it should have, and takes the
 /// installer's book-keeping out. The RECORD itself is written by [`Fresh::finish`].
-pub(crate) fn freshen(distribution: &Distribution, site_packages: &Path, tag: &str) -> std::io::Result<Option<Fresh>> {
+pub(crate) fn look(distribution: &Distribution, site_packages: &Path, tag: &str) -> std::io::Result<Looked> {
     let record_path = distribution.info_dir.join("RECORD");
-    let Ok(text) = fs::read_to_string(&record_path) else { return Ok(None) };
+    let Ok(text) = fs::read_to_string(&record_path) else { return Ok(Looked::default()) };
+    let lines: Vec<RecordLine<'_>> = text.lines().filter_map(parse_line).collect();
+    let is_own_library = |path: &str| is_library(path.rsplit('/').next().unwrap_or(path)) && is_inside(path);
+    let libraries =
+        lines.iter().filter(|line| is_own_library(&line.path)).map(|line| line.path.clone().into()).collect();
+    Ok(Looked { fresh: freshen(distribution, site_packages, tag, &lines)?, libraries })
+}
+
+fn freshen(
+    distribution: &Distribution,
+    site_packages: &Path,
+    tag: &str,
+    lines: &[RecordLine<'_>],
+) -> std::io::Result<Option<Fresh>> {
     let bookkeeping: Vec<&str> =
         BOOKKEEPING.iter().copied().filter(|name| distribution.info_dir.join(name).exists()).collect();
-    let lines: Vec<RecordLine<'_>> = text.lines().filter_map(parse_line).collect();
     let suffix = format!(".{tag}.pyc");
     let has_sources = lines.iter().any(|line| is_source(&line.path));
     let has_bytecode = lines.iter().any(|line| line.path.ends_with(&suffix));
@@ -75,7 +96,7 @@ pub(crate) fn freshen(distribution: &Distribution, site_packages: &Path, tag: &s
     };
     let mut sources = Vec::new();
     let mut record = Vec::new();
-    for line in &lines {
+    for line in lines {
         if is_bookkeeping(&line.path) || has_extension(&line.path, "pyc") {
             continue;
         }
@@ -108,9 +129,15 @@ impl Fresh {
     }
 }
 
-/// A source of the library itself: what is outside of site-packages (scripts) is never imported.
+/// A source of the library itself. What is outside of site-packages is a script, or none of the distribution's business: a stranger
+/// writes RECORD.
 fn is_source(path: &str) -> bool {
-    has_extension(path, "py") && !path.starts_with("..")
+    has_extension(path, "py") && is_inside(path)
+}
+
+/// Whether a path of RECORD stays in site-packages.
+fn is_inside(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 fn has_extension(path: &str, wanted: &str) -> bool {
@@ -204,20 +231,22 @@ mod tests {
         }
         fs::write(info.join("REQUESTED"), "").unwrap();
         fs::write(info.join("uv_cache.json"), "{}").unwrap();
-        let record = "my_pkg/b.py,sha256=x,0\nMy_Pkg-1.0.dist-info/REQUESTED,,\nMy_Pkg-1.0.dist-info/uv_cache.json,,\nmy_pkg/a.py,,\nmy_pkg/bad.py,,\n../../../bin/tool,,\nMy_Pkg-1.0.dist-info/RECORD,,\n";
+        let record = "my_pkg/b.py,sha256=x,0\nMy_Pkg-1.0.dist-info/REQUESTED,,\nMy_Pkg-1.0.dist-info/uv_cache.json,,\nmy_pkg/a.py,,\nmy_pkg/bad.py,,\nmy_pkg.libs/libq.so.1,,\n../../../bin/tool,,\n../x.py,,\n/etc/x.so,,\nMy_Pkg-1.0.dist-info/RECORD,,\n";
         fs::write(info.join("RECORD"), record).unwrap();
         let all = installed(site).unwrap();
         assert_eq!((all[0].name.as_str(), all[0].version.as_str()), ("my-pkg", "1.0"));
-        let fresh = freshen(&all[0], site, "cpython-313").unwrap().unwrap();
+        let looked = look(&all[0], site, "cpython-313").unwrap();
+        assert_eq!(looked.libraries, [PathBuf::from("my_pkg.libs/libq.so.1")]);
+        let fresh = looked.fresh.unwrap();
         assert_eq!(fresh.sources.len(), 3);
         fresh.finish(site, "cpython-313").unwrap();
         let text = fs::read_to_string(info.join("RECORD")).unwrap();
         assert_eq!(
             text,
-            "../../../bin/tool,,\nMy_Pkg-1.0.dist-info/RECORD,,\nmy_pkg/__pycache__/a.cpython-313.pyc,,\nmy_pkg/__pycache__/b.cpython-313.pyc,,\nmy_pkg/a.py,,\nmy_pkg/b.py,sha256=x,0\nmy_pkg/bad.py,,\n"
+            "../../../bin/tool,,\n../x.py,,\n/etc/x.so,,\nMy_Pkg-1.0.dist-info/RECORD,,\nmy_pkg.libs/libq.so.1,,\nmy_pkg/__pycache__/a.cpython-313.pyc,,\nmy_pkg/__pycache__/b.cpython-313.pyc,,\nmy_pkg/a.py,,\nmy_pkg/b.py,sha256=x,0\nmy_pkg/bad.py,,\n"
         );
         assert!(!info.join("REQUESTED").exists() && !info.join("uv_cache.json").exists());
-        assert!(freshen(&all[0], site, "cpython-313").unwrap().is_none(), "done once, not again");
+        assert!(look(&all[0], site, "cpython-313").unwrap().fresh.is_none(), "done once, not again");
     }
 
     #[test]

@@ -3,14 +3,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fs_err as fs;
 
-use super::bytecode_shelf::BytecodeShelf;
+use super::bytecode_shelf::{BytecodeShelf, Kept};
 use super::diagnosis::{Evidence, Probe, diagnose, needs_source_build, refused_by_uv};
-use super::distributions::{Distribution, Fresh, freshen, installed};
-use super::environment::VirtualEnvironment;
+use super::distributions::{Distribution, Fresh, Looked, installed, look};
+use super::environment::{Mark, VirtualEnvironment};
 use super::interpreter::Interpreter;
+use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
 use super::requirements::RequirementsTree;
 use super::settings::{Settings, mask_credentials};
@@ -20,9 +22,14 @@ use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
 use crate::output::Output;
 use crate::process;
 
+/// Libraries that are told of one by one.
+const MAX_LIBRARY_WARNINGS: usize = 6;
+
 /// All that an installation needs to know.
 pub(crate) struct Installation<'a> {
     pub(crate) app_dir: &'a Path,
+    /// The root of the build image.
+    pub(crate) root_dir: &'a Path,
     pub(crate) tree: &'a RequirementsTree,
     pub(crate) interpreter: &'a Interpreter,
     pub(crate) settings: &'a Settings,
@@ -51,22 +58,48 @@ pub(crate) struct Installed {
 impl Installation<'_> {
     /// Installs into the environment, which may hold an older state. When `is_new` is set it is empty.
     pub(crate) fn run(&self, is_new: bool) -> Result<Installed, Failure> {
-        if self.deny_source_builds
-            && let Some(line) = self.tree.source_build()
-        {
-            return Err(source_build_needed("").and_seen(line));
-        }
+        let mark = Mark::of(self.interpreter).map_err(|error| Failure::io("looking at the interpreter", &error))?;
         let recalled = if is_new { self.install_recalled()? } else { None };
         if recalled.is_none() {
             match &self.uv {
-                Ok(uv) => self.install_with_uv(uv)?,
-                Err(error) => {
-                    self.output.step(format!("{}; pip installs instead", chain(error)));
-                    self.install_with_pip()?;
+                Ok(_) if self.prefers_binaries() && !self.deny_source_builds => {
+                    self.install_with_pip("uv does not know --prefer-binary")?;
                 }
+                Ok(uv) => self.install_with_uv(uv)?,
+                Err(error) => self.install_with_pip(&chain(error))?,
             }
         }
+        self.check_interpreter(mark)?;
         self.settle(recalled)
+    }
+
+    /// Where nothing may be built, uv chooses among wheels alone, which is more than is asked for.
+    fn prefers_binaries(&self) -> bool {
+        self.settings.binaries.prefer || self.tree.options.prefer_binary
+    }
+
+    /// A program of a package may be called `python`; then it would be started in place of the interpreter from here on.
+    fn check_interpreter(&self, mark: Mark) -> Result<(), Failure> {
+        let replaced = self.environment.replaced_link(self.interpreter);
+        let touched = Mark::of(self.interpreter).ok() != Some(mark);
+        let Some(name) = replaced.or_else(|| touched.then(|| "bin/python".to_owned())) else { return Ok(()) };
+        let who = self.owner_of(&name).map_or_else(|| "a package".to_owned(), |name| format!("the package {name}"));
+        Err(Failure::new(
+            "looking at what was installed",
+            format!("{who} put a file of its own in the place of {name}"),
+            "programs of packages lie beside the environment's Python, and this one would be started in its place",
+            "remove the requirement, or the one that needs it",
+        ))
+    }
+
+    /// The distribution whose RECORD has a file of the environment.
+    fn owner_of(&self, name: &str) -> Option<String> {
+        let line = format!("../../../{name},");
+        let lists = |distribution: &Distribution| {
+            fs::read_to_string(distribution.info_dir.join("RECORD"))
+                .is_ok_and(|record| record.lines().any(|found| found.starts_with(&line)))
+        };
+        installed(&self.environment.site_packages).ok()?.into_iter().find(lists).map(|distribution| distribution.name)
     }
 
     /// The same requirements were resolved on this machine not long ago: only install.
@@ -77,6 +110,7 @@ impl Installation<'_> {
         fs::write(&path, lock.text()).map_err(|error| Failure::io("writing the resolution", &error))?;
         for offline in [true, false] {
             let mut arguments = self.arguments(&["pip", "sync", "--require-hashes", "--no-build"]);
+            arguments.extend(self.prefix());
             arguments.extend(offline.then(|| "--offline".into()));
             arguments.push(path.clone().into());
             if uv.run(self.temporary, arguments).map_err(|error| uv_failure(&error))?.ok {
@@ -91,15 +125,17 @@ impl Installation<'_> {
     fn install_with_uv(&self, uv: &Uv) -> Result<(), Failure> {
         let requirements = self.requirements_file()?;
         let mut arguments = self.arguments(&["pip", "install", "--exact"]);
-        arguments.extend(self.deny_source_builds.then(|| "--no-build".into()));
+        arguments.extend(self.prefix());
+        arguments.extend(self.formats());
+        arguments.extend(self.tree.options.arguments());
         arguments.extend(["--requirements".into(), requirements.clone().into()]);
-        let run = uv.run(self.app_dir, arguments).map_err(|error| uv_failure(&error))?;
+        let run = uv.run_heard(self.app_dir, arguments, &mut |line| self.output.detail(line));
+        let run = run.map_err(|error| uv_failure(&error))?;
         if run.ok {
             return Ok(());
         }
         if let Some(what) = refused_by_uv(&run.text) {
-            self.output.step(format!("uv does not take {what}; pip installs instead"));
-            return self.install_with_pip();
+            return self.install_with_pip(&format!("uv does not take {what}"));
         }
         if self.deny_source_builds && needs_source_build(&run.text) {
             return Err(source_build_needed(&run.text));
@@ -112,6 +148,7 @@ impl Installation<'_> {
             tree: self.tree,
             python_version: version,
             python_reason,
+            only_binary: self.settings.binaries.only_binary(),
             probe: &probe,
         }))
     }
@@ -138,17 +175,34 @@ impl Installation<'_> {
         let mut arguments: Vec<OsString> = start.iter().map(OsString::from).collect();
         arguments.extend(["--no-config".into(), "--color".into(), "never".into(), "--python".into()]);
         arguments.push(self.environment.python.clone().into());
+        arguments.extend(self.settings.no_index.then(|| "--no-index".into()));
         arguments
     }
 
-    /// pip's own way, from an empty environment, because pip takes nothing away.
-    fn install_with_pip(&self) -> Result<(), Failure> {
+    /// The environment as uv is told it: its interpreter does not know yet that it is one.
+    fn prefix(&self) -> [OsString; 2] {
+        ["--prefix".into(), self.environment.dir.clone().into()]
+    }
+
+    /// Whether packages may be built.
+    fn formats(&self) -> Vec<OsString> {
+        if self.deny_source_builds { vec!["--no-build".into()] } else { self.settings.binaries.arguments() }
+    }
+
+    /// pip's own way, from an empty environment, because pip takes nothing away. pip has the environment's interpreter see what it
+    /// installs, so it never runs where the shared cache can be written.
+    fn install_with_pip(&self, reason: &str) -> Result<(), Failure> {
+        if self.deny_source_builds {
+            return Err(pip_needed(reason));
+        }
+        self.output.step(format!("{reason}; pip installs instead"));
         let doing = "installing with pip";
         let io = |error: &std::io::Error| Failure::io(doing, error);
         if self.environment.dir.exists() {
             fs::remove_dir_all(&self.environment.dir).map_err(|error| io(&error))?;
         }
         self.environment.create(self.interpreter).map_err(|error| io(&error))?;
+        self.environment.close(self.interpreter).map_err(|error| io(&error))?;
         let command = self.interpreter.pip_with(&self.environment.python, &self.settings.pip, self.temporary);
         let mut command = command.ok_or_else(|| {
             Failure::new(
@@ -160,18 +214,12 @@ impl Installation<'_> {
         })?;
         let requirements = self.requirements_file()?;
         command.args(["install", "--no-compile", "--no-warn-script-location", "--quiet", "--no-cache-dir"]);
-        if self.deny_source_builds {
-            command.args(["--only-binary", ":all:"]);
-        }
         command.arg("--requirement").arg(requirements).current_dir(self.app_dir);
         let output = process::run(&mut command).map_err(|error| io(&error))?;
         if output.status.success() {
             return Ok(());
         }
         let text = mask_credentials(&String::from_utf8_lossy(&output.stderr));
-        if self.deny_source_builds {
-            return Err(source_build_needed(&text));
-        }
         let python_reason = self.interpreter.reason.as_deref();
         let version = &self.interpreter.version;
         Err(diagnose(&Evidence {
@@ -179,6 +227,7 @@ impl Installation<'_> {
             tree: self.tree,
             python_version: version,
             python_reason,
+            only_binary: self.settings.binaries.only_binary(),
             probe: &|_| None,
         }))
     }
@@ -208,17 +257,17 @@ impl Installation<'_> {
         let site_packages = &self.environment.site_packages;
         let mut sources: Vec<PathBuf> = Vec::new();
         let mut to_keep = Vec::new();
-        for one in fresh {
-            let key = self.shelf.key(site_packages, &one.sources).map_err(io)?;
-            if let Some(key) = key {
-                if self.shelf.take(&key, site_packages).map_err(io)? {
-                    continue;
-                }
+        let looked_for = at_once(fresh, |one| self.shelf.find_and_take(site_packages, &one.sources));
+        for (one, kept) in fresh.iter().zip(looked_for) {
+            let kept = kept.map_err(io)?;
+            if kept != Kept::Taken {
+                sources.extend(one.sources.iter().cloned());
+            }
+            if let Kept::Wanted(key) = kept {
                 to_keep.push((key, one));
             }
-            sources.extend(one.sources.iter().cloned());
         }
-        bytecode::compile(&self.environment.python, &sources).map_err(|error| {
+        bytecode::compile(&self.interpreter.executable, &sources).map_err(|error| {
             Failure::new(
                 "compiling the installed packages to bytecode",
                 chain(&error),
@@ -226,10 +275,32 @@ impl Installation<'_> {
                 "build again with `--clear-cache`; if that does not help, report it",
             )
         })?;
-        for (key, one) in to_keep {
-            self.shelf.put(&key, site_packages, &one.sources, tag);
-        }
+        at_once(&to_keep, |(key, one)| self.shelf.put(key, site_packages, &one.sources, tag));
         Ok(())
+    }
+
+    /// Tells what an import would fail of in the image.
+    fn warn_of_missing_libraries(&self, distributions: &[Distribution], looked: &[Looked]) {
+        let fresh: Vec<(&str, &[PathBuf])> = distributions
+            .iter()
+            .zip(looked)
+            .filter(|(_, looked)| looked.fresh.is_some() && !looked.libraries.is_empty())
+            .map(|(distribution, looked)| (distribution.name.as_str(), looked.libraries.as_slice()))
+            .collect();
+        if fresh.is_empty() {
+            return;
+        }
+        let Some(provided) = Provided::read(self.root_dir, &self.interpreter.executable) else { return };
+        let all: Vec<PathBuf> = looked.iter().flat_map(|looked| looked.libraries.iter().cloned()).collect();
+        let missing = libraries::missing(&fresh, &all, &self.environment.site_packages, &provided);
+        for missing in missing.iter().take(MAX_LIBRARY_WARNINGS) {
+            let [what, advice] = missing.lines();
+            self.output.warning(what);
+            self.output.detail(advice);
+        }
+        if missing.len() > MAX_LIBRARY_WARNINGS {
+            self.output.warning(format!("and {} more such libraries", missing.len() - MAX_LIBRARY_WARNINGS));
+        }
     }
 
     /// What every installer leaves, made the same each time.
@@ -239,25 +310,57 @@ impl Installation<'_> {
         let tag = self.interpreter.cache_tag();
         self.environment.tidy().map_err(io)?;
         let distributions = installed(site_packages).map_err(io)?;
-        let mut fresh = Vec::new();
-        for distribution in &distributions {
-            fresh.extend(freshen(distribution, site_packages, &tag).map_err(io)?);
-        }
+        let looked = distributions.iter().map(|distribution| look(distribution, site_packages, &tag));
+        let looked = looked.collect::<std::io::Result<Vec<_>>>().map_err(io)?;
+        self.warn_of_missing_libraries(&distributions, &looked);
+        let fresh: Vec<Fresh> = looked.into_iter().filter_map(|looked| looked.fresh).collect();
         self.compile(&fresh, &tag)?;
         let count = fresh.len();
         for one in fresh {
             one.finish(site_packages, &tag).map_err(io)?;
         }
+        self.environment.close(self.interpreter).map_err(io)?;
         let lock = match recalled {
             Some(lock) => lock,
-            None => lock_installed(self.uv.as_ref().ok(), &self.environment.python, &distributions, self.temporary)
-                .map_err(|error| uv_failure(&error))?,
+            None => self.lock(&distributions)?,
         };
+        Ok(Installed { distributions, lock, fresh: count })
+    }
+
+    /// What was chosen, written down and remembered.
+    fn lock(&self, distributions: &[Distribution]) -> Result<Lock, Failure> {
+        // Of what may have been built here no wheel of the index is the source.
+        let uv = self.uv.as_ref().ok().filter(|_| source_build(self.tree, self.settings).is_none());
+        let lock = lock_installed(uv, &self.interpreter.executable, distributions, self.temporary)
+            .map_err(|error| uv_failure(&error))?;
         if let Some((resolutions, id)) = &self.resolutions {
             resolutions.remember(id, &lock);
         }
-        Ok(Installed { distributions, lock, fresh: count })
+        Ok(lock)
     }
+}
+
+/// Does the same for each, on two threads; the answers in the order of the items.
+fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Vec<(usize, R)> {
+        std::iter::from_fn(|| {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            Some((index, work(items.get(index)?)))
+        })
+        .collect()
+    };
+    let mut done = std::thread::scope(|scope| {
+        let other = scope.spawn(run);
+        let mut done = run();
+        match other.join() {
+            Ok(more) => done.extend(more),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, answer)| answer).collect()
 }
 
 /// Requirements that are paths, made absolute: a decoded copy lies elsewhere than the file.
@@ -282,7 +385,23 @@ fn absolute_paths(text: &str, base: &Path) -> String {
     result
 }
 
-fn source_build_needed(text: &str) -> Failure {
+/// What has something built from source, for sure: a line or a setting.
+pub(crate) fn source_build(tree: &RequirementsTree, settings: &Settings) -> Option<String> {
+    tree.source_build().or_else(|| settings.source_build())
+}
+
+/// This step is run again, where pip may run.
+fn pip_needed(reason: &str) -> Failure {
+    Failure::new(
+        "installing the requirements with uv",
+        format!("{reason}, so pip installs instead"),
+        "pip starts code of what it installs, which is not done where the shared cache can be written",
+        "so this step is run again, with a cache of the image's own",
+    )
+    .with_exit_code(EXIT_NEEDS_SOURCE_BUILD)
+}
+
+pub(crate) fn source_build_needed(text: &str) -> Failure {
     Failure::new(
         "installing the requirements from wheels alone",
         "at least one requirement is built from source here",
@@ -305,6 +424,12 @@ pub(crate) fn uv_failure(error: &UvError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_keep_the_order_of_the_items() {
+        let items: Vec<u32> = (0..100).collect();
+        assert_eq!(at_once(&items, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
+    }
 
     #[test]
     fn paths_of_decoded_requirements_still_mean_the_app() {

@@ -54,7 +54,7 @@ impl Interpreter {
             std::env::split_paths(&path).map(|dir| dir.join("python3")).find(|file| file.is_file()).ok_or_else(none)?;
         let program = "import sys; print('.'.join(map(str, sys.version_info[:3])), sys.executable)";
         let mut command = process::command(&executable, &Environment::new());
-        let output = process::run(command.args(["-I", "-c", program]))
+        let output = process::run(command.args(["-I", "-S", "-c", program]))
             .map_err(|error| Failure::io("asking Python its version", &error))?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let (version, real) = text.split_once(' ').ok_or_else(none)?;

@@ -1,14 +1,15 @@
 //! The honest cache key of the environment: all that decides what lies in it, compared field by field.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::sha256::Sha256;
+use hoist_debian::{Sha256, hex};
 use serde::{Deserialize, Serialize};
 
 use super::interpreter::Interpreter;
 use super::requirements::RequirementsTree;
 use super::settings::Settings;
-use super::uv::{UV_VERSION, hex};
+use super::uv::UV_VERSION;
+use crate::keep::sha256_of;
 
 /// Changed when this buildpack writes the layer in another way.
 const LAYOUT: u32 = 1;
@@ -26,6 +27,8 @@ pub(crate) struct EnvironmentKey {
     pub(crate) installer: String,
     /// Settings that change what is chosen.
     pub(crate) settings: String,
+    /// Hash of the files that settings name (constraints); empty when there are none.
+    pub(crate) named_files: String,
     /// The layer's path: scripts and bytecode hold it.
     pub(crate) place: String,
     /// How this buildpack writes the layer.
@@ -57,6 +60,7 @@ impl EnvironmentKey {
             interpreter: interpreter.identity.clone(),
             installer: format!("uv {UV_VERSION}"),
             settings: settings.fingerprint(),
+            named_files: named_files_hash(&settings.files(), app_dir),
             place: place.display().to_string(),
             layout: LAYOUT,
         }
@@ -64,7 +68,7 @@ impl EnvironmentKey {
 
     /// Compares with the key of a restored environment. Both are taken apart, so that a field that nobody compares does not compile.
     pub(crate) fn verdict(&self, old: &Self) -> Verdict {
-        let Self { requirements, local, interpreter, installer, settings, place, layout } = self;
+        let Self { requirements, local, interpreter, installer, settings, named_files, place, layout } = self;
         let mut remake = Vec::new();
         let mut update = Vec::new();
         if *interpreter != old.interpreter {
@@ -81,6 +85,9 @@ impl EnvironmentKey {
         }
         if *layout != old.layout {
             remake.push("this hoist writes environments in another way".to_owned());
+        }
+        if *named_files != old.named_files {
+            update.push("a file of constraints changed".to_owned());
         }
         if *requirements != old.requirements {
             update.push("the requirements changed".to_owned());
@@ -100,7 +107,7 @@ impl EnvironmentKey {
 
     /// A name for what would be chosen from these requirements anywhere on this machine.
     pub(crate) fn resolution_id(&self) -> String {
-        let parts = [&self.requirements, &self.interpreter, &self.installer, &self.settings];
+        let parts = [&self.requirements, &self.interpreter, &self.installer, &self.settings, &self.named_files];
         let mut hasher = Sha256::new();
         hasher.update(std::env::consts::ARCH);
         for part in parts {
@@ -122,6 +129,19 @@ fn requirements_hash(tree: &RequirementsTree) -> String {
     hex(&hasher.finalize())
 }
 
+fn named_files_hash(files: &[PathBuf], app_dir: &Path) -> String {
+    if files.is_empty() {
+        return String::new();
+    }
+    let mut hasher = Sha256::new();
+    for file in files {
+        // A file that is not there is the installer's to complain of.
+        hasher.update(sha256_of(&app_dir.join(file)).unwrap_or_default());
+        hasher.update([0]);
+    }
+    hex(&hasher.finalize())
+}
+
 fn local_hash(tree: &RequirementsTree, app_dir: &Path) -> String {
     if tree.local_paths.is_empty() {
         return String::new();
@@ -132,7 +152,7 @@ fn local_hash(tree: &RequirementsTree, app_dir: &Path) -> String {
             hasher.update(entry.path().to_string_lossy().as_bytes());
             hasher.update([0]);
             if entry.file_type().is_file() {
-                hasher.update(super::uv::sha256_of(entry.path()).unwrap_or_default());
+                hasher.update(sha256_of(entry.path()).unwrap_or_default());
             }
         }
     }
@@ -150,6 +170,7 @@ mod tests {
             interpreter: "3.13.5".into(),
             installer: "uv 1".into(),
             settings: String::new(),
+            named_files: String::new(),
             place: "/layers/hoist_pip/env".into(),
             layout: 1,
         }
@@ -160,6 +181,8 @@ mod tests {
         assert_eq!(key().verdict(&key()), Verdict::Keep);
         let changed = EnvironmentKey { requirements: "other".into(), ..key() };
         assert_eq!(changed.verdict(&key()), Verdict::Update(vec!["the requirements changed".into()]));
+        let limited = EnvironmentKey { named_files: "other".into(), ..key() };
+        assert_eq!(limited.verdict(&key()), Verdict::Update(vec!["a file of constraints changed".into()]));
         let moved = EnvironmentKey { interpreter: "3.11.2".into(), requirements: "other".into(), ..key() };
         assert_eq!(
             moved.verdict(&key()),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::distributions::Distribution;
 use super::uv::{Uv, UvError};
+use crate::keep;
 
 /// How long a resolution is believed by other images. The image's own environment is kept until its requirements change.
 const BELIEVED: Duration = Duration::from_hours(24);
@@ -146,12 +147,8 @@ impl Resolutions {
 
     /// Keeps a resolution; that it cannot be kept is no failure.
     pub(crate) fn remember(&self, id: &str, lock: &Lock) {
-        if !lock.is_complete() || fs::create_dir_all(&self.dir).is_err() {
-            return;
-        }
-        let temporary = self.dir.join(format!(".{}", std::process::id()));
-        if fs::write(&temporary, lock.text()).is_ok() {
-            let _ = fs::rename(&temporary, self.dir.join(id));
+        if lock.is_complete() {
+            let _ = keep::put(&self.dir.join(id), lock.text().as_bytes());
         }
     }
 

@@ -2,6 +2,7 @@
 //! the others are known so that they are not passed over in silence.
 
 use crate::context::Context;
+use crate::encoding::decode_text;
 use crate::failure::Failure;
 
 /// The variable that names another requirements file (as in Paketo's buildpacks).
@@ -56,15 +57,23 @@ pub(crate) fn dependencies(context: &Context) -> Dependencies {
         if files.is_empty() && project_has_dependencies(context) {
             files.push("pyproject.toml".to_owned());
         }
+        let included = files.iter().find_map(|name| included_by_conda(context, name));
         files.retain(|name| !is_pip_only(context, name));
-        return if files.is_empty() { Dependencies::None } else { Dependencies::Foreign { files } };
+        return match (included, files.is_empty()) {
+            (Some((file, reason)), true) => Dependencies::Requirements { file, reason },
+            (None, true) => Dependencies::None,
+            (_, false) => Dependencies::Foreign { files },
+        };
     };
     if context.variable(MANAGER_VARIABLE) == Some("pip") {
         return Dependencies::Requirements { file, reason: format!("{MANAGER_VARIABLE}=pip") };
     }
     let mut rivals = others;
     let conda_is_pip = rivals.iter().any(|(name, manager)| *manager == "conda" && is_pip_only(context, name));
-    rivals.retain(|(name, _)| !is_pip_only(context, name));
+    let names_another = |name: &str| {
+        included_by_conda(context, name).is_some_and(|(included, _)| !included.eq_ignore_ascii_case(&file))
+    };
+    rivals.retain(|(name, _)| !is_pip_only(context, name) || names_another(name));
     if !rivals.is_empty() {
         return Dependencies::Ambiguous { requirements: file, others: rivals };
     }
@@ -93,13 +102,25 @@ fn project_has_dependencies(context: &Context) -> bool {
     has(&["project", "dependencies"]) || has(&["tool", "poetry", "dependencies"])
 }
 
-/// Whether a conda file asks for Python, pip and `-r requirements.txt` alone.
+/// The requirements file that a conda file includes, and a reason for people.
+fn included_by_conda(context: &Context, name: &str) -> Option<(String, String)> {
+    if !is_pip_only(context, name) {
+        return None;
+    }
+    let text = decode_text(&fs_err::read(context.app_file(name)?).ok()?).ok()?;
+    let included =
+        text.lines().find_map(|line| line.trim().strip_prefix("- ")?.trim_matches(['"', '\'']).strip_prefix("-r"))?;
+    let file = included.trim_start_matches(['=', ' ']).trim_start_matches("./").trim_matches(['"', '\'']);
+    Some((file.to_owned(), format!("{name} includes it")))
+}
+
+/// Whether a conda file asks for Python, pip and `-r FILE` alone.
 fn is_pip_only(context: &Context, name: &str) -> bool {
     if !name.starts_with("environment.y") {
         return false;
     }
     let text = context.app_file(name).and_then(|path| fs_err::read(path).ok()).unwrap_or_default();
-    crate::encoding::decode_text(&text).is_ok_and(|text| conda_is_pip_only(&text))
+    decode_text(&text).is_ok_and(|text| conda_is_pip_only(&text))
 }
 
 /// The entries of `dependencies:` are read line by line: anything unusual counts as something that pip cannot do.
@@ -124,8 +145,7 @@ fn conda_is_pip_only(text: &str) -> bool {
             return false;
         };
         let name = item.split(['=', '<', '>', ' ', '!', '~']).next().unwrap_or_default();
-        let includes_requirements = item.starts_with("-r") && item.ends_with("requirements.txt");
-        if !matches!(name, "python" | "pip" | "pip:") && !includes_requirements {
+        if !matches!(name, "python" | "pip" | "pip:") && !item.starts_with("-r") {
             return false;
         }
     }
@@ -178,5 +198,40 @@ mod tests {
         assert!(!conda_is_pip_only("dependencies:\n- python\n- numpy=1\n"));
         assert!(!conda_is_pip_only("dependencies: [python, numpy]\n"));
         assert!(!conda_is_pip_only("dependencies:\n- pip:\n  - flask\n"));
+    }
+
+    fn of(files: &[(&str, &str)]) -> Dependencies {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs_err::write(dir.path().join(name), text).unwrap();
+        }
+        dependencies(&Context {
+            buildpack_dir: "/".into(),
+            app_dir: dir.path().to_owned(),
+            platform_dir: "/".into(),
+            root_dir: "/".into(),
+            environment: crate::Environment::new(),
+            bindings: crate::Bindings::default(),
+        })
+    }
+
+    #[test]
+    fn the_requirements_that_a_conda_file_includes_are_the_ones_that_lead() {
+        let conda = |file: &str| format!("dependencies:\n  - python=3.11\n  - pip:\n    - -r {file}\n");
+        let included = |file: &str| Dependencies::Requirements {
+            file: file.to_owned(),
+            reason: "environment.yml includes it".to_owned(),
+        };
+        // Not there: the error is of the file that is missing, and not a build without packages.
+        assert_eq!(of(&[("environment.yml", &conda("requirements.txt"))]), included("requirements.txt"));
+        assert_eq!(of(&[("environment.yml", &conda("./deps.txt")), ("deps.txt", "")]), included("deps.txt"));
+        let both = [("environment.yml", conda("requirements.txt")), ("requirements.txt", String::new())];
+        let both = both.each_ref().map(|(name, text)| (*name, text.as_str()));
+        assert!(matches!(of(&both), Dependencies::Requirements { file, .. } if file == "requirements.txt"));
+        let two = [("environment.yml", conda("deps.txt")), ("requirements.txt", String::new())];
+        assert!(matches!(
+            of(&two.each_ref().map(|(name, text)| (*name, text.as_str()))),
+            Dependencies::Ambiguous { .. }
+        ));
     }
 }

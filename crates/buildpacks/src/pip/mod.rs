@@ -1,5 +1,6 @@
 //! `hoist/pip`: installs what requirements.txt asks for into a layer, through uv.
 
+mod binaries;
 mod bytecode_shelf;
 mod diagnosis;
 mod distributions;
@@ -7,6 +8,7 @@ mod environment;
 mod install;
 pub(crate) mod interpreter;
 mod key;
+mod libraries;
 mod lock;
 mod managers;
 mod names;
@@ -30,6 +32,7 @@ use environment::VirtualEnvironment;
 use install::Installation;
 use interpreter::Interpreter;
 use key::{EnvironmentKey, Verdict};
+pub(crate) use libraries::RUN_PACKAGES;
 use lock::Resolutions;
 use managers::Dependencies;
 pub(crate) use names::distance as name_distance;
@@ -41,6 +44,9 @@ use uv::{UV_VERSION, Uv, UvError};
 const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
 /// `deny` while the shared folder can be written.
 const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
+
+/// The layer that is the environment.
+const LAYER: &str = "env";
 
 /// The buildpack.
 pub(crate) struct Pip;
@@ -127,19 +133,23 @@ fn build_environment(context: &BuildContext<'_>, file: &Path) -> Result<(), Fail
         .map_err(|error| diagnosis::explain_unreadable(&error))?;
     let interpreter = Interpreter::find(common)?;
     let settings = settings::settings(common);
-    let layer = context.layer("env");
+    let layer = context.layer(LAYER);
     let key = EnvironmentKey::new(&tree, &common.app_dir, &interpreter, &settings, layer.dir());
     let old: Option<EnvironmentMetadata> = if layer.has_content() { layer.metadata() } else { None };
+    let environment = VirtualEnvironment::at(layer.dir(), &interpreter);
     let is_new = match old.as_ref().map(|old| key.verdict(&old.key)) {
         Some(Verdict::Keep) => {
             let old_lock = old.map(|old| old.lock).unwrap_or_default();
             context.output.step(format!("{} packages, unchanged", old_lock.len()));
             keep_caches(context)?;
-            return write_layer(&layer, &EnvironmentMetadata::new(key, old_lock));
+            return write_layer(context, &environment, &EnvironmentMetadata::new(key, old_lock));
         }
-        Some(Verdict::Update(reasons)) => {
-            context.output.step(format!("updating: {}", reasons.join("; ")));
-            false
+        Some(Verdict::Update(mut reasons)) => {
+            let replaced = environment.replaced_link(&interpreter);
+            reasons.extend(replaced.as_ref().map(|name| format!("{name} is not what it was made as")));
+            let what = if replaced.is_some() { "installing anew" } else { "updating" };
+            context.output.step(format!("{what}: {}", reasons.join("; ")));
+            replaced.is_some()
         }
         Some(Verdict::Remake(reasons)) => {
             context.output.step(format!("installing anew: {}", reasons.join("; ")));
@@ -147,7 +157,7 @@ fn build_environment(context: &BuildContext<'_>, file: &Path) -> Result<(), Fail
         }
         None => true,
     };
-    install_into(context, &layer, &Choice { tree, interpreter, settings, key }, is_new)
+    install_into(context, &layer, environment, &Choice { tree, interpreter, settings, key }, is_new)
 }
 
 /// All that decides what is installed.
@@ -158,18 +168,30 @@ struct Choice {
     key: EnvironmentKey,
 }
 
-fn install_into(context: &BuildContext<'_>, layer: &Layer, choice: &Choice, is_new: bool) -> Result<(), Failure> {
+fn install_into(
+    context: &BuildContext<'_>,
+    layer: &Layer,
+    environment: VirtualEnvironment,
+    choice: &Choice,
+    is_new: bool,
+) -> Result<(), Failure> {
     let Choice { tree, interpreter, settings, key } = choice;
     let common = context.common;
+    let deny_source_builds = common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny");
+    if deny_source_builds && let Some(line) = install::source_build(tree, settings) {
+        return Err(install::source_build_needed("").and_seen(line));
+    }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let temporary = tempfile::Builder::new()
         .prefix("hoist-pip-")
         .tempdir()
         .map_err(|error| Failure::io("making a temporary folder", &error))?;
-    let environment = VirtualEnvironment::at(layer.dir(), interpreter);
+    let opened = |error| Failure::io("making the virtual environment", &error);
     if is_new {
         layer.clear()?;
-        environment.create(interpreter).map_err(|error| Failure::io("making the virtual environment", &error))?;
+        environment.create(interpreter).map_err(opened)?;
+    } else {
+        environment.open().map_err(opened)?;
     }
     let cache_dir = cache_dir(context)?;
     let uv = Uv::obtain(interpreter, settings, &cache_dir.join("uv-bin"), &cache_dir.join("uv"), temporary.path());
@@ -177,17 +199,19 @@ fn install_into(context: &BuildContext<'_>, layer: &Layer, choice: &Choice, is_n
         return Err(install::uv_failure(&error));
     }
     let tool = if uv.is_ok() { format!("uv {UV_VERSION}") } else { "pip".to_owned() };
-    let count = tree.requirements.len();
-    context.output.step(format!("installing {count} requirements into Python {} with {tool}", interpreter.version));
+    let count = tree.requirements.iter().filter(|line| !line.constraint).count();
+    let what = if count == 1 { "requirement" } else { "requirements" };
+    context.output.step(format!("installing {count} {what} into Python {} with {tool}", interpreter.version));
     let installation = Installation {
         app_dir: &common.app_dir,
+        root_dir: &common.root_dir,
         tree,
         interpreter,
         settings,
         environment,
         uv,
-        deny_source_builds: common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny"),
-        resolutions: tree.local_paths.is_empty().then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
+        deny_source_builds,
+        resolutions: tree.is_whole().then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
         shelf: BytecodeShelf::new(&cache_dir, format!("{} {}", interpreter.identity, interpreter.cache_tag())),
         temporary: temporary.path(),
         output: context.output,
@@ -204,10 +228,23 @@ fn install_into(context: &BuildContext<'_>, layer: &Layer, choice: &Choice, is_n
     };
     context.output.step(format!("{} packages, {} of them new or changed", done.distributions.len(), done.fresh));
     layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(&done.distributions, &done.lock))?;
-    write_layer(layer, &EnvironmentMetadata::new(key.clone(), done.lock.lines))
+    let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
+    write_layer(context, &installation.environment, &metadata)
 }
 
-fn write_layer(layer: &Layer, metadata: &EnvironmentMetadata) -> Result<(), Failure> {
+fn write_layer(
+    context: &BuildContext<'_>,
+    environment: &VirtualEnvironment,
+    metadata: &EnvironmentMetadata,
+) -> Result<(), Failure> {
+    let taken = environment
+        .take_lifecycle_files(&["env/VIRTUAL_ENV.override"])
+        .map_err(|error| Failure::io("looking for variables of the environment", &error))?;
+    if !taken.is_empty() {
+        let list = taken.join(", ");
+        context.output.warning(format!("a package brings {list}, where an image keeps its variables: it was left out"));
+    }
+    let layer = context.layer(LAYER);
     let place = layer.dir().display().to_string();
     layer.set_variable(EnvironmentScope::All, "VIRTUAL_ENV", EnvironmentChange::Override, &place)?;
     layer.write(ENVIRONMENT_TYPES, metadata)

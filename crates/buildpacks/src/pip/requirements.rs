@@ -17,8 +17,47 @@ pub(crate) struct RequirementsTree {
     pub(crate) files: Vec<RequirementsFile>,
     /// All requirement lines.
     pub(crate) requirements: Vec<RequirementLine>,
-    /// Folders and files of the app that are required by path.
+    /// Folders and files of the app that are required by path, or looked into for packages.
     pub(crate) local_paths: Vec<PathBuf>,
+    /// What lines with an option say that uv passes over.
+    pub(crate) options: Options,
+    /// Lines that include a file from elsewhere, with their places: what stands there is not known here.
+    pub(crate) remote_includes: Vec<String>,
+}
+
+/// Options in lines of their own that uv passes over in silence, although pip heeds them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) pre: bool,
+    pub(crate) require_hashes: bool,
+    pub(crate) prefer_binary: bool,
+    pub(crate) trusted_hosts: Vec<String>,
+}
+
+impl Options {
+    fn take(&mut self, line: &str) {
+        let (option, value) = line.split_once(['=', ' ', '\t']).unwrap_or((line, ""));
+        match option {
+            "--pre" => self.pre = true,
+            "--require-hashes" => self.require_hashes = true,
+            "--prefer-binary" => self.prefer_binary = true,
+            "--trusted-host" => self.trusted_hosts.push(value.trim().to_owned()),
+            _ => {}
+        }
+    }
+
+    /// The same as arguments of uv. (`--prefer-binary` has no counterpart.)
+    pub(crate) fn arguments(&self) -> Vec<std::ffi::OsString> {
+        let mut arguments: Vec<std::ffi::OsString> = Vec::new();
+        if self.pre {
+            arguments.extend(["--prerelease".into(), "allow".into()]);
+        }
+        arguments.extend(self.require_hashes.then(|| "--require-hashes".into()));
+        for host in &self.trusted_hosts {
+            arguments.extend(["--allow-insecure-host".into(), host.into()]);
+        }
+        arguments
+    }
 }
 
 /// One file.
@@ -91,16 +130,19 @@ fn read_file(
     let base = relative.parent().unwrap_or(Path::new("")).to_owned();
     for (line, text) in logical_lines(&text) {
         if let Some((target, is_constraint)) = include_of(&text) {
-            if !target.contains("://") {
+            if target.contains(':') {
+                tree.remote_includes.push(format!("{} line {line}: {text}", relative.display()));
+            } else {
                 let from = Some((relative.clone(), line));
                 read_file(app_dir, &base.join(target), from, constraint || is_constraint, tree)?;
             }
             continue;
         }
-        if let Some(local) = local_path_of(&text).and_then(|local| lexical(&base.join(local))) {
-            tree.local_paths.push(local);
-        }
-        if !text.starts_with("--") && !text.starts_with("-i ") && !text.starts_with("-f ") {
+        let local = if is_option(&text) { find_links_of(&text) } else { local_path_of(&text) };
+        tree.local_paths.extend(local.and_then(|local| lexical(&base.join(local))));
+        if is_option(&text) {
+            tree.options.take(&text);
+        } else {
             let name = name_of(&text);
             tree.requirements.push(RequirementLine { name, text, file: number, line, constraint });
         }
@@ -121,7 +163,10 @@ fn load(
     if !real.starts_with(&root) {
         return Err(RequirementsError::Outside { path: relative.to_owned(), included_from });
     }
-    let bytes = fs::metadata(&real).map_or(0, |data| data.len());
+    let about = fs::metadata(&real).ok().filter(std::fs::Metadata::is_file);
+    let Some(bytes) = about.map(|about| about.len()) else {
+        return Err(RequirementsError::NotText { path: relative.to_owned(), reason: "it is no file".to_owned() });
+    };
     if bytes > MAX_FILE_BYTES {
         return Err(RequirementsError::TooLarge { path: relative.to_owned(), bytes });
     }
@@ -222,6 +267,23 @@ fn include_of(line: &str) -> Option<(&str, bool)> {
     None
 }
 
+/// Whether the line is a setting (`--index-url …`) and no requirement (`-e .`, `flask`).
+fn is_option(line: &str) -> bool {
+    line.starts_with('-') && !is_editable(line)
+}
+
+fn is_editable(line: &str) -> bool {
+    line.starts_with("-e") || line.starts_with("--editable")
+}
+
+/// The folder of `-f x`, `--find-links x`, `--find-links=x`, when it is one of the app.
+fn find_links_of(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("--find-links").or_else(|| line.strip_prefix("-f"))?;
+    let target = rest.trim_start_matches(['=', ' ', '\t']).trim_matches(['"', '\'']);
+    let target = target.strip_prefix("file:").map_or(target, |path| path.trim_start_matches("//"));
+    (!target.is_empty() && !target.contains("://") && !target.starts_with('/')).then_some(target)
+}
+
 /// The path of a requirement that is a folder or archive of the app.
 fn local_path_of(line: &str) -> Option<&str> {
     let editable = line.strip_prefix("-e").or_else(|| line.strip_prefix("--editable"));
@@ -237,6 +299,22 @@ fn local_path_of(line: &str) -> Option<&str> {
         || Path::new(target).extension().is_some_and(|extension| extension == "whl")
         || editable.is_some();
     looks_local.then(|| target.split('[').next().unwrap_or(target))
+}
+
+/// A repository, or an archive that is no wheel: `lib @ git+https://…`, `https://h/lib-1.tar.gz`.
+fn is_fetched_source(line: &str) -> bool {
+    let Some(start) = line.find("://").filter(|_| !is_option(line)) else { return false };
+    let scheme = line[..start].rsplit([' ', '@', '\t']).next().unwrap_or_default();
+    let path = line[start..].split([' ', '#', '?', ';', '\t']).next().unwrap_or_default();
+    scheme.contains('+') || !path.to_ascii_lowercase().ends_with(".whl")
+}
+
+/// `--no-binary` of anything but `:none:`, alone in a line or behind a requirement.
+fn builds_by_option(line: &str) -> bool {
+    line.split_once("--no-binary").is_some_and(|(_, rest)| {
+        let names = rest.trim_start_matches(['=', ' ', '\t']).split([' ', '\t']).next().unwrap_or_default();
+        names != ":none:"
+    })
 }
 
 /// The normalised name that a requirement line begins with.
@@ -266,14 +344,21 @@ pub(crate) fn normalize(name: &str) -> String {
 }
 
 impl RequirementsTree {
+    /// Whether the lines of the files are all that decides: no folder of the app is meant, and no file from elsewhere.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.local_paths.is_empty() && self.remote_includes.is_empty()
+    }
+
     /// The first line that has something built from source, whatever the installer was told on its command line: `--no-binary` in a file wins
-    /// over `--only-binary`, and editable folders are exempt from `--no-build`.
+    /// over `--only-binary`, and editable folders are exempt from `--no-build`. What a file from elsewhere says counts as such a line.
     pub(crate) fn source_build(&self) -> Option<String> {
+        if let Some(line) = self.remote_includes.first() {
+            return Some(line.clone());
+        }
         let builds = |line: &str| {
-            let editable = line.starts_with("-e") || line.starts_with("--editable");
-            let folder = !line.starts_with('-')
+            let folder = !is_option(line)
                 && local_path_of(line).is_some_and(|path| Path::new(path).extension().is_none_or(|end| end != "whl"));
-            editable || folder || line.contains("--no-binary")
+            is_editable(line) || folder || is_fetched_source(line) || builds_by_option(line)
         };
         self.files.iter().find_map(|file| {
             let (number, line) = logical_lines(&file.text).into_iter().find(|(_, line)| builds(line))?;
@@ -330,6 +415,12 @@ mod tests {
             ("six\n./wheels/a.whl\n--find-links ./wheels\n-r more.txt\nlib @ https://h/x.whl\n", None),
             ("six\n-e .\n", Some("requirements.txt line 2: -e .")),
             ("./own\n", Some("requirements.txt line 1: ./own")),
+            ("--no-binary :none:\nlib @ https://h/x-1-py3-none-any.whl#sha256=00 ; python_version>'3'\n", None),
+            ("lib @ git+https://h/x.git@v1\n", Some("requirements.txt line 1: lib @ git+https://h/x.git@v1")),
+            ("git+ssh://git@h/x.git#egg=x\n", Some("requirements.txt line 1: git+ssh://git@h/x.git#egg=x")),
+            ("https://h/x-1.tar.gz\n", Some("requirements.txt line 1: https://h/x-1.tar.gz")),
+            ("-r https://h/more.txt\n", Some("requirements.txt line 1: -r https://h/more.txt")),
+            ("-c file:///etc/more.txt\n", Some("requirements.txt line 1: -c file:///etc/more.txt")),
             ("six --no-binary six\n", Some("requirements.txt line 1: six --no-binary six")),
             (
                 "--extra-index-url https://h/simple\n--no-binary=:all:\n",
@@ -363,6 +454,37 @@ mod tests {
             let error = read_requirements(dir.path(), Path::new(start)).unwrap_err();
             assert!(matches!(error, RequirementsError::Outside { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = app(&[("requirements.txt", b"-r pipe.txt\n")]);
+        nix::unistd::mkfifo(&dir.path().join("pipe.txt"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap_err();
+        assert_eq!(error.to_string(), "pipe.txt is not text: it is no file");
+    }
+
+    #[test]
+    fn folders_that_are_looked_into_are_known() {
+        let dir = app(&[(
+            "requirements.txt",
+            b"--find-links=wheels\n-f ./more\n--find-links https://h/x\n-f file:own\nsix\n",
+        )]);
+        let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+        assert_eq!(tree.local_paths, ["wheels", "more", "own"].map(PathBuf::from));
+        assert_eq!(tree.requirements.len(), 1);
+    }
+
+    #[test]
+    fn options_that_uv_passes_over_become_its_arguments() {
+        let dir = app(&[
+            ("requirements.txt", b"--pre\n--trusted-host h:1\n--prefer-binary\n--no-index\nsix\n-r b.txt\n"),
+            ("b.txt", b"--require-hashes\n--trusted-host=i\n"),
+        ]);
+        let options = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap().options;
+        assert!(options.prefer_binary);
+        let wanted = "--prerelease allow --require-hashes --allow-insecure-host h:1 --allow-insecure-host i";
+        assert_eq!(options.arguments().join(std::ffi::OsStr::new(" ")), wanted);
     }
 
     #[test]

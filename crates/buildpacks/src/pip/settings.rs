@@ -1,8 +1,9 @@
 //! The host's pip settings as settings of uv: environment (`PIP_*`, `UV_*`), the `pip` binding (`settings.json`, `pip.conf`), and what
 //! of the build's environment an installer may see. Pure, apart from asking whether a find-links folder exists.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::binaries::{Binaries, is_true};
 use crate::context::{Context, Environment};
 
 /// Variables that would bend an installer away from the layer, or the interpreter away from itself.
@@ -46,6 +47,10 @@ pub(crate) struct Settings {
     pub(crate) pip: Environment,
     /// What uv gets.
     pub(crate) uv: Environment,
+    /// Which packages come as wheels: uv has no variables for it.
+    pub(crate) binaries: Binaries,
+    /// Whether no index may be asked: uv has no variable for it either.
+    pub(crate) no_index: bool,
 }
 
 /// Collects the settings of a build.
@@ -56,6 +61,10 @@ pub(crate) fn settings(context: &Context) -> Settings {
         let from_conf = binding.text("pip.conf").map(|text| parse_pip_conf(&text)).unwrap_or_default();
         for (name, value) in from_json.into_iter().chain(from_conf) {
             environment.entry(name).or_insert_with(|| value.into());
+        }
+        // The host's own path to it means nothing here.
+        if let Some(path) = binding.path("client.pem") {
+            environment.insert("PIP_CLIENT_CERT".into(), path.into());
         }
     }
     drop_missing_certificates(&mut environment);
@@ -77,7 +86,9 @@ pub(crate) fn settings(context: &Context) -> Settings {
         uv.entry(name).or_insert_with(|| value.into());
     }
     environment.retain(|name, _| !name.starts_with("UV_"));
-    Settings { pip: environment, uv }
+    let binaries = Binaries::of(&environment);
+    let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_true);
+    Settings { pip: environment, uv, binaries, no_index }
 }
 
 /// `settings.json`: an object of names and strings.
@@ -118,10 +129,13 @@ fn translate(environment: &Environment) -> Vec<(String, String)> {
     let get =
         |name: &str| environment.get(name).and_then(|value| value.to_str()).map(str::trim).filter(|v| !v.is_empty());
     let mut result: Vec<(String, String)> = Vec::new();
+    // An older name of the same setting of uv's own wins as well.
+    let default_index = if get("UV_INDEX_URL").is_some() { "UV_INDEX_URL" } else { "UV_DEFAULT_INDEX" };
     let same = [
-        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+        ("PIP_INDEX_URL", default_index),
         ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
         ("PIP_CERT", "SSL_CERT_FILE"),
+        ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"),
         ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
         ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
         ("PIP_TIMEOUT", "UV_HTTP_TIMEOUT"),
@@ -138,24 +152,27 @@ fn translate(environment: &Environment) -> Vec<(String, String)> {
     if let Some(links) = get("PIP_FIND_LINKS") {
         result.push(("UV_FIND_LINKS".into(), links.split_whitespace().collect::<Vec<_>>().join(",")));
     }
-    let is_true = |name: &str| {
-        get(name).is_some_and(|v| matches!(v.to_lowercase().as_str(), "1" | "true" | "yes" | "on" | "y" | "t"))
-    };
-    if is_true("PIP_NO_INDEX") {
-        result.push(("UV_NO_INDEX".into(), "1".into()));
-    }
-    if is_true("PIP_PRE") {
-        result.push(("UV_PRERELEASE".into(), "allow".into()));
-    }
-    if is_true("PIP_REQUIRE_HASHES") {
-        result.push(("UV_REQUIRE_HASHES".into(), "1".into()));
+    let switches = [("PIP_PRE", "UV_PRERELEASE", "allow"), ("PIP_REQUIRE_HASHES", "UV_REQUIRE_HASHES", "1")];
+    for (pip, uv, value) in switches {
+        if get(pip).is_some_and(is_true) {
+            result.push((uv.into(), value.into()));
+        }
     }
     result
 }
 
 /// A certificate file that does not exist in the build would make every installer trust nobody.
 fn drop_missing_certificates(environment: &mut Environment) {
-    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+    let names = [
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "PIP_CERT",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "PIP_CLIENT_CERT",
+        "SSL_CLIENT_CERT",
+    ];
+    for name in names {
         if environment.get(name).is_some_and(|path| !Path::new(path).exists()) {
             environment.remove(name);
         }
@@ -170,7 +187,10 @@ fn keep_existing_find_links(environment: &mut Environment) {
         let kept: Vec<&str> = value
             .split([' ', ',', '\n', '\t'])
             .filter(|link| !link.is_empty())
-            .filter(|link| link.contains("://") || Path::new(link).exists())
+            .filter(|link| {
+                let local = link.strip_prefix("file://").unwrap_or(link);
+                local.contains("://") || Path::new(local).exists()
+            })
             .collect();
         if !kept.is_empty() {
             let separator = if name.starts_with("PIP") { " " } else { "," };
@@ -188,7 +208,6 @@ impl Settings {
             "UV_INDEX_URL",
             "UV_EXTRA_INDEX_URL",
             "UV_FIND_LINKS",
-            "UV_NO_INDEX",
             "UV_PRERELEASE",
             "UV_RESOLUTION",
             "UV_EXCLUDE_NEWER",
@@ -197,13 +216,31 @@ impl Settings {
             "UV_INDEX_STRATEGY",
             "UV_TORCH_BACKEND",
             "UV_NO_BINARY",
+            "UV_NO_BINARY_PACKAGE",
+            "UV_NO_BUILD",
+            "UV_NO_BUILD_PACKAGE",
             "UV_REQUIRE_HASHES",
         ];
         let line = |name: &&str| {
             let value = self.uv.get(*name)?;
             Some(format!("{name}={}", mask_credentials(&value.to_string_lossy())))
         };
-        matters.iter().filter_map(line).collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<String> = matters.iter().filter_map(line).chain(self.binaries.fingerprint()).collect();
+        lines.extend(self.no_index.then(|| "PIP_NO_INDEX=1".to_owned()));
+        lines.join("\n")
+    }
+
+    /// Files that the settings name and whose content decides what is chosen; relative ones lie in the app.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let lists = ["UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT"];
+        let values = lists.iter().filter_map(|name| self.uv.get(*name)?.to_str());
+        values.flat_map(str::split_whitespace).map(PathBuf::from).collect()
+    }
+
+    /// The setting that has something built from source, whatever the requirements are.
+    pub(crate) fn source_build(&self) -> Option<String> {
+        let own = ["UV_NO_BINARY", "UV_NO_BINARY_PACKAGE"].into_iter().find(|name| self.uv.contains_key(*name));
+        self.binaries.source_build().or_else(|| own.map(|name| format!("{name} is set")))
     }
 }
 
@@ -233,18 +270,19 @@ pub(crate) fn mask_credentials(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Bindings;
 
     #[test]
     fn pip_settings_become_uv_settings() {
-        let conf = "# c\n[global]\nindex-url = https://i/simple\nextra-index-url = https://a\n    https://b\ntrusted-host: h\n[list]\nformat=json\n[install]\nno-index = true\npre = yes\n";
+        let conf = "# c\n[global]\nindex-url = https://i/simple\nextra-index-url = https://a\n    https://b\ntrusted-host: h\n[list]\nformat=json\n[install]\nno-index = true\npre = yes\nclient-cert = /c.pem\n";
         let environment: Environment = parse_pip_conf(conf).into_iter().map(|(k, v)| (k, v.into())).collect();
         let mut got = translate(&environment);
         got.sort();
         let wanted = [
+            ("SSL_CLIENT_CERT", "/c.pem"),
             ("UV_DEFAULT_INDEX", "https://i/simple"),
             ("UV_INDEX", "https://a https://b"),
             ("UV_INSECURE_HOST", "h"),
-            ("UV_NO_INDEX", "1"),
             ("UV_PRERELEASE", "allow"),
         ];
         assert_eq!(got, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
@@ -268,18 +306,52 @@ mod tests {
         environment.insert("MY_TOKEN".into(), "kept".into());
         environment.insert("SSL_CERT_FILE".into(), "/does/not/exist".into());
         environment.insert("PIP_FIND_LINKS".into(), "/does/not/exist https://links/".into());
-        let context = Context {
-            buildpack_dir: "/".into(),
-            app_dir: "/".into(),
-            platform_dir: "/".into(),
-            root_dir: "/".into(),
-            environment,
-            bindings: crate::Bindings::default(),
-        };
-        let settings = settings(&context);
+        let settings = settings(&context(environment, Bindings::default()));
         let names: Vec<&str> = settings.uv.keys().map(String::as_str).collect();
         assert_eq!(names, ["LANG", "MY_TOKEN", "UV_FIND_LINKS"]);
         assert_eq!(settings.uv["UV_FIND_LINKS"], "https://links/");
         assert!(!settings.pip.contains_key("PIP_TARGET"));
+    }
+
+    #[test]
+    fn a_clients_certificate_comes_with_the_binding() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("type", "pip"),
+            ("client.pem", "KEY"),
+            (
+                "settings.json",
+                r#"{"PIP_CLIENT_CERT": "/home/me/client.pem", "PIP_NO_BINARY": "lxml", "PIP_NO_INDEX": "true"}"#,
+            ),
+        ] {
+            fs_err::create_dir_all(dir.path().join("pip")).unwrap();
+            fs_err::write(dir.path().join("pip").join(name), text).unwrap();
+        }
+        let settings = settings(&context(Environment::new(), Bindings::read(dir.path())));
+        let path = dir.path().join("pip/client.pem");
+        assert_eq!(settings.uv["SSL_CLIENT_CERT"], path);
+        assert_eq!(settings.pip["PIP_CLIENT_CERT"], path);
+        assert_eq!(settings.source_build().as_deref(), Some("PIP_NO_BINARY is lxml"));
+        assert!(settings.fingerprint().ends_with("PIP_NO_BINARY=lxml\nPIP_NO_INDEX=1"), "{}", settings.fingerprint());
+        assert!(settings.no_index);
+    }
+
+    #[test]
+    fn files_that_settings_name_are_known() {
+        let environment = Environment::from([("PIP_CONSTRAINT".into(), "limits.txt /etc/more.txt".into())]);
+        let settings = settings(&context(environment, Bindings::default()));
+        assert_eq!(settings.files(), [PathBuf::from("limits.txt"), PathBuf::from("/etc/more.txt")]);
+    }
+
+    fn context(environment: Environment, bindings: Bindings) -> Context {
+        let root = || PathBuf::from("/");
+        Context {
+            buildpack_dir: root(),
+            app_dir: root(),
+            platform_dir: root(),
+            root_dir: root(),
+            environment,
+            bindings,
+        }
     }
 }

@@ -1,15 +1,14 @@
 //! uv: the pinned binary, taken from its wheel by the interpreter's own pip, and how it is run.
 
 use std::ffi::OsStr;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::sha256::Sha256;
 use fs_err as fs;
 
 use super::interpreter::Interpreter;
 use super::settings::{Settings, mask_credentials};
 use crate::context::Environment;
+use crate::keep;
 use crate::process;
 
 /// The version of uv that is used.
@@ -28,6 +27,9 @@ const PINS: &[(&str, &str, &str)] = &[
         "bbecb5ac518030bb5e84f1999c577228460192832ac24a92bd772735682979f4",
     ),
 ];
+
+/// Lines of uv's about what takes long.
+const TOLD: &[&str] = &["Downloading ", "Building ", "Updating "];
 
 const UNPACK: &str = "import glob, sys, zipfile
 name = 'uv-' + sys.argv[2] + '.data/scripts/uv'
@@ -77,16 +79,15 @@ impl Uv {
         let architecture = std::env::consts::ARCH;
         let pin = PINS.iter().find(|pin| pin.0 == architecture).ok_or(UvError::Architecture { architecture })?;
         let binary = bin_dir.join(format!("uv-{UV_VERSION}-{}", &pin.2[..16]));
-        if sha256_of(&binary).ok().as_deref() != Some(pin.2) {
+        if !keep::is_verified(&binary, pin.2).unwrap_or(false) {
             fetch(interpreter, settings, pin.1, &temporary.join("fetch"))?;
             let fetched = temporary.join("fetch/uv");
             let found =
-                sha256_of(&fetched).map_err(|source| UvError::Io { action: "reading the fetched uv", source })?;
+                keep::sha256_of(&fetched).map_err(|source| UvError::Io { action: "reading the fetched uv", source })?;
             if found != pin.2 {
                 return Err(UvError::Hash { found });
             }
-            settle(&fetched, bin_dir, &binary)
-                .map_err(|source| UvError::Io { action: "keeping the fetched uv", source })?;
+            settle(&fetched, &binary).map_err(|source| UvError::Io { action: "keeping the fetched uv", source })?;
         }
         let mut environment = settings.uv.clone();
         let path = settings.uv.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -112,9 +113,30 @@ impl Uv {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        self.run_heard(dir, arguments, &mut |_| {})
+    }
+
+    /// The same; what takes long is told as it begins (`Downloading torch (800 MiB)`).
+    pub(crate) fn run_heard<I, S>(
+        &self,
+        dir: &Path,
+        arguments: I,
+        heard: &mut dyn FnMut(&str),
+    ) -> Result<UvRun, UvError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
         let mut command = process::command(&self.binary, &self.environment);
         command.current_dir(dir).args(arguments);
-        let output = process::run(&mut command).map_err(|source| UvError::Io { action: "starting uv", source })?;
+        let mut tell = |line: &str| {
+            let line = line.trim_start();
+            if TOLD.iter().any(|start| line.starts_with(start)) {
+                heard(&mask_credentials(line));
+            }
+        };
+        let output = process::run_heard(&mut command, &mut tell);
+        let output = output.map_err(|source| UvError::Io { action: "starting uv", source })?;
         let both = [output.stderr, output.stdout].concat();
         Ok(UvRun { ok: output.status.success(), text: mask_credentials(&String::from_utf8_lossy(&both)) })
     }
@@ -162,34 +184,10 @@ fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path)
     }
 }
 
-/// Copies beside its place and renames, so that two builds at once do not see half a file.
-fn settle(fetched: &Path, bin_dir: &Path, binary: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::create_dir_all(bin_dir)?;
-    let temporary = bin_dir.join(format!(".uv-{}", std::process::id()));
-    fs::copy(fetched, &temporary)?;
-    fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755))?;
-    fs::File::open(&temporary)?.sync_all()?;
-    fs::rename(&temporary, binary)
-}
-
-pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&buffer[..count]);
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
+/// Puts the fetched binary into its place, in one piece.
+fn settle(fetched: &Path, binary: &Path) -> std::io::Result<()> {
+    keep::put_with(binary, 0o755, |file| {
+        std::io::copy(&mut fs::File::open(fetched)?, file)?;
+        file.sync_all()
     })
 }

@@ -5,9 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_debian::{UnpackError, UnpackOptions, unpack_into};
+use hoist_debian::{ElfError, UnpackError, UnpackOptions, unpack_into, with_rpath};
 
-use super::elf::{ElfError, with_rpath};
 use crate::bytecode::{self, BytecodeError};
 
 /// Why the layers cannot be made.

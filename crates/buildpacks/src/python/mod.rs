@@ -1,7 +1,6 @@
 //! `hoist/python`: brings an interpreter of Debian as a layer that works wherever it lies.
 
 mod detect;
-mod elf;
 mod install;
 mod packages;
 mod requests;
@@ -12,7 +11,7 @@ mod version;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_debian::{LockedPackage, native_architecture};
+use hoist_debian::{LockedPackage, Sha256, hex, native_architecture};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -79,6 +78,9 @@ struct PythonMetadata {
     minor: String,
     suite: String,
     base: String,
+    /// Identifies the base's packages: with a newer base the interpreter is taken from today's packages, too, for their security fixes.
+    #[serde(default)]
+    base_packages: String,
     place: String,
     architecture: String,
     layout: u32,
@@ -89,11 +91,12 @@ struct PythonMetadata {
 }
 
 impl PythonMetadata {
-    fn wanted(choice: &Choice, base: &str, layer: &Layer) -> Self {
+    fn wanted(context: &Context, choice: &Choice, base: &str, layer: &Layer) -> Self {
         Self {
             minor: choice.python.minor.to_owned(),
             suite: choice.python.suite.to_owned(),
             base: base.to_owned(),
+            base_packages: base_packages(context),
             place: layer.dir().display().to_string(),
             architecture: native_architecture().to_owned(),
             layout: LAYOUT,
@@ -105,7 +108,7 @@ impl PythonMetadata {
     /// Why a restored layer is of no use. Both sides are taken apart, so that a field that nobody looks at does not compile.
     fn differences(&self, old: &Self) -> Vec<String> {
         // The packages follow from the rest and the day: a layer is kept until something else changes.
-        let Self { minor, suite, base, place, architecture, layout, package: _, packages: _ } = self;
+        let Self { minor, suite, base, base_packages, place, architecture, layout, package: _, packages: _ } = self;
         let mut reasons = Vec::new();
         for (what, new, was) in [
             ("the version", minor, &old.minor),
@@ -117,6 +120,9 @@ impl PythonMetadata {
             if new != was {
                 reasons.push(format!("{what} is {new}, it was {was}"));
             }
+        }
+        if *base_packages != old.base_packages {
+            reasons.push("the base has other packages than before".to_owned());
         }
         if *layout != old.layout {
             reasons.push("this hoist writes interpreters in another way".to_owned());
@@ -133,7 +139,7 @@ impl PythonMetadata {
 fn build_layers(context: &BuildContext<'_>, choice: &Choice, suite: &str) -> Result<(), Failure> {
     let layer = context.layer("python");
     let tools = context.layer("python-build");
-    let wanted = PythonMetadata::wanted(choice, suite, &layer);
+    let wanted = PythonMetadata::wanted(context.common, choice, suite, &layer);
     let old: Option<PythonMetadata> = layer.metadata();
     if let Some(old) = old.filter(|_| layer.has_content() && tools.has_content()) {
         let reasons = wanted.differences(&old);
@@ -195,7 +201,8 @@ fn make(
 
 /// All that decides the bytes of both layers.
 fn ingredients(metadata: &PythonMetadata, tools: &Layer, set: &PackageSet) -> String {
-    let PythonMetadata { minor, suite, base, place, architecture, layout, package: _, packages: _ } = metadata;
+    let PythonMetadata { minor, suite, base, base_packages: _, place, architecture, layout, package: _, packages: _ } =
+        metadata;
     let hashes: Vec<&str> = set.launch.iter().chain(&set.build).map(|package| package.sha256.as_str()).collect();
     let tools_place = tools.dir().display();
     format!("{minor}\n{suite}\n{base}\n{place}\n{tools_place}\n{architecture}\n{layout}\n{}", hashes.join("\n"))
@@ -238,6 +245,12 @@ fn base_suite(context: &Context) -> String {
         .map_or_else(|| "trixie".to_owned(), |name| name.trim_matches(['"', '\'']).to_owned())
 }
 
+/// A digest of the list of the base's packages; empty for a base without one.
+fn base_packages(context: &Context) -> String {
+    let status = fs::read(context.root_dir.join("var/lib/dpkg/status")).unwrap_or_default();
+    if status.is_empty() { String::new() } else { hex(&Sha256::digest(status))[..16].to_owned() }
+}
+
 fn explain_packages(error: &PackagesError, choice: &Choice) -> Failure {
     Failure::new(
         format!("fetching Python {} from Debian's {}", choice.python.minor, choice.python.suite),
@@ -278,4 +291,27 @@ fn cyclonedx(packages: &[LockedPackage], suite: &str) -> String {
         "components": components,
     })
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_is_made_anew_with_another_base() {
+        let old = PythonMetadata {
+            minor: "3.13".into(),
+            suite: "trixie".into(),
+            base: "trixie".into(),
+            base_packages: "1f".into(),
+            place: "/layers/hoist_python/python".into(),
+            architecture: "amd64".into(),
+            layout: LAYOUT,
+            package: "3.13.5-2".into(),
+            packages: Vec::new(),
+        };
+        assert_eq!(old.differences(&old), Vec::<String>::new());
+        let new = PythonMetadata { base_packages: "2f".into(), ..old.clone() };
+        assert_eq!(new.differences(&old), ["the base has other packages than before"]);
+    }
 }

@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sha256::Sha256;
 use fs_err as fs;
 use hoist_debian::{
     DebCache, FetchError, FetchOptions, Fetcher, Index, IndexError, IndexRequest, Installed, Keyring, KeyringError,
-    LockedPackage, ResolveError, ResolveRequest, Source, SourcesError, Version, fetch_packages, native_architecture,
-    parse_paragraphs, read_apt_sources, resolve, sources_for,
+    LockedPackage, ResolveError, ResolveRequest, Sha256, Source, SourcesError, Version, fetch_packages, hex,
+    native_architecture, parse_paragraphs, read_apt_sources, resolve, sources_for,
 };
 use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
 
 use super::version::Available;
 use crate::context::Context;
-use crate::pip::uv::hex;
+use crate::keep;
+use crate::pip::RUN_PACKAGES;
 
 /// How long a machine believes its last look at the indexes.
 const BELIEVED: Duration = Duration::from_hours(24);
@@ -44,9 +44,6 @@ const ASSUMED: &[&str] = &[
     "libpython3.13",
     "libpython3.14",
 ];
-
-/// A list of the run image's packages, one in a line, where the base brings one.
-const RUN_PACKAGES: &str = "usr/share/hoist/run-packages";
 
 /// The packages of an interpreter.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,12 +142,8 @@ impl Archive {
             return Ok(set);
         }
         let set = self.choose(python)?;
-        if let Ok(text) = serde_json::to_vec(&set)
-            && fs::create_dir_all(self.cache_dir.join("pythons")).is_ok()
-        {
-            let temporary = memory.with_extension(std::process::id().to_string());
-            let kept = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &memory));
-            drop(kept); // a machine that cannot remember looks again
+        if let Ok(text) = serde_json::to_vec(&set) {
+            let _ = keep::put(&memory, &text); // a machine that cannot remember looks again
         }
         Ok(set)
     }

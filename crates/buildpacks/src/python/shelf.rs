@@ -1,13 +1,13 @@
 //! Finished interpreters, kept on the machine: unpacking and compiling one costs seconds, taking it from the shelf a fraction of one. Each is
-//! one archive whose name holds its SHA-256, checked on use, so that half a file or a changed one is never taken.
+//! one archive whose name holds its SHA-256, so that half a file or a changed one is never taken.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::sha256::Sha256;
 use fs_err as fs;
+use hoist_debian::{Sha256, hex};
 
-use crate::pip::uv::{hex, sha256_of};
+use crate::keep;
 
 /// An interpreter's two layers are below this; a larger archive is something else.
 const MAX_BYTES: u64 = 1 << 30;
@@ -27,8 +27,8 @@ impl Shelf {
     /// Unpacks the kept folders into their places; false when there are none to be trusted.
     pub(super) fn take(&self, folders: &[(&str, &Path)]) -> std::io::Result<bool> {
         let Some((path, wanted)) = self.find() else { return Ok(false) };
-        if fs::metadata(&path)?.len() > MAX_BYTES || sha256_of(&path)? != wanted {
-            fs::remove_file(&path)?;
+        if fs::metadata(&path)?.len() > MAX_BYTES || !keep::is_verified(&path, &wanted)? {
+            keep::remove(&path)?;
             return Ok(false);
         }
         let mut archive = tar::Archive::new(std::io::BufReader::with_capacity(1 << 18, fs::File::open(&path)?));
@@ -57,17 +57,18 @@ impl Shelf {
     /// Keeps the folders.
     pub(super) fn put(&self, folders: &[(&str, &Path)]) -> std::io::Result<()> {
         fs::create_dir_all(&self.dir)?;
-        let temporary = self.dir.join(format!(".{}-{}", self.key, std::process::id()));
-        let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(1 << 18, fs::File::create(&temporary)?));
+        let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(&self.dir)?;
+        let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(1 << 18, temporary.as_file_mut()));
         builder.follow_symlinks(false);
         builder.mode(tar::HeaderMode::Deterministic);
         for (folder, source) in folders {
             builder.append_dir_all(folder, source)?;
         }
         std::io::Write::flush(&mut builder.into_inner()?)?;
-        fs::File::open(&temporary)?.sync_all()?;
-        let hash = sha256_of(&temporary)?;
-        fs::rename(&temporary, self.dir.join(format!("{}-{hash}.tar", self.key)))
+        temporary.as_file().sync_all()?;
+        let hash = keep::sha256_of(temporary.path())?;
+        temporary.persist(self.dir.join(format!("{}-{hash}.tar", self.key))).map_err(|error| error.error)?;
+        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ const SETTINGS: &str = "the index comes from PIP_INDEX_URL or UV_DEFAULT_INDEX o
 fn address(flat: &str) -> String {
     let url = between(flat, "Failed to fetch: ", " ")
         .or_else(|| between(flat, "for url (", ")"))
+        .or_else(|| between(flat, "for url: ", " "))
         .or_else(|| between(flat, "index URL (", ")"))
         .or_else(|| between(flat, "An index (", ")"))
         .unwrap_or("the package index")
@@ -20,8 +21,11 @@ fn address(flat: &str) -> String {
     }
 }
 
-/// DNS, connection, time and certificates.
+/// DNS, connection, time, certificates, and answers that tell of a failure.
 pub(super) fn unreachable_index(_: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    if let Some(failure) = failing_index(flat) {
+        return Some(failure);
+    }
     let has = |symptoms: &[&str]| symptoms.iter().any(|symptom| flat.contains(symptom));
     if !has(&[
         "Failed to fetch",
@@ -82,6 +86,36 @@ pub(super) fn unreachable_index(_: &Evidence<'_>, flat: &str) -> Option<Failure>
     None
 }
 
+/// An address in a requirement that leads to nothing.
+pub(super) fn nothing_there(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let (_, rest) = flat.split_once("(404 Not Found) for url (")?;
+    let url = rest.split(')').next()?;
+    let tree = evidence.tree;
+    let line =
+        tree.requirements.iter().find(|line| super::super::settings::mask_credentials(&line.text).contains(url))?;
+    Some(Failure::new(
+        DOING,
+        format!("{} line {}: {}", tree.files[line.file].path.display(), line.line, line.text),
+        "there is nothing at that address (404 Not Found)",
+        "check the address, or require the package by its name",
+    ))
+}
+
+/// An index that answers with an error of its own (5xx).
+fn failing_index(flat: &str) -> Option<Failure> {
+    let (_, rest) = flat.split_once("HTTP status server error (")?;
+    let status = rest.split(')').next()?;
+    Some(
+        Failure::new(
+            DOING,
+            format!("{} answers {status}", address(flat)),
+            "the index itself has failed, and tries again did not help",
+            "wait and build again",
+        )
+        .and_fix(SETTINGS),
+    )
+}
+
 /// 401 and 403.
 pub(super) fn refused_by_index(_: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let (status, why) = if flat.contains("401 Unauthorized") {
@@ -91,10 +125,9 @@ pub(super) fn refused_by_index(_: &Evidence<'_>, flat: &str) -> Option<Failure> 
     } else {
         return None;
     };
-    Some(
-        Failure::new(DOING, format!("{} answers {status}", address(flat)), why, SETTINGS)
-            .and_fix("put the credentials into the address (https://user:token@host/simple) or into a netrc file, and try it with `pip download`"),
-    )
+    Some(Failure::new(DOING, format!("{} answers {status}", address(flat)), why, SETTINGS).and_fix(
+        "put the credentials into the address (https://user:token@host/simple), and try it with `pip download`",
+    ))
 }
 
 /// A file with another hash than the requirements say.

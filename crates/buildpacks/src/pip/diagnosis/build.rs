@@ -69,6 +69,24 @@ const BINARY: &[(&str, &str)] = &[
     ("fbprophet", "prophet"),
 ];
 
+/// A source distribution where a setting forbids to build.
+pub(super) fn forbidden_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let what = between(flat, "Wheels are required for `", "`")
+        .filter(|_| flat.contains("building from source is disabled"))?;
+    let by = evidence.only_binary.as_deref().unwrap_or("`--only-binary` in the requirements");
+    let version = evidence.python_version;
+    let mut failure = Failure::new(
+        DOING,
+        evidence.place(what),
+        format!("{what} has no wheel for Python {version} here, and {by} forbids to build it"),
+        "require a version that has a wheel for this Python, or let it be built: remove the setting",
+    );
+    if let Some(newest) = (evidence.probe)(super::Probe::Highest(what)) {
+        failure = failure.and_fix(format!("{what}=={newest} has a wheel"));
+    }
+    Some(failure)
+}
+
 /// A source distribution whose build failed.
 pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let what = between(flat, "Failed to build `", "`")

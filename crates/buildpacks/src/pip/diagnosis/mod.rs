@@ -3,6 +3,7 @@
 
 mod access;
 mod build;
+mod repository;
 mod resolution;
 mod text;
 
@@ -32,6 +33,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) python_version: &'a str,
     /// Which file or variable chose it.
     pub(crate) python_reason: Option<&'a str>,
+    /// The setting that forbids to build, where there is one.
+    pub(crate) only_binary: Option<String>,
     pub(crate) probe: &'a dyn Fn(Probe<'_>) -> Option<String>,
 }
 
@@ -45,10 +48,13 @@ impl Evidence<'_> {
 /// Explains a failed installation.
 pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
     let flat = text::flatten(evidence.text);
-    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 10] = [
+    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 13] = [
+        repository::failed_repository,
+        access::nothing_there,
         access::unreachable_index,
         access::refused_by_index,
         access::hash_mismatch,
+        build::forbidden_build,
         build::failed_build,
         resolution::unreadable_line,
         resolution::wrong_python,

@@ -24,7 +24,10 @@ fn page(requirements: &str, said: &str) -> String {
     fs_err::write(dir.path().join("requirements.txt"), requirements).unwrap();
     let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
     let python_reason = Some("runtime.txt says python-3.11");
-    diagnose(&Evidence { text: said, tree: &tree, python_version: "3.11.7", python_reason, probe: &probe }).to_string()
+    let python_version = "3.11.7";
+    let evidence =
+        Evidence { text: said, tree: &tree, python_version, python_reason, only_binary: None, probe: &probe };
+    diagnose(&evidence).to_string()
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub(super) fn first_error(text: &str) -> String {
 
 /// The installer's words without noise: the first lines and the last ones when there are many.
 pub(crate) fn evidence_lines(text: &str) -> Vec<String> {
-    let noise = ["Using Python ", "Resolved ", "warning: Failed to hardlink", "Prepared ", "Audited "];
+    let noise =
+        ["Using Python ", "Using CPython ", "Resolved ", "warning: Failed to hardlink", "Prepared ", "Audited "];
     let lines: Vec<String> = text
         .lines()
         .map(|line| line.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(300).collect::<String>())
