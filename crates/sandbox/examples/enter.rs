@@ -1,14 +1,20 @@
 //! `enter [-u UID:GID] [-n host|none|private] [-p HOST:INSIDE] [-m BYTES] [-c CPUS] [-l PIDS] [-t SECONDS] LOWER[:LOWER…] PROGRAM [ARG…]`: runs a program in a root made of these directories.
+//! With ENTER_VERBOSE in the environment it says when the program had started and how it ended.
 #![allow(clippy::print_stderr, clippy::exit, clippy::expect_used)]
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use hoist_sandbox::{
     Cancel, Limits, Network, OutputSink, Process, Protocol, Publish, Root, Spec, Stdin, User, main_if_child, run,
 };
 
-struct Terminal;
+struct Terminal {
+    born: Instant,
+    /// Whether the time of the start and the end of the run are told on standard error.
+    is_verbose: bool,
+}
 
 impl OutputSink for Terminal {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -19,6 +25,12 @@ impl OutputSink for Terminal {
         io::stderr().write_all(bytes)
     }
 
+    fn started(&mut self) {
+        if self.is_verbose {
+            eprintln!("started after {:.3} ms", self.born.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+
     fn note(&mut self, text: &str) {
         eprintln!("note: {text}");
     }
@@ -26,6 +38,7 @@ impl OutputSink for Terminal {
 
 fn main() {
     main_if_child();
+    let mut terminal = Terminal { born: Instant::now(), is_verbose: std::env::var_os("ENTER_VERBOSE").is_some() };
     let mut args: std::collections::VecDeque<String> = std::env::args().skip(1).collect();
     let (mut user, mut network, mut publish) = (User { uid: 1001, gid: 1000 }, Network::None, Vec::new());
     let mut limits = Limits::default();
@@ -63,9 +76,9 @@ fn main() {
     spec.network = network;
     spec.limits = limits;
     let cancel = Cancel::new().expect("eventfd");
-    match run(&spec, &mut Terminal, &cancel) {
+    match run(&spec, &mut terminal, &cancel) {
         Ok(exit) => {
-            if std::env::var_os("ENTER_VERBOSE").is_some() {
+            if terminal.is_verbose {
                 eprintln!("{exit:?}");
             }
             std::process::exit(exit.status.code())

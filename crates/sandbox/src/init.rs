@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,7 @@ use crate::cgroup::Held;
 use crate::spec::{Network, Spec};
 use crate::user::Mapping;
 use crate::wire::{self, Failure, Message, Order, Step};
-use crate::{confine, program, root, sys};
+use crate::{confine, network, program, root, sys};
 
 /// What pid 1 knows.
 pub(crate) struct Inside<'a> {
@@ -42,7 +42,7 @@ pub(crate) struct Streams {
 }
 
 /// Pid 1 from its first instruction to its last.
-pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: File) -> ! {
+pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: UnixStream) -> ! {
     let code = match descend(inside, streams, gate) {
         Ok(()) => 0,
         Err(failure) => {
@@ -55,7 +55,7 @@ pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: File) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-fn descend(inside: &Inside<'_>, streams: Streams, mut gate: File) -> Result<(), Failure> {
+fn descend(inside: &Inside<'_>, streams: Streams, mut gate: UnixStream) -> Result<(), Failure> {
     let (order, spec) = (inside.order, &inside.order.spec);
     let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
@@ -63,6 +63,10 @@ fn descend(inside: &Inside<'_>, streams: Streams, mut gate: File) -> Result<(), 
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
     // Fails at the end of file if the monitor died before that.
     pass(&mut gate)?;
+    if order.pasta.is_some() {
+        network::make_interface();
+        gate.write_all(&[1]).map_err(prepare("answering the monitor"))?;
+    }
     let controller = root::enter(order)?;
     nix::unistd::sethostname(&spec.hostname).map_err(|e| Failure::at(Step::Namespace, "host name", "")(e.into()))?;
     if spec.network != Network::Host {
@@ -87,7 +91,7 @@ fn descend(inside: &Inside<'_>, streams: Streams, mut gate: File) -> Result<(), 
 }
 
 /// Waits for the monitor.
-fn pass(gate: &mut File) -> Result<(), Failure> {
+fn pass(gate: &mut UnixStream) -> Result<(), Failure> {
     gate.read_exact(&mut [0]).map_err(Failure::at(Step::Prepare, "waiting for the monitor", ""))
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -72,7 +72,7 @@ fn serve() -> io::Result<()> {
 
 /// From the clone of pid 1 to its end.
 fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups: &Cgroups) -> Result<Usage, Failure> {
-    let (gate, mut gate_end) = io::pipe().map_err(Failure::at(Step::Prepare, "making a pipe", ""))?;
+    let (gate, mut gate_end) = UnixStream::pair().map_err(Failure::at(Step::Prepare, "making a socket pair", ""))?;
     let ids = user::Mapping::choose(order.spec.process.user);
     let mut namespaces =
         libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
@@ -84,17 +84,15 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
     let sys::Cloned::Parent(pid) = pid else {
         drop((gate_end, given.connector));
         let streams = init::Streams { stdin: given.stdin, console: given.console.map(UnixStream::from) };
-        let gate = File::from(OwnedFd::from(gate));
         init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, streams, gate);
     };
     drop((gate, given.stdin, given.console));
     close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
     let mut pasta = None;
-    let ended = sys::pidfd(pid).map_err(Failure::at(Step::Prepare, "watching pid 1", ""))?;
     let released = release(pid, mapped, cgroups, &mut gate_end).and_then(|()| {
         given.connector.map_or(Ok(()), |channel| network::start_connector(pid, mapped, channel))?;
         if matches!(order.spec.network, Network::Private { .. }) {
-            pasta = let_out(order, socket, pid, ended.as_fd());
+            pasta = let_out(order, socket, pid, &mut gate_end);
         }
         // A pid 1 that has died already has told its reason.
         let _ = gate_end.write_all(&[2]);
@@ -104,7 +102,7 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
     let begun = Instant::now();
-    let result = wait(socket, pid, ended.as_fd()).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
+    let result = wait(socket, pid).map_err(Failure::at(Step::Prepare, "waiting for pid 1", ""));
     // Until here, so that pid 1 sees by it whether this process lives.
     drop(gate_end);
     drop(pasta);
@@ -119,7 +117,7 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
 }
 
 /// Maps ids, lets pid 1 build its root, and moves it into its control groups meanwhile.
-fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut io::PipeWriter) -> Result<(), Failure> {
+fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut UnixStream) -> Result<(), Failure> {
     ids.write(pid).map_err(Failure::at(Step::UserNamespace, "", ""))?;
     // A pid 1 that has died already has told its reason.
     let _ = gate.write_all(&[1]);
@@ -127,9 +125,13 @@ fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut io::PipeW
 }
 
 /// Opens the way out of a private network, or says why there is none.
-fn let_out(order: &Order, socket: &UnixStream, pid: i32, ended: BorrowedFd<'_>) -> Option<Pasta> {
+fn let_out(order: &Order, socket: &UnixStream, pid: i32, gate: &mut UnixStream) -> Option<Pasta> {
     let started = match &order.pasta {
-        Some(program) => Pasta::start(program, pid, [ended, socket.as_fd()]),
+        Some(program) => {
+            // Pid 1 has made the interface, or is dead.
+            let _ = gate.read(&mut [0]);
+            Pasta::start(program, pid, [gate.as_fd(), socket.as_fd()])
+        }
         None => Err("pasta is not installed (Debian package passt)".to_owned()),
     };
     started.unwrap_or_else(|reason| {
@@ -149,9 +151,10 @@ fn close_standard_streams() -> io::Result<()> {
 }
 
 /// Until pid 1 has ended, by itself or because the caller's end of the socket closed: its status, what it used, and which it was.
-fn wait(socket: &UnixStream, pid: i32, ended: BorrowedFd<'_>) -> io::Result<(i32, Usage, bool)> {
+fn wait(socket: &UnixStream, pid: i32) -> io::Result<(i32, Usage, bool)> {
+    let ended = sys::pidfd(pid)?;
     loop {
-        let mut fds = [PollFd::new(ended, PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}
             Err(nix::errno::Errno::EINTR) => continue,

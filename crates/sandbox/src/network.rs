@@ -3,9 +3,11 @@
 //! A socket belongs to the network namespace in which it was made, whoever holds it. So a process of ours that has entered the namespace
 //! makes sockets and hands them to the caller, which connects them to published ports; neither root nor a bridge is needed.
 
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::ForkResult;
@@ -25,10 +27,12 @@ use crate::wire::{self, Failure, Step};
 
 /// Where names are asked for inside a network with a way out; `pasta` passes that on to the host's own resolver.
 pub(crate) const NAME_SERVER: &str = "169.254.1.1";
+/// The interface that leads out.
+const INTERFACE: &CStr = c"eth0";
 /// How long `pasta` may take to configure the network.
 const PASTA_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
-const LOOK_MILLIS: u16 = 1;
+const LOOK: Duration = Duration::from_micros(300);
 
 /// Asks the connector for a socket of this family, for connections.
 pub(crate) const WANT_V4: u8 = 4;
@@ -79,6 +83,11 @@ fn lend_sockets(channel: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the interface in the network namespace of this process, before `pasta` attaches to it. Where that fails, `pasta` says why.
+pub(crate) fn make_interface() {
+    let _ = sys::make_tap(INTERFACE);
+}
+
 /// A running `pasta`, stopped on drop.
 pub(crate) struct Pasta {
     child: Child,
@@ -100,7 +109,7 @@ impl Pasta {
                 return Err(format!("{} made no route within {} s", program.display(), PASTA_PATIENCE.as_secs()));
             }
             let mut fds = ends.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            if !matches!(poll(&mut fds, LOOK_MILLIS), Ok(0) | Err(nix::errno::Errno::EINTR)) {
+            if !matches!(ppoll(&mut fds, Some(LOOK.into()), None), Ok(0) | Err(nix::errno::Errno::EINTR)) {
                 return Ok(None);
             }
         }
@@ -117,6 +126,7 @@ impl Pasta {
         let mut command = Command::new(program);
         command.args(["--config-net", "--quiet", "--foreground", "--no-map-gw"]);
         command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none", "--dns-forward", NAME_SERVER]);
+        command.arg("--ns-ifname").arg(OsStr::from_bytes(INTERFACE.to_bytes()));
         if nix::unistd::geteuid().is_root() {
             // It would change to nobody, who may not enter the namespaces; it gives up root by entering them.
             command.args(["--runas", "0:0"]);
@@ -144,7 +154,14 @@ impl Drop for Pasta {
 
 /// Whether the network namespace of a process has a route to everywhere.
 fn has_route(pid: i32) -> bool {
-    let read = |file: &str| fs_err::read_to_string(format!("/proc/{pid}/net/{file}")).unwrap_or_default();
+    // A new namespace has few routes: one read takes them all.
+    let mut buffer = [0; 8192];
+    let mut read = |file: &str| {
+        let count = fs_err::File::open(format!("/proc/{pid}/net/{file}"))
+            .and_then(|mut file| file.read(&mut buffer))
+            .unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    };
     let v4 = read("route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
     let anywhere = "0".repeat(32);
     let is_default = |line: &str| {

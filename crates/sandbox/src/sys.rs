@@ -2,7 +2,7 @@
 //!
 //! Each wrapper owns the descriptor that it returns and turns -1 into the error of the call. Knows nothing of what they are used for.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -279,14 +279,33 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    // SAFETY: plain data.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
-        *to = from.cast_signed();
-    }
+    let mut request = interface_request(c"lo");
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: a live descriptor and a structure of the type that the request takes.
     check(c_long::from(unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })).map(drop)
+}
+
+/// Makes a virtual Ethernet interface in this network namespace, for a program to attach to. It stays until the namespace goes: an interface
+/// that goes with its last program makes that program wait for the kernel's grace periods at its end, 30 ms of them.
+pub(crate) fn make_tap(name: &CStr) -> io::Result<()> {
+    let device = fs_err::File::options().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).map_err(io::Error::other)?;
+    // SAFETY: a live descriptor and a structure of the type that the request takes.
+    check(c_long::from(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }))?;
+    // SAFETY: a live descriptor and a number.
+    check(c_long::from(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETPERSIST, 1) })).map(drop)
+}
+
+fn interface_request(name: &CStr) -> libc::ifreq {
+    // SAFETY: plain data.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    let last = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..last].iter_mut().zip(name.to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request
 }
 
 /// Rows and columns of a terminal.

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("connections_that_nobody_takes_do_not_delay_the_end", As::Both, deaf),
     ("a_port_that_is_taken_is_named", As::Both, taken),
     ("a_private_network_without_pasta_says_so", As::Both, no_way_out),
+    ("a_private_network_leads_out_through_pasta", As::Root, way_out),
     ("a_pasta_that_fails_is_quoted", As::Both, failing_pasta),
     ("a_failure_inside_does_not_wait_for_pasta", As::Both, slow_pasta),
 ];
@@ -182,6 +183,20 @@ fn no_way_out(room: &Room) {
     let ran = room::run(&spec);
     assert_eq!(ran.stdout, "done\n");
     assert_eq!(ran.exit.notes, ["the private network has no way out: pasta is not installed (Debian package passt)"]);
+}
+
+/// The one test that needs a program of the machine: pasta (Debian package passt).
+fn way_out(room: &Room) {
+    // SAFETY: this test's process has one thread.
+    unsafe { std::env::set_var("PATH", "/usr/local/bin:/usr/bin:/bin") };
+    let mut spec = room.spec(&["cat", "/proc/net/route"]);
+    spec.network = Network::Private { publish: Vec::new() };
+    let ran = room::run(&spec);
+    assert!(ran.exit.notes.is_empty(), "{:?}", ran.exit.notes);
+    let is_default = |line: &str| line.starts_with("eth0\t00000000\t");
+    assert!(ran.stdout.lines().any(is_default), "there from the first instruction on: {}", ran.stdout);
+    spec.process.args = ["probe", "probe", "cat", "/etc/resolv.conf"].map(Into::into).to_vec();
+    assert!(room::ok(&spec).starts_with("nameserver 169.254.1.1\n"));
 }
 
 /// A program that is found in place of pasta.
