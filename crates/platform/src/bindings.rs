@@ -27,6 +27,10 @@ pub(crate) fn write_platform_dir(
     fs::write(bindings.join("apt/keyring.gpg"), keyring).map_err(failed)?;
     binding(&bindings, "pip", "pip").map_err(failed)?;
     fs::write(bindings.join("pip/settings.json"), json(&host.index_settings)).map_err(failed)?;
+    if let Some(certificate) = &host.client_certificate {
+        // Written anew, not copied with its permissions: the build's user is another one. The folder is closed to all others.
+        fs::write(bindings.join("pip/client.pem"), fs::read(certificate).map_err(failed)?).map_err(failed)?;
+    }
     if let Some(bundle) = &host.ca_bundle {
         binding(&bindings, "ca-certificates", "ca-certificates").map_err(failed)?;
         fs::copy(bundle, bindings.join("ca-certificates/ca.pem")).map_err(failed)?;
@@ -68,13 +72,16 @@ mod tests {
         fs::write(&ca, "CERT").unwrap();
         let platform = dir.path().join("platform");
         fs::create_dir(&platform).unwrap();
-        let mut host = HostTrust { ca_bundle: Some(ca), ..HostTrust::default() };
+        let client = dir.path().join("client.pem");
+        fs::write(&client, "KEY").unwrap();
+        let mut host = HostTrust { ca_bundle: Some(ca), client_certificate: Some(client), ..HostTrust::default() };
         host.index_settings.insert("PIP_INDEX_URL".into(), "https://index.invalid".into());
         let env = [("A".to_owned(), "1\n".to_owned())];
         write_platform_dir(&platform, &env, &host, &["source"], b"KEYS").unwrap();
         let read = |path: &str| fs::read_to_string(platform.join(path)).unwrap();
         assert_eq!(read("env/A"), "1\n");
         assert_eq!(read("bindings/pip/settings.json"), r#"{"PIP_INDEX_URL":"https://index.invalid"}"#);
+        assert_eq!(read("bindings/pip/client.pem"), "KEY");
         assert_eq!(read("bindings/apt/sources.json"), r#"["source"]"#);
         assert_eq!(read("bindings/ca-certificates/type"), "ca-certificates");
         assert_eq!(read("bindings/ca-certificates/ca.pem"), "CERT");

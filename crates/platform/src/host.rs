@@ -22,6 +22,8 @@ pub struct HostTrust {
     pub ca_bundle: Option<PathBuf>,
     /// pip's settings from its configuration files and variables, as `PIP_<NAME>`, and uv's as `UV_<NAME>`; variables win.
     pub index_settings: BTreeMap<String, String>,
+    /// The certificate and key (PEM, one file) with which pip tells an index who asks (`PIP_CLIENT_CERT`).
+    pub client_certificate: Option<PathBuf>,
     /// Folders of the host that the settings name (`find-links`); they are shown to the build read-only at the same path.
     pub local_index_dirs: Vec<PathBuf>,
 }
@@ -99,9 +101,14 @@ impl HostTrust {
             .chain(CA_PATHS.iter().map(|&path| path.to_owned()))
             .map(PathBuf::from)
             .find(|path| fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() <= MAX_CA_BYTES));
+        let client_certificate = variable("SSL_CLIENT_CERT")
+            .or_else(|| settings.remove("PIP_CLIENT_CERT"))
+            .map(PathBuf::from)
+            .filter(|path| fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() <= MAX_CA_BYTES));
+        settings.remove("PIP_CLIENT_CERT");
         settings.retain(|name, _| PIP_NAMES.contains(&name.as_str()) || UV_NAMES.contains(&name.as_str()));
         let local_index_dirs = keep_reachable_find_links(&mut settings);
-        Self { proxies, ca_bundle, index_settings: settings, local_index_dirs }
+        Self { proxies, ca_bundle, index_settings: settings, client_certificate, local_index_dirs }
     }
 }
 
@@ -236,6 +243,19 @@ mod tests {
         });
         assert_eq!(trust.local_index_dirs, [dir.path()]);
         assert_eq!(trust.index_settings["PIP_FIND_LINKS"], format!("{} https://links.invalid/x", dir.path().display()));
+    }
+
+    #[test]
+    fn a_clients_certificate_is_a_file_and_no_setting() {
+        let dir = tempfile::tempdir().unwrap();
+        let (conf, client) = (dir.path().join("pip.conf"), dir.path().join("client.pem"));
+        fs::write(&conf, format!("[global]\nclient-cert = {}\n", client.display())).unwrap();
+        let of =
+            || HostTrust::from_environment(&|name| (name == "PIP_CONFIG_FILE").then(|| conf.display().to_string()));
+        assert_eq!(of().client_certificate, None, "it is not there");
+        fs::write(&client, "KEY").unwrap();
+        assert_eq!(of().client_certificate, Some(client));
+        assert!(!of().index_settings.contains_key("PIP_CLIENT_CERT"));
     }
 
     #[test]
