@@ -1,15 +1,23 @@
 #!/bin/bash
-# Builds and starts of hoist beside docker (classic build), podman, buildah, pip, uv and runc, on examples/bell and examples/web, in one run of about
-# ten minutes. Prints the tables of bench/README.md.
+# All points of "how fast, how small" in one run: builds and starts of hoist beside docker (classic build), podman, buildah, pip, uv and runc, on
+# examples/bell and examples/web, and the making of the base beside mmdebstrap. Prints the tables of bench/README.md and a summary.
 # As root. Needs hyperfine, jq, mmdebstrap, docker.io, podman, buildah, runc, gcc, time, a Python 3.13 that uv finds, and the machine's own package
 # indexes. Starts its own docker daemon in its own folder and ends it; leaves nothing behind.
-# Usage: [HOIST=BINARY] [BENCH_DIR=FOLDER] [BENCH_PYTHON=PYTHON3.13] [BENCH_TREES=FOLDER] [BENCH_STORE=FOLDER] [BENCH_POINTS=POINTS] bench/job.sh [RUNS]
-# BENCH_POINTS="1 5" measures those points alone; 7 (memory) and 8 (size) always come with them. Builds from nothing by other tools are measured once each.
-# To save time: BENCH_TREES has plain.tar and base.tar of an earlier run (made there if not), BENCH_STORE a store of hoist with its base and caches.
+# Usage: [VARIABLES] bench/job.sh [RUNS]
+#   RUNS          of each quick command, 7 if not given (about twelve minutes in all on an idle machine, with 3 about ten)
+#   HOIST         the binary to be measured; otherwise cargo builds one
+#   BENCH_POINTS  "1 5" measures these alone; 7 (memory) and 8 (size) always come with them
+#   BENCH_DIR     folder to work in, /tmp if not given; needs 6 GB
+#   BENCH_PYTHON  a Python 3.13 for pip and uv
+#   BENCH_TREES   folder that has plain.tar and base.tar of an earlier run, or gets them
+#   BENCH_STORE   a store of hoist with its base and caches; then point 6 is left out
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
 runs=${1:-7}
+case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/job.sh 7" ;; esac
+# What takes ten seconds or more is measured three times, what takes half a minute once.
+slow=$((runs < 3 ? runs : 3))
 [ "$(id -u)" = 0 ] || fail "must be root"
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io; need podman podman
 need buildah buildah; need runc runc; need gcc gcc; need /usr/bin/time time
@@ -18,14 +26,24 @@ dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
 chmod 755 "$dir"
 daemon=
 # Empty control groups that docker and podman leave: those that were not there before are removed at the end.
-groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d \( -name docker -o -name libpod_parent \) | sort; }
+groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d \( -name docker -o -name libpod_parent \) -prune | sort; }
 groups > "$dir/groups"
+# Podman's monitors leave their groups a moment after the container is gone, so it takes more than one try.
+remove_groups() {
+    for _ in $(seq 50); do
+        left=$(groups | comm -13 "$dir/groups" -)
+        [ -n "$left" ] || return 0
+        echo "$left" | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
+        sleep 0.1
+    done
+    echo "bench: control groups are left, something lives in them: $left" >&2
+}
 
 clean() {
     set +e
     if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
     pm rm --all --force > /dev/null 2>&1
-    groups | comm -13 "$dir/groups" - | while read -r group; do find "$group" -depth -type d -exec rmdir {} + ; done
+    remove_groups
     awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
     if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
 }
@@ -35,8 +53,8 @@ trap 'exit 130' INT TERM
 export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
 own="--root $dir/pod/root --runroot $dir/pod/run --storage-driver overlay"
 pm() { podman $own --cgroup-manager cgroupfs "$@"; }
-want() { case " ${BENCH_POINTS:-1 2 3 4 5} " in *" $1 "*) ;; *) return 1 ;; esac; }
-say() { echo "bench: $*" >&2; }
+want() { case " ${BENCH_POINTS:-1 2 3 4 5 6} " in *" $1 "*) ;; *) return 1 ;; esac; }
+say() { echo "bench: ${SECONDS} s: $*" >&2; }
 measure() { file=$dir/$1.json; shift; hyperfine --style basic --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }; }
 
 say "the Debian trees"
@@ -46,8 +64,10 @@ trees=${BENCH_TREES:-$dir}
 tree() {
     [ -s "$trees/$1.tar" ] || mmdebstrap --quiet --variant=minbase --include="$2" trixie "$trees/$1.tar" "deb [signed-by=$key] $mirror trixie main" 2>> "$dir/log"
 }
-tree plain python3
+tree plain python3 &
+plain=$!
 tree base python3,python3-venv,python3-pip,ca-certificates
+wait $plain
 
 say "docker, podman and buildah with that tree, and pip's cache filled"
 # Neither bridge nor firewall rules: containers use the host's network, and the machine's network stays as it is.
@@ -86,6 +106,23 @@ if [ -n "${BENCH_STORE:-}" ]; then
     rm -rf "$HOIST_STORE/records/build-cache"
     "$hoist" --quiet system prune > /dev/null
 fi
+if want 6 && [ -z "${BENCH_STORE:-}" ]; then
+    say "6 the base for the first time"
+    HOIST_STORE=$dir/lock-store "$hoist" --quiet base lock --output "$dir/lock"
+    # The sources of the same suite, and the packages of the lock with their versions.
+    {
+        echo "rm -rf $dir/mm && mmdebstrap --quiet --variant=extract --aptopt='Acquire::Check-Valid-Until \"false\"' \\"
+        echo "  --include=$(awk -F'"' '/^name = /{ n = $2 } /^version = /{ print n "=" $2 }' "$dir/lock" | paste -sd, -) trixie $dir/mm - <<LIST"
+        echo "deb [signed-by=$key] $mirror trixie main"
+        echo "deb [signed-by=$key] $mirror trixie-updates main"
+        echo "deb [signed-by=$key] $mirror-security trixie-security main"
+        echo LIST
+    } > "$dir/mmdebstrap.sh"
+    measure 6hoist --runs "$slow" --prepare "rm -rf $HOIST_STORE" -n "hoist base show, nothing cached" "$hoist --quiet base show"
+    measure 6mm --runs "$slow" -n "mmdebstrap, the same packages, extracted" "sh $dir/mmdebstrap.sh"
+    jq -s '{ results: map(.results) | add }' "$dir/6hoist.json" "$dir/6mm.json" > "$dir/6.json"
+    rm -rf "$dir/mm" "$dir/lock-store"
+fi
 "$hoist" --quiet base show > /dev/null
 # VmHWM of the process itself; what it starts (uv, Python) is not counted there, and is in the second figure.
 /usr/bin/time -f %M -o "$dir/peak-all" "$hoist" --quiet build bell --path "$dir/bell" > /dev/null &
@@ -110,11 +147,12 @@ for app in bell web; do
     "$uv" venv --quiet --python "$python" "$dir/venv-$app"
     "$uv" pip sync --quiet --python "$dir/venv-$app" "$dir/$app-full.txt"
     "$python" -m venv "$dir/pip-$app" && "$dir/pip-$app/bin/pip" install --quiet -r "$dir/$app-requirements.txt"
-    for tool in "$dock" "$pod"; do
-        $tool -t "$app" -f "$dir/$app.Dockerfile" "$dir/$app" >> "$dir/log" 2>&1 || fail "first build of $app failed: $tool: $(tail -3 "$dir/log")"
-    done
-    # buildah and podman share their store but not the names of intermediate images: once each.
-    $bud -t "$app" -f "$dir/$app.Dockerfile" "$dir/$app" >> "$dir/log" 2>&1
+    # Their first builds, which point 4 shows: podman and buildah share a store, so nothing is taken from its cache.
+    say "first builds of $app by docker, podman and buildah"
+    measure "4tools$app" --runs 1 \
+        -n "docker build, first" "$dock --no-cache -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "podman build, first" "$pod --no-cache -t $app -f $dir/$app.Dockerfile $dir/$app" \
+        -n "buildah bud, first" "$bud --no-cache -t $app -f $dir/$app.Dockerfile $dir/$app"
 done
 fi
 
@@ -148,14 +186,14 @@ say "3 one small requirement more"
 # A comment that changes each time: requirements that no tool has seen before.
 more="{ cat $dir/bell-requirements.txt; echo tabulate; date +'# %s%N'; } > $dir/bell/requirements.txt"
 less="cp $dir/bell-requirements.txt $dir/bell/requirements.txt"
-measure 3hoist --runs 5 --prepare "$less && $hoist --quiet build bell --path $dir/bell && $more" \
+measure 3hoist --runs "$((slow + 2))" --prepare "$less && $hoist --quiet build bell --path $dir/bell && $more" \
     -n "hoist build" "$hoist --quiet build bell --path $dir/bell"
 measure 3tools --runs 1 --prepare "$more" \
     -n "docker build" "$dock -t bell -f $dir/bell.Dockerfile $dir/bell" \
     -n "podman build" "$pod -t bell -f $dir/bell.Dockerfile $dir/bell" \
     -n "buildah bud" "$bud -t bell -f $dir/bell.Dockerfile $dir/bell"
 eval "$more"
-measure 3bare --runs 5 --prepare "$dir/pip-bell/bin/pip uninstall --quiet --yes tabulate; $uv pip sync --quiet --python $dir/venv-bell $dir/bell-full.txt" \
+measure 3bare --runs "$((slow + 2))" --prepare "$dir/pip-bell/bin/pip uninstall --quiet --yes tabulate; $uv pip sync --quiet --python $dir/venv-bell $dir/bell-full.txt" \
     -n "pip install into the environment (no image)" "$dir/pip-bell/bin/pip install --quiet -r $dir/bell/requirements.txt" \
     -n "uv pip install into the environment (no image)" "$uv pip install --quiet --compile-bytecode --python $dir/venv-bell -r $dir/bell/requirements.txt"
 jq -s '{ results: map(.results) | add }' "$dir"/3hoist.json "$dir"/3tools.json "$dir"/3bare.json > "$dir/3.json"
@@ -173,19 +211,17 @@ for app in bell web; do
     HOIST_STORE=$cold "$hoist" --quiet build first --path "$dir/$app" > /dev/null
     # The record of the last build keeps its layers from being pruned, so it goes first.
     forget="HOIST_STORE=$cold $hoist --quiet image rm first && rm -rf $cold/records/build-cache && HOIST_STORE=$cold $hoist --quiet system prune"
-    measure "4hoist$app" --runs 5 --prepare "$forget" -n "hoist build" "HOIST_STORE=$cold $hoist --quiet build first --clear-cache --path $dir/$app"
-    measure "4uv$app" --runs 5 --prepare "rm -rf $dir/empty && $uv venv --quiet --python $python $dir/empty" \
+    measure "4hoist$app" --runs "$slow" --prepare "$forget" -n "hoist build" "HOIST_STORE=$cold $hoist --quiet build first --clear-cache --path $dir/$app"
+    measure "4uv$app" --runs "$slow" --prepare "rm -rf $dir/empty && $uv venv --quiet --python $python $dir/empty" \
         -n "uv pip sync --compile-bytecode (no image)" "UV_CACHE_DIR=$cold/cache/build/pip/uv $uv pip sync --quiet --compile-bytecode --python $dir/empty $dir/$app-full.txt"
     measure "4pip$app" --runs 1 --prepare "rm -rf $dir/empty && $python -m venv $dir/empty" \
         -n "pip install (no image)" "$dir/empty/bin/pip install --quiet -r $dir/$app-requirements.txt"
-    measure "4tools$app" --runs 1 \
-        -n "docker build --no-cache" "$dock --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
-        -n "podman build --no-cache" "$pod --no-cache -t first -f $dir/$app.Dockerfile $dir/$app" \
-        -n "buildah bud --no-cache" "$bud --no-cache -t first -f $dir/$app.Dockerfile $dir/$app"
     jq -s '{ results: map(.results) | add }' "$dir/4hoist$app.json" "$dir/4uv$app.json" "$dir/4pip$app.json" "$dir/4tools$app.json" > "$dir/4$app.json"
     point "4. $app: first build, packages cached" "1.3 times uv alone" "$dir/4$app.json"
     jq -r '"\nhoist is \(.results[0].median / .results[1].median * 100 | round / 100) times uv alone."' "$dir/4$app.json"
 done
+
+if [ -s "$dir/6.json" ]; then point "6. Making the base for the first time" "faster than mmdebstrap for the same packages" "$dir/6.json"; fi
 
 if want 5; then
 say "5 starts of forty layers"
@@ -224,11 +260,27 @@ point "5. Start and end of a container that does nothing, $layers layers" "15 ms
 fi
 
 printf '\n### 7. Peak of memory, first build of bell\n\nTarget: 150 MB\n\n| | MB |\n|---|---|\n'
-printf '| hoist itself | %s |\n| largest process of the build (Python, uv or hoist) | %s |\n' "$((peak * 1024 / 1000000))" "$(($(tail -1 "$dir/peak-all") * 1024 / 1000000))"
+hoist_peak=$((peak * 1024 / 1000000))
+printf '| hoist itself | %s |\n| largest process of the build (Python, uv or hoist) | %s |\n' "$hoist_peak" "$(($(tail -1 "$dir/peak-all") * 1024 / 1000000))"
 
 printf '\n### 8. Image of a plain Python service, unpacked tar\n\nTarget: smaller than minbase with the same Python\n\n| | MB |\n|---|---|\n'
-"$hoist" image inspect --json sum | jq -r '"| hoist: examples/sum, base and Python alone | \(([.layers[] | select(.created_by | test("packages of the run image|.python.")) | .size_bytes] | add) / 1e5 | round / 10) |\n| hoist: examples/sum, whole image | \(.size_bytes / 1e5 | round / 10) |"'
-for name in plain base; do
-    printf '| mmdebstrap minbase, %s | %s |\n' "$([ $name = plain ] && echo python3 || echo 'python3 with venv and pip, certificates')" "$(($(stat -c %s "$trees/$name.tar") / 1000000))"
+sizes=$("$hoist" image inspect --json sum | jq -r '"\(([.layers[] | select(.created_by | test("packages of the run image|.python.")) | .size_bytes] | add) / 1e5 | round / 10) \(.size_bytes / 1e5 | round / 10)"')
+printf '| hoist: examples/sum, base and Python alone | %s |\n| hoist: examples/sum, whole image | %s |\n' "${sizes% *}" "${sizes#* }"
+minbase=$(($(stat -c %s "$trees/plain.tar") / 1000000))
+printf '| mmdebstrap minbase, python3 | %s |\n| mmdebstrap minbase, python3 with venv and pip, certificates | %s |\n' "$minbase" "$(($(stat -c %s "$trees/base.tar") / 1000000))"
+
+printf '\n## Summary\n\nThe others as multiples of hoist; docker, podman and buildah without a network where there is one with and one without.\n\n'
+printf '| point | target | hoist | met | docker | podman | buildah | pip | uv | runc | mmdebstrap |\n|---|---|---|---|---|---|---|---|---|---|---|\n'
+for app in bell web; do
+    summary "1 $app, nothing changed" 0.10 "$dir/1$app.json"
+    summary "2 $app, one line changed" 0.20 "$dir/2$app.json"
 done
-printf '\nLoad after the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
+summary "3 bell, one requirement more" 1.5 "$dir/3.json"
+for app in bell web; do summary "4 $app, first build, packages cached" "1.3 uv" "$dir/4$app.json"; done
+summary "5 start of 40 layers, no network" 0.015 "$dir/5.json"
+summary "6 base for the first time" "1 mmdebstrap" "$dir/6.json"
+printf '| 7 memory of hoist | 150 MB | %s MB | %s | | | | | | | |\n' "$hoist_peak" "$([ "$hoist_peak" -lt 150 ] && echo yes || echo no)"
+printf '| 8 image of a plain service | minbase | %s MB | %s | | | | | | | %s |\n' "${sizes#* }" \
+    "$(jq -n --argjson a "${sizes#* }" --argjson b "$minbase" 'if $a < $b then "yes" else "no" end' -r)" \
+    "$(jq -n --argjson a "${sizes#* }" --argjson b "$minbase" '$b / $a * 100 | round / 100')"
+printf '\nLoad after the measuring: %s; %s s in all\n' "$(cut -d' ' -f1-3 /proc/loadavg)" "$SECONDS"

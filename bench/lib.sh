@@ -31,3 +31,16 @@ point() {
         | def show: . * $k * 1000 | round / 1000 | tostring;
           .results[] | "| \(.command) | \(.median | show) \($unit) | \(.min | show) to \(.max | show) | \(.median / $first * 100 | round / 100) |"' "$3"
 }
+
+# summary TITLE TARGET JSON: a row of the summary; nothing where the point was not measured. TARGET is a number of seconds, or a factor and a tool.
+summary() {
+    [ -s "$3" ] || return 0
+    jq -r --arg title "$1" --arg target "$2" '
+        .results as $all | $all[0].median as $hoist
+        | def of($tool): [$all[] | select(.command | startswith($tool))][0].median;
+          def times($tool): of($tool) | if . == null then "" else (. / $hoist * 100 | round / 100 | tostring) end;
+          def shown: if . < 0.1 then "\(. * 10000 | round / 10) ms" else "\(. * 1000 | round / 1000) s" end;
+          ($target | split(" ")) as $t
+        | (if ($t | length) == 1 then ($t[0] | tonumber) else ($t[0] | tonumber) * of($t[1]) end) as $limit
+        | "| \($title) | \($limit | shown)\(if ($t | length) == 1 then "" else " (\($t[0]) × \($t[1]))" end) | \($hoist | shown) | \(if $hoist <= $limit then "yes" else "no, \($hoist / $limit * 100 | round / 100) ×" end) | \(times("docker")) | \(times("podman")) | \(times("buildah")) | \(times("pip")) | \(times("uv")) | \(times("runc")) | \(times("mmdebstrap")) |"' "$3"
+}

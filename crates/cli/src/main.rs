@@ -29,9 +29,15 @@ use crate::terminal::{JsonLines, Terminal, Verbosity};
 /// Where help shows what every command takes.
 const GLOBAL: &str = "Options of every command";
 
+const EXAMPLES: &str = "\
+Examples:
+  hoist init my-service && hoist job run my-service   a new service, and its result
+  hoist build shop --path my-web-app                  an image of any Python app
+  hoist run -p 8080:8080 shop                         run it";
+
 /// Turns a folder of Python into an OCI image and runs it: no Docker, no root, no Dockerfile
 #[derive(Debug, Parser)]
-#[command(name = "hoist", version, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "hoist", version, max_term_width = 110, disable_help_subcommand = true, after_help = EXAMPLES)]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub(crate) struct Cli {
     /// Answer in JSON
@@ -89,6 +95,17 @@ enum Command {
     Completion(commands::completion::CompletionArgs),
 }
 
+impl Command {
+    /// Whether the command hears of Ctrl-C and then removes what it began. The others end at once: what they leave is nothing, or in the store,
+    /// where prune finds it.
+    fn cleans_up(&self) -> bool {
+        !matches!(
+            self,
+            Self::Init(_) | Self::Image(_) | Self::Base(_) | Self::System(_) | Self::Config(_) | Self::Completion(_)
+        )
+    }
+}
+
 fn main() -> ExitCode {
     // Both leave here when the process is one of hoist's own helpers: the sandbox's child, or a buildpack inside the sandbox.
     hoist_sandbox::main_if_child();
@@ -116,7 +133,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, color: bool) -> Result<(), Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::new(&error, None, failure::Code::Hoist))?;
-    interrupt::cancel_on_signals(&cancel)?;
+    if cli.command.cleans_up() {
+        let told = std::io::stderr().is_terminal() && !matches!(cli.command, Command::Run(_));
+        interrupt::cancel_on_signals(&cancel, told)?;
+    }
     let verbosity = match (cli.quiet, cli.verbose) {
         (true, _) => Verbosity::Quiet,
         (_, true) => Verbosity::Verbose,

@@ -199,13 +199,12 @@ impl Reporter for Terminal {
                 let id = image_id.trim_start_matches("sha256:").get(..12).unwrap_or(image_id);
                 let before = match reused {
                     0 => "all new".to_owned(),
-                    _ if reused >= layers => "all of them were there before".to_owned(),
-                    1 => "1 of them was there before".to_owned(),
-                    _ => format!("{reused} of them were there before"),
+                    _ if reused >= layers => "all there before".to_owned(),
+                    1 => "1 of them there before".to_owned(),
+                    _ => format!("{reused} of them there before"),
                 };
                 let name = if reference.is_empty() { "for this job" } else { reference };
-                let plural = if *layers == 1 { "" } else { "s" };
-                let text = format!("image {name} ({id}): {layers} layer{plural}, {before}");
+                let text = format!("image {name} ({id}): {}, {before}", counted(*layers, "layer"));
                 self.say(Verbosity::Normal, &format!("{} {text}", self.paint("32", "·")));
             }
         }
@@ -243,6 +242,11 @@ fn phase_title(phase: Phase) -> &'static str {
     }
 }
 
+/// A number of things for a person: `1 layer`, `2 layers`.
+pub(crate) fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A number of bytes for a person: `0 B`, `1.5 kB`, `12.0 MB` (powers of 1000).
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -269,6 +273,11 @@ mod tests {
         }
         assert_eq!(held.page(), ["Error while choosing", "  seen  x"]);
         assert_eq!(held.page(), [""; 0]);
+    }
+
+    #[test]
+    fn one_thing_is_one_thing() {
+        assert_eq!((counted(1, "layer"), counted(0, "layer")), ("1 layer".to_owned(), "0 layers".to_owned()));
     }
 
     #[test]

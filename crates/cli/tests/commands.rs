@@ -1,5 +1,7 @@
 //! The commands that build nothing: help, settings, templates, what is said about a wrong call.
 
+#![allow(clippy::disallowed_methods)] // bash is started
+
 mod support;
 
 use support::{bare_hoist, hoist_says, hoist_with_store, run, tree};
@@ -16,7 +18,42 @@ fn help_names_every_command_and_each_has_help_of_its_own() {
     }
     run(bare_hoist().arg("--version")).ok();
     run(bare_hoist().arg("frobnicate")).code(2).says("frobnicate");
-    assert!(run(bare_hoist().args(["completion", "bash"])).ok().stdout.contains("_hoist"));
+}
+
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let dir = tree(&[("completion", &run(bare_hoist().args(["completion", "bash"])).ok().stdout)]);
+    let complete = |words: &[&str]| -> Vec<String> {
+        let script = r#"source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _hoist hoist "${!#}" "${COMP_WORDS[COMP_CWORD - 1]}"; printf '%s\n' "${COMPREPLY[@]}""#;
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", script, "bash"]).arg(dir.path().join("completion")).args(words);
+        run(&mut bash).ok().stdout.lines().map(str::to_owned).collect()
+    };
+    assert_eq!(complete(&["hoist", "image", "sa"]), ["save"]);
+    assert_eq!(complete(&["hoist", "image", "save", "--format", "docker"]), ["docker-archive"]);
+    assert_eq!(complete(&["hoist", "job", "run", "--dat"]), ["--data"]);
+    assert_eq!(complete(&["hoist", "sys"]), ["system"]);
+}
+
+#[test]
+fn the_wrong_place_of_an_archive_is_the_callers_and_a_wrong_archive_is_told() {
+    let dir = tree(&[("no-archive", "text"), ("empty/.keep", "")]);
+    let store = dir.path().join("store");
+    let hoist = |args: &[&str]| run(hoist_with_store(&store).args(args).current_dir(dir.path()));
+    hoist(&["image", "load"]).code(2).says("FILE");
+    hoist(&["image", "load", "no-such"]).code(2).says("no-such").says("try: look at the path");
+    hoist(&["image", "load", "--input", "no-such"]).code(2);
+    hoist(&["image", "load", "no-archive"]).code(2).says("no-archive");
+    hoist(&["image", "load", "empty"]).code(2).says("neither `manifest.json` nor `index.json`");
+    hoist(&["image", "load", "no-archive", "--max-size", "much"]).code(2).says("\"much\" is no size");
+    hoist(&["image", "save", "no-image", "-o", "x"]).code(2).says("no-image");
+    fs_err::create_dir(dir.path().join("own")).unwrap();
+    fs_err::write(dir.path().join("own/thesis.txt"), "years of work").unwrap();
+    run(bare_hoist().args(["--store", "own", "system", "prune"]).current_dir(dir.path()))
+        .code(3)
+        .says("it holds `thesis.txt` and is no store of hoist")
+        .says("try: name a new or an empty folder");
+    assert_eq!(fs_err::read_dir(dir.path().join("own")).unwrap().count(), 1, "nothing was made in it");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Said, example, hoist, hoist_says, run};
+use support::{Said, example, hoist, hoist_says, remove_groups, run};
 
 /// What a service gets without hoist: its input in variables.
 const INPUT: [&str; 6] =
@@ -100,6 +100,7 @@ fn podman_runs_what_is_saved_and_gives_it_back() {
     }
     hoist_says(["image", "rm", "test/podman-sum"]).ok();
     nothing_is_mounted(dir.path());
+    remove_groups("libpod_parent");
 }
 
 #[track_caller]
@@ -183,4 +184,5 @@ fn docker_runs_what_is_saved_and_gives_it_back() {
     is_the_result(&hoist_says(["run", "test/docker-sum", "--data", r#"{"values": [41, 1]}"#]));
     hoist_says(["image", "rm", "test/docker-sum"]).ok();
     nothing_is_mounted(dir.path());
+    remove_groups("docker");
 }

@@ -21,7 +21,7 @@ fn image() -> &'static str {
 /// Runs a Python program in the image, with options of `hoist run`.
 fn python(options: &[&str], program: &str) -> Said {
     let mut command = hoist();
-    command.arg("run").args(options).args(["--entrypoint", "launcher", image(), "--", "--", "python", "-c", program]);
+    command.arg("run").args(options).args(["--entrypoint", "launcher", image(), "python", "-c", program]);
     run(&mut command)
 }
 
@@ -34,6 +34,21 @@ fn the_exit_code_is_the_process_s() {
     let input = ["--process", "job", image(), "--data", r#"{"values": [40, 2]}"#];
     let said = run(hoist().arg("run").args(input)).ok();
     assert!(said.stdout.contains("\"sum\": 42"), "{}", said.stdout);
+}
+
+#[test]
+fn what_stands_behind_the_image_is_passed_on_as_it_is() {
+    let program = "import sys; print(sys.argv[1:])";
+    let launcher = ["run", "--network", "none", "--entrypoint", "launcher", image()];
+    let seen = |before: &[&str], args: &[&str]| {
+        let command = [before, &["python", "-c", program], args].concat();
+        run(hoist().args(launcher).args(command)).ok().stdout.trim().to_owned()
+    };
+    let all = ["-v", "--data", "x", "--", "-", "--memory=1"];
+    assert_eq!(seen(&[], &all), "['-v', '--data', 'x', '--', '-', '--memory=1']");
+    assert_eq!(seen(&["--"], &all), seen(&[], &all));
+    assert_eq!(seen(&["--", "--"], &["a"]), "['a']", "the launcher's own --");
+    assert_eq!(seen(&["--timeout", "60"], &["a"]), "['a']", "an option behind the image");
 }
 
 #[test]
@@ -91,8 +106,6 @@ fn variables_come_from_files_and_arguments_and_the_host_s_stay_out() {
         "--entrypoint",
         "launcher",
         image(),
-        "--",
-        "--",
         "python",
         "-c",
         program,

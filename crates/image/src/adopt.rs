@@ -7,7 +7,7 @@ use fs_err as fs;
 use crate::builder::{LayerBuilder, io, normal, write_new};
 use crate::entry::{Attributes, Entry, Kind, LAYER_MTIME, Ownership};
 use crate::error::LayerError;
-use crate::layer::Layer;
+use crate::layer::{Layer, open_nofollow};
 use crate::place;
 
 /// Whether a host file may be moved into the store.
@@ -122,7 +122,7 @@ impl LayerBuilder {
         let (path, place) = self.make_room(path, &kind)?;
         // a second name would let someone change the stored file later
         if take == Take::Copy || metadata.nlink() > 1 || fs::rename(host, &place).is_err() {
-            let mut content = fs::File::open(host).map_err(io(&path, "opening the file"))?;
+            let mut content = open_nofollow(host).map_err(io(&path, "opening the file"))?;
             let written = write_new(&place, &mut content, size).map_err(io(&path, "copying the file"))?;
             if written != size {
                 return Err(LayerError::Size { path, expected_bytes: size, seen_bytes: written });

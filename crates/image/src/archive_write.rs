@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde_json::{Value, json};
 
+use crate::blob;
 use crate::compress::Compression;
 use crate::digest::{DiffId, Digest};
 use crate::durable;
 use crate::entry::{Attributes, Entry, Kind, LAYER_MTIME};
 use crate::error::{StoreError, io_hint};
 use crate::image::Image;
+use crate::outfile::{OutFile, beside};
 use crate::reference::Reference;
-use crate::scratch::remove_tree;
+use crate::remove::remove_tree;
+use crate::store::Store;
 use crate::tar_write;
 
 /// What [`Image::save`] writes.
@@ -53,14 +56,39 @@ pub enum SaveError {
 }
 
 impl SaveError {
+    /// Whether the place that was named is wrong, and not the store or the machine.
+    pub fn is_of_the_place(&self) -> bool {
+        match self {
+            Self::Taken { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+            ),
+            Self::Store(_) => false,
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
             Self::Taken { .. } => "choose another place, or remove what is there".to_owned(),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => {
-                "the reader ended early: look at its error".to_owned()
-            }
-            Self::Io { source, .. } => io_hint(source),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "there is no room for the archive: free some space there, or choose another place".to_owned()
+                }
+                io::ErrorKind::NotFound => "make the folder first, or choose another place".to_owned(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "choose a place that you may write to".to_owned()
+                }
+                io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+                    "name a file that may be written, not a folder".to_owned()
+                }
+                _ => io_hint(source),
+            },
             Self::Store(error) => error.hint(),
         }
     }
@@ -79,7 +107,7 @@ struct Part {
 
 enum From {
     Memory(Vec<u8>),
-    Store(PathBuf),
+    Store,
 }
 
 /// The documents of an OCI layout.
@@ -116,18 +144,12 @@ impl Image {
         format: ArchiveFormat,
         compression: Compression,
     ) -> Result<(), SaveError> {
-        let temporary = beside(path);
-        let written = fs::File::create_new(&temporary).map_err(doing("making the archive")).and_then(|file| {
-            let mut out = io::BufWriter::with_capacity(1 << 20, file);
-            self.save(&mut out, names, format, compression)?;
-            let file = out.into_inner().map_err(|error| doing("writing the archive")(error.into_error()))?;
-            file.sync_all().map_err(doing("writing the archive to the disk"))?;
-            fs::rename(&temporary, path).map_err(doing("putting the archive into its place"))
-        });
-        if written.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        written
+        let begun = OutFile::begin(path).map_err(doing("making the archive"))?;
+        let mut out = io::BufWriter::with_capacity(1 << 20, begun.file());
+        self.save(&mut out, names, format, compression)?;
+        out.flush().map_err(doing("writing the archive"))?;
+        drop(out);
+        begun.publish().map_err(doing("putting the archive into its place"))
     }
 
     /// Writes the image as a folder with an OCI layout. The folder appears when it is whole; it must not exist or be empty.
@@ -138,14 +160,14 @@ impl Image {
         self.store().session()?.hold_image(self)?;
         let layout = self.layout(names, compression)?;
         let temporary = beside(path);
-        let written = layout.write_dir(&temporary).and_then(|()| {
-            durable::sync_file_system(&temporary)?;
-            fs::rename(&temporary, path) // replaces an empty folder
+        let written = layout.write_dir(self.store(), &temporary).and_then(|()| {
+            let renamed = durable::sync_file_system(&temporary).and_then(|()| fs::rename(&temporary, path));
+            renamed.map_err(doing("putting the OCI layout into its place")) // it replaces an empty folder
         });
         if written.is_err() {
             let _ = remove_tree(&temporary);
         }
-        written.map_err(doing("writing the OCI layout"))
+        written
     }
 
     fn save_oci(&self, out: &mut dyn Write, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
@@ -156,12 +178,13 @@ impl Image {
         for part in &layout.parts {
             let name = format!("blobs/sha256/{}", part.digest.hex());
             match &part.from {
-                From::Memory(bytes) => put(out, &name, bytes),
-                From::Store(path) => put_header(out, &name, part.size_bytes)
-                    .and_then(|()| crate::layer::copy_content(path, part.size_bytes, out))
-                    .map(|_| ()),
+                From::Memory(bytes) => put(out, &name, bytes).map_err(doing(action))?,
+                From::Store => {
+                    put_header(out, &name, part.size_bytes).map_err(doing(action))?;
+                    blob::copy(self.store(), &part.digest, part.size_bytes, out)?;
+                    tar_write::write_padding(out, part.size_bytes).map_err(doing(action))?;
+                }
             }
-            .map_err(doing(action))?;
         }
         Ok(())
     }
@@ -175,11 +198,7 @@ impl Image {
             let blob = layer.blob(compression)?;
             layers.push(descriptor(blob.compression.media_type(), &blob.digest, blob.size_bytes));
             if done.insert(blob.digest) {
-                parts.push(Part {
-                    digest: blob.digest,
-                    size_bytes: blob.size_bytes,
-                    from: From::Store(self.store().blob_path(&blob.digest)),
-                });
+                parts.push(Part { digest: blob.digest, size_bytes: blob.size_bytes, from: From::Store });
             }
         }
         let mut memory = |bytes: Vec<u8>| {
@@ -238,16 +257,20 @@ impl Image {
 }
 
 impl Layout {
-    fn write_dir(&self, path: &Path) -> io::Result<()> {
+    fn write_dir(&self, store: &Store, path: &Path) -> Result<(), SaveError> {
+        let action = "writing the OCI layout";
         let blobs = path.join("blobs/sha256");
-        fs::create_dir_all(&blobs)?;
-        fs::write(path.join("oci-layout"), LAYOUT)?;
-        fs::write(path.join("index.json"), &self.index)?;
+        fs::create_dir_all(&blobs).map_err(doing(action))?;
+        fs::write(path.join("oci-layout"), LAYOUT).map_err(doing(action))?;
+        fs::write(path.join("index.json"), &self.index).map_err(doing(action))?;
         for part in &self.parts {
             let to = blobs.join(part.digest.hex());
             match &part.from {
-                From::Memory(bytes) => fs::write(to, bytes)?,
-                From::Store(from) => _ = fs::copy(from, to)?,
+                From::Memory(bytes) => fs::write(to, bytes).map_err(doing(action))?,
+                From::Store => {
+                    let mut file = fs::File::create_new(to).map_err(doing(action))?;
+                    blob::copy(store, &part.digest, part.size_bytes, &mut file)?;
+                }
             }
         }
         Ok(())
@@ -282,10 +305,4 @@ fn put_header(out: &mut dyn Write, name: &str, size_bytes: u64) -> io::Result<()
         mtime_secs: LAYER_MTIME,
     };
     out.write_all(&tar_write::header(&entry)?)
-}
-
-/// A place for the unfinished work in the same folder.
-fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    path.with_file_name(durable::unique(&format!(".{name}")))
 }

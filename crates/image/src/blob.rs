@@ -1,6 +1,6 @@
 //! Compressed layers, kept: what was compressed once is not compressed again.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use fs_err as fs;
@@ -12,6 +12,7 @@ use crate::durable;
 use crate::error::{Doing, StoreError};
 use crate::layer::Layer;
 use crate::store::Store;
+use crate::tar_read::Skip;
 
 /// A layer's encoded form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,18 +33,12 @@ impl Layer {
         if let Some(blob) = self.known_blob(compression)? {
             return Ok(blob);
         }
-        let temporary = store.temporary();
-        let made = self.encode(compression, &temporary);
-        let result = made.and_then(|blob| {
-            let _locked = store.shared()?;
-            fs::rename(&temporary, store.blob_path(&blob.digest)).doing("keeping a compressed layer")?;
-            store.note_blob(self, &blob)?;
-            Ok(blob)
-        });
-        if result.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        result
+        let (temporary, file) = store.temporary_file()?;
+        let blob = self.encode(compression, file)?;
+        let _locked = store.shared()?;
+        fs::rename(&temporary.path, store.blob_path(&blob.digest)).doing("keeping a compressed layer")?;
+        store.note_blob(self, &blob)?;
+        Ok(blob)
     }
 
     /// The blob in that encoding (or the original one), where it is there.
@@ -71,9 +66,9 @@ impl Layer {
         Ok(there.then_some(blob))
     }
 
-    fn encode(&self, compression: Compression, path: &std::path::Path) -> Result<Blob, StoreError> {
+    fn encode(&self, compression: Compression, file: fs::File) -> Result<Blob, StoreError> {
         let action = "compressing a layer";
-        let out = Hashed { file: fs::File::create_new(path).doing(action)?, hasher: Hasher::default() };
+        let out = Hashed { file, hasher: Hasher::default() };
         let mut encoder = Encoder::new(compression, out).doing(action)?;
         self.write_tar(&mut encoder)?;
         let out = encoder.finish().doing(action)?;
@@ -94,7 +89,7 @@ impl Store {
         self.path("made").join(name)
     }
 
-    /// Remembers which blob a layer was compressed to.
+    /// Remembers which blob a layer was compressed to. Call it with the lock shared.
     pub(crate) fn note_blob(&self, layer: &Layer, blob: &Blob) -> Result<(), StoreError> {
         let note = serde_json::to_vec(blob).map_err(|error| StoreError::corrupt("a note of a blob", error))?;
         durable::write_durably(&self.note_path(layer, blob.compression), &self.temporary(), &note)
@@ -115,6 +110,24 @@ pub(crate) fn copy_decompressed(store: &Store, blob: &Blob, out: &mut dyn Write)
     copied.and(drained).map(|_| ()).doing(action)
 }
 
+/// Copies a blob as it is, checking it. One that is damaged and can be made again is dropped, so that it is.
+pub(crate) fn copy(store: &Store, digest: &Digest, size_bytes: u64, out: &mut dyn Write) -> Result<(), StoreError> {
+    let action = "copying a compressed layer";
+    let path = store.blob_path(digest);
+    let file = fs::File::open(&path).doing(action)?;
+    let mut hashing = HashingReader { inner: file, hasher: Hasher::default() };
+    io::copy(&mut (&mut hashing).take(size_bytes), out).doing(action)?;
+    let (seen, seen_bytes) = hashing.hasher.finish();
+    if seen == *digest && seen_bytes == size_bytes {
+        return Ok(());
+    }
+    let originals = store.all_layers()?.into_iter().filter_map(|layer| layer.meta().original);
+    if originals.into_iter().all(|original| original.digest != *digest) {
+        let _ = fs::remove_file(&path);
+    }
+    Err(StoreError::CorruptBlob { expected: *digest, seen })
+}
+
 /// Hashes what is read through it.
 pub(crate) struct HashingReader<R> {
     pub(crate) inner: R,
@@ -128,6 +141,8 @@ impl<R: io::Read> io::Read for HashingReader<R> {
         Ok(read)
     }
 }
+
+impl<R: io::Read> Skip for HashingReader<R> {}
 
 /// Hashes what is written to a file.
 pub(crate) struct Hashed {

@@ -23,6 +23,8 @@ use crate::tar_write::{self, marker_path};
 
 /// More entries than any real layer has; each costs some 270 bytes of memory until the layer is finished.
 const MAX_ENTRIES: usize = 400_000;
+/// The same for the bytes of all names: a tar of a few megabytes can have gigabytes of them.
+const MAX_NAME_BYTES: usize = 128 << 20;
 
 /// The order of entries in the tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +51,8 @@ pub struct LayerBuilder {
     tree: PathBuf,
     /// Key: the path in the tar with NUL for `/`, whose byte order is the order of a walk.
     nodes: BTreeMap<Vec<u8>, Node>,
+    /// Bytes of names in `nodes`.
+    name_bytes: usize,
     parents: HashMap<PathBuf, Attributes>,
     order: Order,
     /// A loaded layer: later entries replace earlier ones, and parents that the tar does not have are not written.
@@ -104,6 +108,7 @@ impl LayerBuilder {
             scratch,
             tree,
             nodes: BTreeMap::new(),
+            name_bytes: 0,
             parents: HashMap::new(),
             order: Order::Walk,
             foreign: false,
@@ -222,6 +227,11 @@ impl LayerBuilder {
         self.nodes.values().filter(|node| !node.implied).count()
     }
 
+    /// With them.
+    pub(crate) fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether nothing was added.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -328,6 +338,10 @@ impl LayerBuilder {
 
     pub(crate) fn insert(&mut self, path: PathBuf, attributes: Attributes, kind: Kind, mtime_secs: i64) {
         let key = key(&path, &kind);
+        self.name_bytes += key.len() + path.as_os_str().len();
+        if let Kind::Symlink { target } | Kind::HardLink { target } = &kind {
+            self.name_bytes += target.as_os_str().len();
+        }
         let entry = Entry { path, attributes, kind, mtime_secs };
         self.nodes.insert(key, Node { entry, implied: false });
     }
@@ -357,6 +371,9 @@ impl LayerBuilder {
         };
         if self.nodes.len() >= MAX_ENTRIES {
             return Err(LayerError::TooMany { path, limit: MAX_ENTRIES });
+        }
+        if self.name_bytes >= MAX_NAME_BYTES {
+            return Err(LayerError::Names { path, limit_bytes: MAX_NAME_BYTES });
         }
         match path.file_name() {
             None if !matches!(kind, Kind::Directory | Kind::Opaque) => return refuse("the root is a directory"),

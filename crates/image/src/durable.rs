@@ -25,6 +25,7 @@ pub(crate) fn write_durably(path: &Path, temporary: &Path, bytes: &[u8]) -> Resu
 
 fn write_and_rename(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create_new(temporary)?;
+    file.file().lock()?; // prune takes what nobody has locked
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(temporary, path)?;

@@ -28,6 +28,14 @@ pub enum StoreError {
         /// What is understood.
         understood: &'static str,
     },
+    /// The folder holds something else.
+    #[error("opening the store `{root}`: it holds `{found}` and is no store of hoist")]
+    NotAStore {
+        /// The folder.
+        root: PathBuf,
+        /// The first thing in it that no store has.
+        found: String,
+    },
     /// Another hoist holds the store for longer than is waited for.
     #[error("using the store `{root}`: another hoist has held its lock for {waited_secs} seconds")]
     InUse {
@@ -108,6 +116,7 @@ impl StoreError {
             Self::Version { root, .. } => {
                 format!("use the hoist that made it, or move `{}` away; images can be built again", root.display())
             }
+            Self::NotAStore { .. } => "name a new or an empty folder: `hoist --store DIR …`, or `hoist config set store DIR`".to_owned(),
             Self::InUse { .. } => "wait for the other hoist, or look for one that hangs: `fuser -v` on the store's `lock`".to_owned(),
             Self::UnknownImage { near, .. } if near.is_empty() => {
                 "see what there is: `hoist image ls`; bring one in: `hoist image load FILE`".to_owned()
@@ -120,8 +129,15 @@ impl StoreError {
                 let ids: Vec<String> = found.iter().take(5).map(|id| id.hex()[..16].to_owned()).collect();
                 format!("give more of the id: {}", ids.join(", "))
             }
-            Self::MissingLayer { .. } | Self::Corrupt { .. } | Self::CorruptBlob { .. } | Self::CorruptLayer { .. } => {
-                "the disk or another program changed the store: remove the image (`hoist image rm`) and build or load it again".to_owned()
+            Self::Corrupt { path, .. } if !path.iter().any(|part| part == "layers") => format!(
+                "the disk or another program changed the store: remove that file and build or load again what it stood for: rm {}",
+                path.display()
+            ),
+            Self::CorruptBlob { .. } => {
+                "the disk or another program changed the store: try again, what can be made again is made; otherwise load the image again".to_owned()
+            }
+            Self::MissingLayer { .. } | Self::Corrupt { .. } | Self::CorruptLayer { .. } => {
+                "the disk or another program changed the store: `hoist image verify IMAGE` finds what is damaged; then build or load the image again".to_owned()
             }
             Self::Configuration { .. } | Self::Record { .. } => "this is a mistake in hoist, please report it".to_owned(),
         }
@@ -144,6 +160,7 @@ pub(crate) fn io_hint(error: &io::Error) -> String {
         }
         io::ErrorKind::PermissionDenied => "the store belongs to another user: run as that user, or choose another store".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "the store's file system is mounted read-only: choose another store".to_owned(),
+        io::ErrorKind::BrokenPipe => "the reader ended early: look at its error".to_owned(),
         _ => "look at the path; `hoist system df` shows the store".to_owned(),
     }
 }
@@ -216,6 +233,14 @@ pub enum LayerError {
         /// How many are allowed.
         limit: usize,
     },
+    /// The names alone are longer than any image needs.
+    #[error("adding `{}` to a layer: the names in it have more than {limit_bytes} bytes together", .path.display())]
+    Names {
+        /// The path.
+        path: PathBuf,
+        /// How many are allowed.
+        limit_bytes: usize,
+    },
     /// The file system refused.
     #[error("adding `{}` to a layer: {action}", .path.display())]
     Io {
@@ -241,7 +266,9 @@ impl LayerError {
                 "the source of this layer contradicts itself; look at the path named".to_owned()
             }
             Self::Size { .. } => "the file changed while it was read: stop what writes to it and try again".to_owned(),
-            Self::TooMany { .. } => "leave out folders that are not needed, caches for example".to_owned(),
+            Self::TooMany { .. } | Self::Names { .. } => {
+                "leave out folders that are not needed, caches for example".to_owned()
+            }
             Self::Io { source, .. } => io_hint(source),
             Self::Store(error) => error.hint(),
         }

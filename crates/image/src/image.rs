@@ -10,7 +10,7 @@ use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, Digest, ImageId};
-use crate::durable::{sync_parent, write_durably};
+use crate::durable::{sync_parent, touch, write_durably};
 use crate::error::{Doing, StoreError};
 use crate::layer::Layer;
 use crate::reference::Reference;
@@ -129,7 +129,9 @@ impl Store {
         let _locked = self.shared()?;
         self.sync_layers(&image.layers()?)?;
         let path = self.image_path(image.id);
-        if fs::symlink_metadata(&path).is_err() {
+        if fs::read(&path).is_ok_and(|there| there == image.bytes) {
+            touch(&path).doing("marking an image as in use")?;
+        } else {
             write_durably(&path, &self.temporary(), &image.bytes)?;
         }
         for name in names {
@@ -140,17 +142,22 @@ impl Store {
 
     /// The image that `wanted` names: a reference, an id, or the beginning of an id (at least 4 digits).
     pub fn image(&self, wanted: &str) -> Result<Image, StoreError> {
+        self.image_by_id(&self.resolve(wanted)?)
+    }
+
+    /// Which image `wanted` names, whether or not it can be read.
+    pub fn resolve(&self, wanted: &str) -> Result<ImageId, StoreError> {
         if let Ok(reference) = wanted.parse::<Reference>()
-            && let Some(image) = self.find_image(&reference)?
+            && let Some(id) = self.find_id(&reference)?
         {
-            return Ok(image);
+            return Ok(id);
         }
         let digits = wanted.strip_prefix("sha256:").unwrap_or(wanted);
         if digits.len() >= 4 && digits.len() <= 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             let found: Vec<ImageId> = self.image_ids()?.into_iter().filter(|id| id.hex().starts_with(digits)).collect();
             match found.as_slice() {
                 [] => {}
-                [id] => return self.image_by_id(id),
+                [id] => return Ok(*id),
                 _ => {
                     return Err(StoreError::AmbiguousImage { wanted: wanted.to_owned(), found });
                 }
@@ -161,16 +168,20 @@ impl Store {
 
     /// The image that a reference stands for; a digest in it must be the image's id. `None` where there is none.
     pub fn find_image(&self, reference: &Reference) -> Result<Option<Image>, StoreError> {
+        self.find_id(reference)?.map(|id| self.image_by_id(&id)).transpose()
+    }
+
+    fn find_id(&self, reference: &Reference) -> Result<Option<ImageId>, StoreError> {
         if let Some(digest) = reference.digest() {
-            let known = fs::symlink_metadata(self.image_path(ImageId(digest))).is_ok();
-            return known.then(|| self.image_by_id(&ImageId(digest))).transpose();
+            let id = ImageId(digest);
+            return Ok(fs::symlink_metadata(self.image_path(id)).is_ok().then_some(id));
         }
         let path = self.name_path(reference);
         match fs::read(&path) {
             Ok(bytes) => {
                 let file: NameFile =
                     serde_json::from_slice(&bytes).map_err(|error| StoreError::corrupt(path, error))?;
-                self.image_by_id(&file.image).map(Some)
+                Ok(Some(file.image))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StoreError::io("reading an image's name", source)),
@@ -234,10 +245,11 @@ impl Store {
 
     /// Removes what `wanted` stands for: a name (and the image with its last one), or an id with all its names. Layers go at the next prune.
     pub fn remove_image(&self, wanted: &str) -> Result<Removed, StoreError> {
-        let image = self.image(wanted)?;
-        let mut removed = Removed { id: image.id, names: Vec::new(), image: false };
         let _locked = self.exclusive()?;
-        let names = image.names()?;
+        let id = self.resolve(wanted)?;
+        let mut removed = Removed { id, names: Vec::new(), image: false };
+        let names: Vec<Reference> =
+            self.names()?.into_iter().filter(|(_, image)| *image == id).map(|(name, _)| name).collect();
         let by_name = wanted.parse::<Reference>().ok().filter(|reference| names.contains(reference));
         let doomed = by_name.map_or_else(|| names.clone(), |name| vec![name]);
         for name in doomed {
@@ -245,8 +257,9 @@ impl Store {
             removed.names.push(name);
         }
         if removed.names.len() == names.len() {
-            let trash = self.discard(&self.image_path(image.id))?;
-            dispose(&trash);
+            if let Ok(trash) = self.discard(&self.image_path(id)) {
+                dispose(&trash); // else it was not there: a name that stood for nothing
+            }
             removed.image = true;
         }
         Ok(removed)
@@ -263,7 +276,8 @@ impl Store {
         Ok(true)
     }
 
-    pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {
+    /// The ids of all images, also of those that cannot be read.
+    pub fn image_ids(&self) -> Result<Vec<ImageId>, StoreError> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(self.path("images/sha256")).doing("listing images")? {
             let name = entry.doing("listing images")?.file_name();

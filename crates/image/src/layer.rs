@@ -15,7 +15,7 @@ use crate::entry::{Entry, Kind, relative};
 use crate::error::{Doing, StoreError};
 use crate::index::Entries;
 use crate::store::{Store, dispose};
-use crate::tar_write;
+use crate::{tar_write, verify};
 
 /// A layer in the store. It never changes.
 #[derive(Debug, Clone)]
@@ -49,8 +49,11 @@ impl Layer {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::io("opening a layer", source)),
         };
-        let meta = serde_json::from_slice(&bytes).map_err(|error| StoreError::corrupt(path, error))?;
-        Ok(Some(Self::with_meta(store, diff_id, meta)))
+        match serde_json::from_slice(&bytes) {
+            Ok(meta) => Ok(Some(Self::with_meta(store, diff_id, meta))),
+            Err(_) if is_doubtful(&store.layer_dir(&diff_id)) => Ok(None),
+            Err(error) => Err(StoreError::corrupt(path, error)),
+        }
     }
 
     pub(crate) fn with_meta(store: &Store, diff_id: DiffId, meta: Meta) -> Self {
@@ -161,18 +164,18 @@ impl Layer {
 
     /// A tree that may not have reached the disk before the machine went down is recomputed: it is whole, or it goes.
     pub(crate) fn settle(self) -> Result<Option<Self>, StoreError> {
-        match fs::read_to_string(self.dir().join("unsynced")) {
-            Ok(boot) if boot == durable::boot_id() => return Ok(Some(self)),
-            Ok(_) => {}
-            Err(_) => return Ok(Some(self)),
+        if !is_doubtful(&self.dir()) {
+            return Ok(Some(self));
         }
-        if self.write_tar(&mut io::sink()).is_ok() {
+        if verify::problem_of(&self).is_none() {
+            fs::write(self.dir().join("unsynced"), durable::boot_id()).doing("marking a layer as whole")?;
             self.store.sync_layers(std::slice::from_ref(&self))?;
             return Ok(Some(self));
         }
         let _locked = self.store.exclusive()?;
-        let trash = self.store.discard(&self.dir())?;
-        dispose(&trash);
+        if let Ok(trash) = self.store.discard(&self.dir()) {
+            dispose(&trash); // else another hoist was faster
+        }
         Ok(None)
     }
 
@@ -186,12 +189,30 @@ impl Layer {
                 if kind.is_dir() {
                     waiting.push(entry.path());
                 } else if kind.is_file() {
-                    fs::File::open(entry.path())?.sync_all()?;
+                    match fs::File::open(entry.path()) {
+                        Ok(file) => file.sync_all()?,
+                        // `unsynced`: another hoist was faster with the same layer
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             fs::File::open(&dir)?.sync_all()?;
         }
         Ok(())
+    }
+}
+
+/// Notes that a layer was found damaged: whoever wants it next recomputes it, and makes it again.
+pub(crate) fn mark_doubtful(layer_dir: &Path) {
+    let _ = fs::write(layer_dir.join("unsynced"), "damaged"); // a read-only store stays as it is
+}
+
+/// Whether a layer's folder is from before the machine went down, or was found damaged: what is in it may be anything.
+pub(crate) fn is_doubtful(layer_dir: &Path) -> bool {
+    match fs::read(layer_dir.join("unsynced")) {
+        Ok(boot) => boot != durable::boot_id().as_bytes(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 
@@ -241,7 +262,7 @@ pub(crate) fn copy_content(path: &Path, size: u64, out: &mut dyn Write) -> io::R
     Ok(crc.sum())
 }
 
-fn open_nofollow(path: &Path) -> io::Result<fs::File> {
+pub(crate) fn open_nofollow(path: &Path) -> io::Result<fs::File> {
     use fs_err::os::unix::fs::OpenOptionsExt;
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)

@@ -24,16 +24,12 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Call it with the store's lock shared: between making the file and locking it prune would take the lease for a dead one.
     pub(crate) fn take(dir: &Path) -> Result<Self, StoreError> {
-        loop {
-            let path = dir.join(durable::unique("lease"));
-            let file = fs::File::create_new(&path).doing("taking a lease on the store")?;
-            let locked = durable::lock_within(file.file(), false, Duration::from_secs(5)).doing("locking a lease")?;
-            // prune may have seen the file before it was locked and removed it: then nobody would see this lease
-            if locked && fs::symlink_metadata(&path).is_ok() {
-                return Ok(Self { path, file: Mutex::new(file) });
-            }
-        }
+        let path = dir.join(durable::unique("lease"));
+        let file = fs::File::create_new(&path).doing("taking a lease on the store")?;
+        file.file().lock().doing("locking a lease")?;
+        Ok(Self { path, file: Mutex::new(file) })
     }
 
     /// Also keeps these layers, however long ago they were made.

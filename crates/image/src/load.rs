@@ -126,6 +126,25 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether the machine or the store failed, and not the archive.
+    pub fn is_of_the_machine(&self) -> bool {
+        let full = |source: &io::Error| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory
+            )
+        };
+        match self {
+            Self::Store(_) => true,
+            Self::Layer { source, .. } => {
+                matches!(source, LayerError::Store(_))
+                    || matches!(source, LayerError::Io { source, .. } if source.kind() != io::ErrorKind::InvalidData)
+            }
+            Self::Read { source, .. } | Self::LayerTar { source, .. } => full(source),
+            _ => false,
+        }
+    }
+
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
@@ -133,12 +152,18 @@ impl LoadError {
                 "make one with `hoist image save`, `docker save`, `podman save` or `skopeo copy … oci-archive:FILE`"
                     .to_owned()
             }
+            Self::Read { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!("you may not read `{}`: change that, or load it as somebody who may", path.display())
+            }
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "look at the path: it is a file or a folder, or `-` for standard input".to_owned()
+            }
             Self::Read { source, .. } | Self::LayerTar { source, .. }
                 if source.kind() != io::ErrorKind::InvalidData =>
             {
                 io_hint(source)
             }
-            Self::TooLarge { .. } => "if you trust it, allow more".to_owned(),
+            Self::TooLarge { .. } => "if you trust it, allow more: `hoist image load --max-size 200G …`".to_owned(),
             Self::Store(error) => error.hint(),
             Self::Layer { source, .. } => match source {
                 LayerError::Io { .. } | LayerError::Store(_) => source.hint(),

@@ -18,7 +18,10 @@ use crate::error::{LayerError, StoreError};
 use crate::load::{LoadError, check_digest};
 use crate::source::Source;
 use crate::store::Store;
-use crate::tar_read::{RawEntry, TarReader, bad};
+use crate::tar_read::{RawEntry, Skip, TarReader, bad};
+
+/// What the smallest file or folder takes on a disk.
+const DISK_BLOCK: u64 = 4096;
 
 /// Where a layer is in the archive.
 pub(crate) struct LayerSource {
@@ -27,7 +30,7 @@ pub(crate) struct LayerSource {
     pub(crate) blob: Option<(Digest, u64)>,
 }
 
-/// Loads a layer; returns the length of its tar.
+/// Loads a layer; returns what it takes on the disk, roughly.
 pub(crate) fn load_layer(
     store: &Store,
     source: &Source,
@@ -44,6 +47,11 @@ pub(crate) fn load_layer(
         });
     }
     let (builder, compression, length) = unpack(store, reader, diff_id, layer, left_bytes, limit_bytes)?;
+    // a name without content takes a block of the disk all the same
+    let cost = length.max(DISK_BLOCK * builder.node_count() as u64);
+    if cost > left_bytes {
+        return Err(too_large(diff_id, limit_bytes));
+    }
     let in_layer = |source| LoadError::Layer { diff_id, source };
     let (made_again, mut meta, builder) = builder.hash().map_err(in_layer)?;
     meta.size_bytes = length;
@@ -53,9 +61,10 @@ pub(crate) fn load_layer(
     meta.original = blob.filter(|_| !recreatable);
     let stored = builder.publish(diff_id, &meta).map_err(in_layer)?;
     if let Some(blob) = blob {
+        let _locked = store.shared()?;
         store.note_blob(&stored, &blob)?;
     }
-    Ok(length)
+    Ok(cost)
 }
 
 /// Reads the whole member once, checking its digest and the diffID.
@@ -79,10 +88,7 @@ fn unpack(
     let (seen, length) = std::mem::take(&mut inner.hasher).finish();
     drop(inner);
     if length > left_bytes {
-        return Err(LoadError::TooLarge {
-            what: format!("layer {diff_id} unpacked (with the layers before it)"),
-            limit_bytes,
-        });
+        return Err(too_large(diff_id, limit_bytes));
     }
     read?;
     drained.map_err(tar_error)?;
@@ -94,6 +100,10 @@ fn unpack(
     Ok((builder, compression, length))
 }
 
+fn too_large(diff_id: DiffId, limit_bytes: u64) -> LoadError {
+    LoadError::TooLarge { what: format!("layer {diff_id} unpacked (with the layers before it)"), limit_bytes }
+}
+
 /// Copies the member into the blobs, compressing a plain one.
 fn keep_blob(
     store: &Store,
@@ -103,9 +113,9 @@ fn keep_blob(
     compression: Compression,
 ) -> Result<Blob, LoadError> {
     let (mut reader, _) = source.member(&layer.name, "manifest")?;
-    let temporary = store.temporary();
+    let (temporary, file) = store.temporary_file()?;
     let written = (|| {
-        let out = Hashed { file: fs::File::create_new(&temporary)?, hasher: Hasher::default() };
+        let out = Hashed { file, hasher: Hasher::default() };
         // what is compressed already is copied as it is
         let encoding = if compression == Compression::None { Compression::Gzip } else { Compression::None };
         let mut encoder = Encoder::new(encoding, out)?;
@@ -119,22 +129,17 @@ fn keep_blob(
             compression: if compression == Compression::None { Compression::Gzip } else { compression },
         })
     })();
-    let kept = written.map_err(|source| LoadError::LayerTar { diff_id, source }).and_then(|blob: Blob| {
-        if let Some((expected, _)) = layer.blob.filter(|_| compression != Compression::None) {
-            check_digest(&layer.name, expected, blob.digest)?;
-        }
-        let _locked = store.shared()?;
-        fs::rename(&temporary, store.blob_path(&blob.digest))
-            .map_err(|source| StoreError::io("keeping a layer's blob", source))?;
-        Ok(blob)
-    });
-    if kept.is_err() {
-        let _ = fs::remove_file(&temporary);
+    let blob: Blob = written.map_err(|source| LoadError::LayerTar { diff_id, source })?;
+    if let Some((expected, _)) = layer.blob.filter(|_| compression != Compression::None) {
+        check_digest(&layer.name, expected, blob.digest)?;
     }
-    kept
+    let _locked = store.shared()?;
+    fs::rename(&temporary.path, store.blob_path(&blob.digest))
+        .map_err(|source| StoreError::io("keeping a layer's blob", source))?;
+    Ok(blob)
 }
 
-fn read_entries(tar: &mut TarReader<impl Read>, builder: &mut LayerBuilder, diff_id: DiffId) -> Result<(), LoadError> {
+fn read_entries(tar: &mut TarReader<impl Skip>, builder: &mut LayerBuilder, diff_id: DiffId) -> Result<(), LoadError> {
     let tar_error = |source| LoadError::LayerTar { diff_id, source };
     while let Some(raw) = tar.next_entry().map_err(tar_error)? {
         let path = normalize(&raw.name)
@@ -146,7 +151,7 @@ fn read_entries(tar: &mut TarReader<impl Read>, builder: &mut LayerBuilder, diff
 }
 
 fn add_entry(
-    tar: &mut TarReader<impl Read>,
+    tar: &mut TarReader<impl Skip>,
     builder: &mut LayerBuilder,
     raw: &RawEntry,
     path: &Path,

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, X
 use rustix::io::Errno;
 
 use crate::entry::{Attributes, Kind, relative};
-use crate::scratch::remove_tree;
+use crate::remove::remove_tree;
 
 /// Overlay's opaque marker where the mount has the option `userxattr`.
 pub(crate) const OPAQUE: &str = "user.overlay.opaque";

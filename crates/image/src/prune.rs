@@ -82,6 +82,8 @@ impl Store {
         let locked = self.exclusive()?;
         let mut doomed = self.doomed(options)?;
         if options.dry_run {
+            drop(locked);
+            doomed.pruned.bytes = doomed.paths.iter().map(|path| disk_bytes(path)).sum();
             return Ok(doomed.pruned);
         }
         let scratch = self.path("scratch");
@@ -92,6 +94,8 @@ impl Store {
             trash.push(moved);
         }
         drop(locked);
+        // all are measured before any goes: files are shared between layers
+        doomed.pruned.bytes = trash.iter().map(|path| disk_bytes(path)).sum();
         for path in trash {
             dispose(&path);
         }
@@ -162,7 +166,6 @@ impl Store {
                 }
                 continue;
             }
-            doomed.pruned.bytes += disk_bytes(&path);
             doomed.pruned.images.push(id);
             doomed.paths.push(path);
         }
@@ -178,7 +181,6 @@ impl Store {
                 }
                 continue;
             }
-            doomed.pruned.bytes += disk_bytes(&path);
             doomed.pruned.layers.push(diff_id);
             doomed.paths.push(path);
         }
@@ -204,20 +206,19 @@ impl Store {
                 continue;
             }
             doomed.pruned.blobs += 1;
-            doomed.pruned.bytes += disk_bytes(&path);
             doomed.paths.push(path);
         }
         Ok(())
     }
 
-    /// Scratch folders whose lock nobody holds, and single files older than any write takes.
+    /// Scratch folders and single files whose lock nobody holds.
     fn doom_scratch(&self, doomed: &mut Doomed) -> Result<(), StoreError> {
         for entry in fs::read_dir(self.path("scratch")).doing("listing scratch folders")? {
             let path = entry.doing("listing scratch folders")?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let dead = if name.starts_with("file-") || name.starts_with("trash-") {
-                !process_lives(name)
-            } else if path.extension().is_some() {
+            let dead = if name.starts_with("trash-") {
+                true // whoever moved it there is removing it, or is gone
+            } else if name.starts_with("file-") || path.extension().is_some() {
                 unlocked(&path)
             } else {
                 unlocked(&path.with_extension("lock"))
@@ -225,7 +226,6 @@ impl Store {
             if dead {
                 if path.extension().is_none() {
                     doomed.pruned.scratch += 1;
-                    doomed.pruned.bytes += disk_bytes(&path);
                 }
                 doomed.paths.push(path);
             }
@@ -258,12 +258,6 @@ fn unlocked(lock: &Path) -> bool {
         Ok(file) => file.file().try_lock().is_ok(),
         Err(_) => true,
     }
-}
-
-/// Whether the process whose number stands in a unique name still runs.
-fn process_lives(name: &str) -> bool {
-    let pid = name.split('-').nth(1).and_then(|pid| u32::from_str_radix(pid, 16).ok());
-    pid.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
 }
 
 fn digests_in(dir: &Path) -> Result<Vec<(Digest, PathBuf)>, StoreError> {

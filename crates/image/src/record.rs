@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, Digest, ImageId};
-use crate::durable::write_durably;
+use crate::durable::{sync_parent, write_durably};
 use crate::error::{Doing, StoreError};
 use crate::layer::Layer;
 use crate::store::Store;
@@ -79,8 +79,10 @@ impl Store {
 
     /// Removes a record; false where there was none.
     pub fn remove_record(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
-        match fs::remove_file(self.record_path(kind, key)?) {
-            Ok(()) => Ok(true),
+        let path = self.record_path(kind, key)?;
+        match fs::remove_file(&path) {
+            // a record that comes back after a power failure would keep what prune took
+            Ok(()) => sync_parent(&path).doing("removing a record").map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(StoreError::io("removing a record", source)),
         }

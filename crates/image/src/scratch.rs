@@ -8,6 +8,7 @@ use fs_err as fs;
 
 use crate::durable;
 use crate::error::{Doing, StoreError};
+use crate::remove::remove_tree;
 
 /// A private folder that goes away with this value.
 #[derive(Debug)]
@@ -18,22 +19,18 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Call it with the store's lock shared: between making the lock file and locking it prune would take the folder for a dead one.
     pub(crate) fn make(dir: &Path, label: &str) -> Result<Self, StoreError> {
         let clean: String = label.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-        loop {
-            let path = dir.join(durable::unique(&clean));
-            let lock = path.with_extension("lock");
-            let locked = fs::File::create_new(&lock).doing("making a scratch folder")?;
-            locked.file().lock().doing("locking a scratch folder")?;
-            if fs::symlink_metadata(&lock).is_err() {
-                continue; // prune took the file for a dead one between making and locking
-            }
-            if let Err(source) = fs::create_dir(&path) {
-                let _ = fs::remove_file(&lock);
-                return Err(StoreError::io("making a scratch folder", source));
-            }
-            return Ok(Self { path, lock, _locked: locked });
+        let path = dir.join(durable::unique(&clean));
+        let lock = path.with_extension("lock");
+        let locked = fs::File::create_new(&lock).doing("making a scratch folder")?;
+        locked.file().lock().doing("locking a scratch folder")?;
+        if let Err(source) = fs::create_dir(&path) {
+            let _ = fs::remove_file(&lock);
+            return Err(StoreError::io("making a scratch folder", source));
         }
+        Ok(Self { path, lock, _locked: locked })
     }
 
     /// The folder. It is empty at first, mode 0700 less what the umask takes.
@@ -48,38 +45,4 @@ impl Drop for Scratch {
             let _ = fs::remove_file(&self.lock);
         }
     }
-}
-
-/// Removes `path` and everything below it, also folders that forbid it to their owner (overlay's work folder has mode 0). Symbolic links are
-/// removed, not followed. Nothing there is no error.
-pub(crate) fn remove_tree(path: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-fn open_up(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut waiting = vec![path.to_owned()];
-    while let Some(dir) = waiting.pop() {
-        let metadata = fs::symlink_metadata(&dir)?;
-        if !metadata.is_dir() {
-            continue;
-        }
-        if metadata.permissions().mode() & 0o700 != 0o700 {
-            fs::set_permissions(&dir, PermissionsExt::from_mode(0o700))?;
-        }
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }

@@ -5,15 +5,19 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::entry::normalize;
 use crate::load::{LoadError, LoadLimits, read_bounded, unpack_whole};
-use crate::tar_read::{TarReader, bad};
+use crate::tar_read::{Skip, TarReader, bad};
 
 /// Members of an archive. A docker-archive has three for each layer.
 const MAX_MEMBERS: usize = 20_000;
 /// Links from member to member (`docker save` links equal layers).
 const MAX_LINKS: usize = 8;
+
+/// The longest target of a link that the system takes; all of them are kept in memory.
+const MAX_LINK_BYTES: usize = 4095;
 
 /// An archive that is open for reading.
 pub(crate) enum Source {
@@ -78,9 +82,7 @@ impl Source {
 
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Folder(path) => {
-                clean(name).is_some_and(|name| fs::symlink_metadata(path.join(name)).is_ok_and(|file| file.is_file()))
-            }
+            Self::Folder(path) => clean(name).is_some_and(|name| open_inside(path, &name).is_ok()),
             Self::Tar { .. } => self.find(name).is_some(),
         }
     }
@@ -92,10 +94,11 @@ impl Source {
             |source| LoadError::Read { path: self.path().to_owned(), action: format!("reading `{name}`"), source };
         match self {
             Self::Folder(path) => {
-                if !self.has(name) {
-                    return Err(missing());
-                }
-                let file = fs::File::open(path.join(clean(name).ok_or_else(missing)?)).map_err(read)?;
+                let file = match open_inside(path, &clean(name).ok_or_else(missing)?) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(read(error)),
+                    Err(_) => return Err(missing()),
+                };
                 let size = file.metadata().map_err(read)?.len();
                 Ok((Box::new(file), size))
             }
@@ -127,6 +130,16 @@ impl Source {
     }
 }
 
+/// Opens a regular file below `root` through real folders alone: a stranger's layout may have links anywhere.
+fn open_inside(root: &Path, name: &str) -> io::Result<fs::File> {
+    let dir = fs::File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let file = rustix::fs::openat2(&dir, name, flags, Mode::empty(), inside)?;
+    let file = fs::File::from_parts(file.into(), root.join(name));
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
 /// A member's name without `./`; nothing for names that leave the archive.
 fn clean(name: &str) -> Option<String> {
     let path = normalize(name.as_bytes()).ok()?;
@@ -136,7 +149,7 @@ fn clean(name: &str) -> Option<String> {
 fn list_members(file: &Path) -> io::Result<HashMap<String, Member>> {
     let file = fs::File::open(file)?;
     let length = file.metadata()?.len();
-    let mut tar = TarReader::new(Skipping { file });
+    let mut tar = TarReader::new(Skipping { file, left: length });
     let mut members = HashMap::new();
     while let Some(entry) = tar.next_entry()? {
         if members.len() >= MAX_MEMBERS {
@@ -164,7 +177,7 @@ fn list_members(file: &Path) -> io::Result<HashMap<String, Member>> {
 
 /// Where a symbolic link inside the archive leads, as a member's name: by its text alone, and never out of it.
 fn link_target(name: &str, target: &[u8]) -> Option<String> {
-    let target = std::str::from_utf8(target).ok()?;
+    let target = std::str::from_utf8(target).ok().filter(|target| target.len() <= MAX_LINK_BYTES)?;
     let mut parts: Vec<&str> = name.split('/').collect();
     parts.pop();
     for part in target.split('/') {
@@ -180,10 +193,23 @@ fn link_target(name: &str, target: &[u8]) -> Option<String> {
 /// A file that skips by seeking: large members are not read to be listed.
 struct Skipping {
     file: fs::File,
+    /// Bytes from here to the end.
+    left: u64,
 }
 
 impl Read for Skipping {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
+        let read = self.file.read(buffer)?;
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
+impl Skip for Skipping {
+    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
+        let there = bytes.min(self.left);
+        self.file.seek_relative(i64::try_from(there).map_err(io::Error::other)?)?;
+        self.left -= there;
+        Ok(there)
     }
 }

@@ -28,11 +28,16 @@ use crate::builder::LayerBuilder;
 use crate::digest::DiffId;
 use crate::durable;
 use crate::error::{Doing, StoreError};
-use crate::layer::Layer;
+use crate::layer::{self, Layer};
 use crate::lease::Lease;
-use crate::scratch::{Scratch, remove_tree};
+use crate::remove::remove_tree;
+use crate::scratch::Scratch;
 
 const VERSION: &str = "hoist-store 1";
+/// The folders of a store.
+const FOLDERS: [&str; 8] = ["layers", "images", "refs", "records", "blobs", "made", "scratch", "leases"];
+/// What else may lie there before it is one: the caches of other crates, and what a file system of its own begins with.
+const KNOWN: [&str; 4] = ["lock", "version", "cache", "lost+found"];
 /// How long another hoist is waited for. Prune holds the lock for milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// Up to so many files are synced one by one; more, and one `syncfs` is faster (measured: 1000 files 110 ms against 12 ms).
@@ -49,6 +54,19 @@ struct Inner {
     root: PathBuf,
     session: Mutex<Option<Arc<Lease>>>,
     lock_patience: Duration,
+}
+
+/// A file that is being written, and goes away with this value if it was not renamed into its place.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    pub(crate) path: PathBuf,
+    _locked: fs::File,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // gone to its place, or found by prune
+    }
 }
 
 /// A held lock of the store.
@@ -89,6 +107,7 @@ impl Store {
 
     /// A private folder on the store's file system, for work in progress; removed when dropped.
     pub fn scratch(&self, label: &str) -> Result<Scratch, StoreError> {
+        let _locked = self.shared()?;
         Scratch::make(&self.path("scratch"), label)
     }
 
@@ -112,6 +131,7 @@ impl Store {
 
     /// A lease of its own, for example for a running container: see [`Lease::hold_image`].
     pub fn lease(&self) -> Result<Lease, StoreError> {
+        let _locked = self.shared()?;
         Lease::take(&self.path("leases"))
     }
 
@@ -133,9 +153,20 @@ impl Store {
         self.inner.root.join("layers/sha256").join(diff_id.hex())
     }
 
-    /// A path for a file that is about to be renamed into place.
+    /// A path for a file that is about to be renamed into place. Call it, and make and lock the file, with the lock shared.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.path("scratch").join(durable::unique("file"))
+    }
+
+    /// A file that is written for longer than the lock is held; its own lock says that somebody writes it.
+    pub(crate) fn temporary_file(&self) -> Result<(Temporary, fs::File), StoreError> {
+        let action = "making a file of the store";
+        let _locked = self.shared()?;
+        let path = self.temporary();
+        let file = fs::File::create_new(&path).doing(action)?;
+        file.file().lock().doing(action)?;
+        let locked = file.try_clone().doing(action)?; // the lock lasts as long as one of them is open
+        Ok((Temporary { path, _locked: locked }, file))
     }
 
     /// Held while something is published or looked up for use: prune waits.
@@ -159,14 +190,20 @@ impl Store {
     /// Puts a finished tree folder into its place; false where the layer was there already. Call it with the lock shared.
     pub(crate) fn publish_layer(&self, from: &Path, diff_id: &DiffId) -> Result<bool, StoreError> {
         let place = self.layer_dir(diff_id);
-        match fs::rename(from, &place) {
-            Ok(()) => Ok(true),
-            Err(_) if place.join("meta.json").exists() => {
-                durable::touch(&place.join("meta.json")).doing("marking a layer as in use")?;
-                Ok(false)
-            }
-            Err(source) => Err(StoreError::io(format!("publishing layer {diff_id}"), source)),
+        let action = || format!("publishing layer {diff_id}");
+        let Err(source) = fs::rename(from, &place) else { return Ok(true) };
+        if fs::symlink_metadata(&place).is_err() {
+            return Err(StoreError::io(action(), source));
         }
+        if matches!(Layer::open(self, *diff_id), Ok(Some(_))) && !layer::is_doubtful(&place) {
+            durable::touch(&place.join("meta.json")).doing("marking a layer as in use")?;
+            return Ok(false);
+        }
+        // what a power failure or a damaged disk left there is no layer; this one is
+        let trash = self.discard(&place)?;
+        fs::rename(from, &place).doing(action())?;
+        dispose(&trash);
+        Ok(true)
     }
 
     /// Moves something out of its place at once, so that nobody sees it half removed; the caller removes what is returned.
@@ -176,9 +213,10 @@ impl Store {
         Ok(trash)
     }
 
-    /// Makes sure that the trees of `layers` are on the disk.
+    /// Makes sure that the trees of `layers` are on the disk. Those in doubt stay so: only [`Layer::settle`] can tell.
     pub(crate) fn sync_layers(&self, layers: &[Layer]) -> Result<(), StoreError> {
-        let unsynced: Vec<&Layer> = layers.iter().filter(|layer| layer.is_unsynced()).collect();
+        let unsynced: Vec<&Layer> =
+            layers.iter().filter(|layer| layer.is_unsynced() && !layer::is_doubtful(&layer.dir())).collect();
         if unsynced.is_empty() {
             return Ok(());
         }
@@ -201,18 +239,52 @@ impl Store {
 fn make(root: &Path, version: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
     let action = "making the store";
-    let fresh = !root.exists();
-    fs::create_dir_all(root).doing(action)?;
-    if fresh {
-        fs::set_permissions(root, PermissionsExt::from_mode(0o700)).doing(action)?;
+    if let Some(found) = foreign_entry(root)?
+        && fs::symlink_metadata(version).is_err()
+    {
+        // nobody else made a store of it meanwhile
+        return Err(StoreError::NotAStore { root: root.to_owned(), found });
     }
-    for dir in ["layers/sha256", "images/sha256", "refs", "records", "blobs/sha256", "made", "scratch", "leases"] {
+    fs::create_dir_all(root).doing(action)?;
+    for dir in FOLDERS {
+        let dir = root.join(dir);
+        fs::create_dir_all(&dir).doing(action)?;
+        // layers of strangers hold setuid programs and files of root: nobody else gets at them
+        fs::set_permissions(&dir, PermissionsExt::from_mode(0o700)).doing(action)?;
+    }
+    for dir in ["layers/sha256", "images/sha256", "blobs/sha256"] {
         fs::create_dir_all(root.join(dir)).doing(action)?;
     }
     let lock = fs::OpenOptions::new().create(true).append(true).open(root.join("lock")).doing(action)?;
-    drop(lock);
+    lock.file().lock_shared().doing(action)?;
     let temporary = root.join("scratch").join(durable::unique("file"));
     durable::write_durably(version, &temporary, format!("{VERSION}\n").as_bytes())
+}
+
+/// Something in `root` that no store has. Prune empties folders of a store, so somebody's own folder must not become one.
+fn foreign_entry(root: &Path) -> Result<Option<String>, StoreError> {
+    let action = "looking at the folder of the store";
+    let listed = match fs::read_dir(root) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StoreError::io(action, source)),
+    };
+    for entry in listed {
+        let entry = entry.doing(action)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if FOLDERS.contains(&name.as_str()) {
+            // what a kill left in the middle of `make` has nothing in it but `version` under another name
+            let inside = fs::read_dir(entry.path()).doing(action)?.flatten().map(|entry| entry.file_name());
+            let known =
+                |inside: &std::ffi::OsString| inside == "sha256" || inside.as_encoded_bytes().starts_with(b"file-");
+            if let Some(foreign) = inside.into_iter().find(|inside| !known(inside)) {
+                return Ok(Some(format!("{name}/{}", foreign.display())));
+            }
+        } else if !KNOWN.contains(&name.as_str()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes what [`Store::discard`] moved away. What cannot be removed now is found by the next prune.

@@ -8,6 +8,8 @@ use crate::tar_write::BLOCK;
 
 /// The longest extended header or long name. Real ones have a few hundred bytes.
 const MAX_EXTENSION: u64 = 1 << 20;
+/// The largest file that a header can announce: lengths are added to positions.
+const MAX_SIZE: u64 = u64::MAX / 2 - 512;
 /// Extended headers in a row before the entry they belong to.
 const MAX_EXTENSIONS: usize = 16;
 
@@ -37,6 +39,20 @@ struct Extended {
     mtime_secs: Option<i64>,
 }
 
+/// A reader that may know a faster way to leave bytes out than to read them.
+pub(crate) trait Skip: Read + Sized {
+    /// Leaves out up to `bytes`; returns how many there were.
+    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
+        io::copy(&mut self.by_ref().take(bytes), &mut io::sink())
+    }
+}
+
+impl<R: Skip> Skip for &mut R {
+    fn skip(&mut self, bytes: u64) -> io::Result<u64> {
+        (**self).skip(bytes)
+    }
+}
+
 pub(crate) struct TarReader<R> {
     source: R,
     /// Content of the current entry that nobody read yet, and its padding.
@@ -50,7 +66,7 @@ pub(crate) fn bad(problem: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem.into())
 }
 
-impl<R: Read> TarReader<R> {
+impl<R: Skip> TarReader<R> {
     pub(crate) fn new(source: R) -> Self {
         Self { source, content: 0, padding: 0, position: 0 }
     }
@@ -123,14 +139,14 @@ impl<R: Read> TarReader<R> {
 
     fn skip_content(&mut self) -> io::Result<()> {
         let left = self.content + self.padding;
-        let skipped = io::copy(&mut (&mut self.source).take(left), &mut io::sink())?;
+        let skipped = self.source.skip(left)?;
         self.position += skipped;
         (self.content, self.padding) = (0, 0);
         if skipped == left { Ok(()) } else { Err(bad("it ends in the middle of a file")) }
     }
 }
 
-impl<R: Read> Read for TarReader<R> {
+impl<R: Skip> Read for TarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = usize::try_from(self.content).unwrap_or(usize::MAX).min(buffer.len());
         if wanted == 0 {
@@ -182,7 +198,10 @@ fn parse_header(block: &[u8; BLOCK]) -> io::Result<RawEntry> {
         name,
         link: until_nul(&block[157..257]).to_vec(),
         flag: block[156],
-        size: u64::try_from(number(&block[124..136])?).map_err(|_| bad("a header with a negative size"))?,
+        size: u64::try_from(number(&block[124..136])?)
+            .ok()
+            .filter(|size| *size <= MAX_SIZE)
+            .ok_or_else(|| bad("a header whose size is out of range"))?,
         uid: small(&block[108..116], "owner")?,
         gid: small(&block[116..124], "group")?,
         mode: small(&block[100..108], "mode")?,
@@ -234,7 +253,7 @@ fn parse_pax(data: &[u8], extended: &mut Extended) -> io::Result<()> {
         match key {
             b"path" => extended.name = Some(value.to_vec()),
             b"linkpath" => extended.link = Some(value.to_vec()),
-            b"size" => extended.size = Some(parsed()?),
+            b"size" => extended.size = Some(parsed().ok().filter(|size| *size <= MAX_SIZE).ok_or_else(wrong)?),
             b"uid" => extended.uid = Some(small()?),
             b"gid" => extended.gid = Some(small()?),
             b"mtime" => extended.mtime_secs = Some(whole_seconds(value).ok_or_else(wrong)?),

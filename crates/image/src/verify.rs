@@ -1,15 +1,16 @@
 //! Recomputing everything an image says of itself, and naming the first file that differs.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
 use crate::digest::DiffId;
-use crate::entry::{Entry, Kind};
-use crate::error::StoreError;
+use crate::entry::{Entry, Kind, relative};
+use crate::error::{Doing, StoreError};
 use crate::image::Image;
-use crate::layer::{Layer, copy_content};
+use crate::layer::{self, Layer, copy_content};
 use crate::store::Store;
 
 /// Something in the store is not what it was.
@@ -65,24 +66,41 @@ impl Store {
         problems
     }
 
-    /// Recomputes one layer.
+    /// Recomputes one layer. A damaged one is noted, so that the next build or load that wants it makes it again.
     pub fn verify_layer(&self, diff_id: DiffId) -> Option<Problem> {
         let layer = match Layer::open(self, diff_id) {
             Ok(Some(layer)) => layer,
             Ok(None) => return Some(Problem::Missing { diff_id }),
             Err(error) => {
+                layer::mark_doubtful(&self.layer_dir(&diff_id));
                 return Some(Problem::Layer { diff_id, problem: error.to_string() });
             }
         };
-        match first_difference(&layer) {
-            Ok(None) => {}
-            Ok(Some((path, problem))) => return Some(Problem::File { diff_id, path, problem }),
-            Err(error) => {
-                return Some(Problem::Layer { diff_id, problem: chain(&error) });
-            }
+        let problem = problem_of(&layer);
+        if problem.is_some() {
+            layer::mark_doubtful(&layer.dir());
         }
-        let error = layer.write_tar(&mut io::sink()).err()?;
-        Some(Problem::Layer { diff_id, problem: chain(&error) })
+        problem
+    }
+}
+
+/// The first thing about a layer that is not as it was.
+pub(crate) fn problem_of(layer: &Layer) -> Option<Problem> {
+    let diff_id = layer.diff_id();
+    let file = |path, problem| Some(Problem::File { diff_id, path, problem });
+    let whole = |error: &StoreError| Some(Problem::Layer { diff_id, problem: chain(error) });
+    match first_difference(layer) {
+        Ok(None) => {}
+        Ok(Some((path, problem))) => return file(path, problem),
+        Err(error) => return whole(&error),
+    }
+    if let Err(error) = layer.write_tar(&mut io::sink()) {
+        return whole(&error);
+    }
+    match foreign_file(layer) {
+        Ok(None) => None,
+        Ok(Some(path)) => file(path, "does not belong to the layer".to_owned()),
+        Err(error) => whole(&error),
     }
 }
 
@@ -102,6 +120,34 @@ fn first_difference(layer: &Layer) -> Result<Option<(PathBuf, String)>, StoreErr
         let entry = entry?;
         if let Some(problem) = difference(&entry, &layer.file_path(&entry)) {
             return Ok(Some((entry.path, problem)));
+        }
+    }
+    Ok(None)
+}
+
+/// A file in the tree that the index does not have: it would be seen in the container.
+fn foreign_file(layer: &Layer) -> Result<Option<PathBuf>, StoreError> {
+    let mut known: HashSet<PathBuf> = HashSet::new();
+    for entry in layer.entries()? {
+        // parents that a loaded layer's tar does not have are there all the same
+        for path in entry?.path.ancestors() {
+            if !known.insert(relative(path).to_owned()) {
+                break;
+            }
+        }
+    }
+    let tree = layer.tree_dir();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        for entry in fs::read_dir(tree.join(&below)).doing("listing a layer's files")? {
+            let entry = entry.doing("listing a layer's files")?;
+            let path = below.join(entry.file_name());
+            if !known.contains(&path) {
+                return Ok(Some(Path::new("/").join(path)));
+            }
+            if entry.file_type().doing("listing a layer's files")?.is_dir() {
+                waiting.push(path);
+            }
         }
     }
     Ok(None)

@@ -175,6 +175,62 @@ fn a_layout_with_links_out_or_missing_blobs_is_refused() {
 }
 
 #[test]
+fn a_layout_whose_folders_are_links_is_not_followed() {
+    let (dir, store) = fresh();
+    let made = saved(ArchiveFormat::Oci);
+    let layout = dir.path().join("layout");
+    fs::create_dir(&layout).unwrap();
+    tar::Archive::new(made.as_slice()).unpack(&layout).unwrap();
+    assert_eq!(store.load(&layout, LoadLimits::default()).unwrap().len(), 1);
+    fs::rename(layout.join("blobs"), dir.path().join("outside")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("outside"), layout.join("blobs")).unwrap();
+    let other = Store::open(dir.path().join("other")).unwrap();
+    let error = other.load(&layout, LoadLimits::default()).unwrap_err();
+    assert!(matches!(error, LoadError::Missing { .. }), "{error}");
+}
+
+#[test]
+fn many_names_in_little_space_are_stopped() {
+    // folders without content: each takes a block of the disk
+    let (_dir, store) = fresh();
+    let folders = layer(|tar| (0..300).for_each(|number| raw(tar, &format!("d{number}"), b'5', "", b"")));
+    let limits = LoadLimits { unpacked_bytes: 1 << 20, ..LoadLimits::default() };
+    assert!(folders.len() < 1 << 20);
+    let error = store.load_from(&mut archive(&[folders], None).as_slice(), limits).unwrap_err();
+    assert!(matches!(error, LoadError::TooLarge { .. }), "{error}");
+    // names of four kilobytes, as many as fit into memory
+    let deep = format!("{}/", "n".repeat(250)).repeat(13);
+    let path = |number: usize| format!("{deep}{number:0200}");
+    let long = |number: usize| {
+        let name = path(number);
+        let record = format!("{} path={name}\n", name.len() + 11);
+        layer(|tar| {
+            raw(tar, "x", b'x', "", record.as_bytes());
+            raw(tar, "x", b'0', "", b"");
+        })
+    };
+    let one = long(0);
+    let entry = one.len() - 1024;
+    let mut many = Vec::new();
+    for number in 0..(140 << 20) / (2 * path(0).len()) {
+        many.extend_from_slice(&long(number)[..entry]);
+    }
+    many.extend_from_slice(&[0; 1024]);
+    let error = load(&store, &archive(&[many], None)).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("the names in it have more than 134217728 bytes together"), "{source}");
+    // a size that no position can be added to
+    for size in ["9223372036854775807", "18446744073709551615"] {
+        let record = format!("{} size={size}\n", size.len() + 9);
+        let said = refusal(|tar| {
+            raw(tar, "x", b'x', "", record.as_bytes());
+            raw(tar, "a", b'0', "", b"x");
+        });
+        assert!(said.contains("extended header"), "{said}");
+    }
+}
+
+#[test]
 fn whiteouts_concern_lower_layers_only_whatever_the_order() {
     let (_dir, store) = fresh();
     let tar = layer(|tar| {

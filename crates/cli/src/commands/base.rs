@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
 
-/// The build and run images that everything stands on
+/// The images that every app is built in and runs on: made from Debian packages
 #[derive(Debug, Args)]
 pub(crate) struct BaseArgs {
     #[command(subcommand)]
@@ -24,10 +24,10 @@ enum BaseCommand {
     Show,
     /// Make the base again from the newest packages of the mirror
     Update,
-    /// Write down exactly which packages the base is made of
+    /// Write down exactly which packages the base is made of, to make it again elsewhere
     Lock {
-        /// Where to
-        #[arg(short, long, default_value = "hoist-base.lock")]
+        /// File of the lock
+        #[arg(short, long, value_name = "FILE", default_value = "hoist-base.lock")]
         output: PathBuf,
         /// Look for newer packages first; nothing is fetched or made
         #[arg(long)]

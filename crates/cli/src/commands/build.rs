@@ -44,19 +44,19 @@ pub(crate) struct BuildOptions {
     /// Variable for the build, NAME=VALUE, or NAME to take it from here
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// File of such lines
+    /// File with a variable in each line
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Python to use; otherwise what the app asks for, otherwise the base's own
+    /// Python to use, such as 3.11; otherwise what the app asks for, otherwise the base's own
     #[arg(long, value_name = "VERSION")]
     pub(crate) python: Option<String>,
-    /// What declares the dependencies, where the app has more than one (requirements.txt, environment.yml, …)
+    /// Which file's dependencies to take, where the app has several (requirements.txt, environment.yml, …)
     #[arg(long, value_name = "FILE")]
     pub(crate) dependencies: Option<String>,
-    /// Generation of the service contract, G1 or G2; otherwise seen from the layout
+    /// How a service is called: G1, run(data, params), or G2, run with named and typed parameters; otherwise seen from the layout
     #[arg(long, value_name = "G1|G2")]
     pub(crate) contract: Option<Contract>,
-    /// Network of the build: host or none
+    /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long = "build-network", value_name = "NETWORK")]
     pub(crate) network: Option<BuildNetwork>,
     /// Do not try the service's import after the build

@@ -56,7 +56,7 @@ fn list(context: &Context) -> Result<(), Failure> {
             .map(|(key, value)| {
                 json!({
                     "name": key.name(),
-                    "value": value.map(|(value, _)| value),
+                    "value": value.map(|(value, _)| masked(value)),
                     "origin": value.map(|(_, origin)| origin.name()),
                     "help": key.help(),
                 })
@@ -68,11 +68,23 @@ fn list(context: &Context) -> Result<(), Failure> {
         context.print(&format!("# {}\n", path.display()))?;
     }
     for (key, value) in rows {
-        let value =
-            value.map_or_else(|| "(not set)".to_owned(), |(value, origin)| format!("{value}  ({})", origin.name()));
+        let value = value.map_or_else(
+            || "(not set)".to_owned(),
+            |(value, origin)| format!("{}  ({})", masked(value), origin.name()),
+        );
         context.print(&format!("{:<16} {value}\n{:<16} {}\n", key.name(), "", key.help()))?;
     }
     Ok(())
+}
+
+/// A list is shown around: the user and password of a mirror's address are not in it.
+fn masked(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
+        None => value.to_owned(),
+    }
 }
 
 fn get(context: &Context, name: &str) -> Result<(), Failure> {
@@ -103,4 +115,16 @@ fn change(context: &Context, name: &str, value: Option<&str>) -> Result<(), Fail
         return context.print_json(&json!({"file": path, "name": name, "value": value}));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn passwords_of_mirrors_are_not_listed() {
+        assert_eq!(masked("https://me:p@ss@mirror.example/debian"), "https://***@mirror.example/debian");
+        assert_eq!(masked("https://mirror.example/a@b"), "https://mirror.example/a@b");
+        assert_eq!(masked("/a/b"), "/a/b");
+    }
 }

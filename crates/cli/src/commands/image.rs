@@ -5,17 +5,18 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use hoist_image::{ArchiveFormat, Compression, Image, LoadError, LoadLimits, Reference, SaveError};
+use hoist_image::{ArchiveFormat, Compression, Image, ImageId, LoadError, LoadLimits, Reference, SaveError};
 use serde_json::{Value, json};
 
+use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::open_store;
 use crate::failure::{Code, Failure, failure_from};
-use crate::terminal::bytes;
+use crate::terminal::{bytes, counted};
 
 failure_from! {
-    SaveError => |error| if matches!(error, SaveError::Taken { .. }) { Code::Usage } else { Code::Hoist },
-    LoadError => |_| Code::Usage,
+    SaveError => |error| if error.is_of_the_place() { Code::Usage } else { Code::Hoist },
+    LoadError => |error| if error.is_of_the_machine() { Code::Hoist } else { Code::Usage },
 }
 
 /// The images of the store
@@ -27,17 +28,17 @@ pub(crate) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// List images
+    /// List images with their names, ids and sizes
     Ls,
-    /// Show an image's configuration, layers and names
+    /// Show an image's names, processes, configuration and layers
     Inspect {
         /// Name or id
         image: String,
     },
-    /// Remove names, and images with their last name
+    /// Remove names of images; an image goes with its last name, its layers with the next `hoist system prune`
     Rm {
-        /// Names or ids
-        #[arg(required = true)]
+        /// Names, or ids: an id goes with all its names
+        #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
     },
     /// Give an image one more name
@@ -47,27 +48,33 @@ enum ImageCommand {
         /// The new name
         name: String,
     },
-    /// Write an image to a file, a folder or standard output
+    /// Write an image to an archive that docker, podman and skopeo read
     Save {
         /// Name or id
         image: String,
-        /// File, or folder for oci-dir; - for standard output
-        #[arg(short, long)]
+        /// Where to: a file (with oci-dir a folder), or - for standard output
+        #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Kind of archive
         #[arg(long, value_enum, default_value = "docker-archive")]
         format: SaveFormat,
-        /// How the layers of an OCI archive are compressed
+        /// How the layers of an OCI archive are compressed; a docker-archive never is
         #[arg(long, value_enum, default_value = "gzip")]
         compression: SaveCompression,
     },
-    /// Read images from an archive or an OCI layout
+    /// Read the images of an archive: what docker, podman or skopeo saved, or an OCI layout
     Load {
         /// File or folder; - for standard input
-        #[arg(short, long)]
-        input: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "input")]
+        archive: Option<PathBuf>,
+        /// The same, as docker has it
+        #[arg(short, long, value_name = "FILE", conflicts_with = "archive")]
+        input: Option<PathBuf>,
+        /// The most that it may unpack to
+        #[arg(long, value_name = "SIZE", default_value = "64G", value_parser = parse_size)]
+        max_size: u64,
     },
-    /// Recompute every digest of an image
+    /// Read an image again and compare every file and digest with what it was
     Verify {
         /// Name or id
         image: String,
@@ -112,13 +119,19 @@ impl ImageArgs {
             ImageCommand::Rm { images } => remove(context, &images),
             ImageCommand::Tag { image, name } => {
                 let store = open_store(context)?;
-                store.tag(&store.image(&image)?, &name.parse::<Reference>()?)?;
+                let (image, name) = (store.image(&image)?, name.parse::<Reference>()?);
+                store.tag(&image, &name)?;
+                if context.json {
+                    return context.print_json(&json!({"id": image.id().to_string(), "name": name.to_string()}));
+                }
                 Ok(())
             }
             ImageCommand::Save { image, output, format, compression } => {
                 save(context, &image, &output, format, compression.into())
             }
-            ImageCommand::Load { input } => load(context, &input),
+            ImageCommand::Load { archive, input, max_size } => {
+                load(context, &archive.or(input).unwrap_or_default(), max_size)
+            }
             ImageCommand::Verify { image } => verify(context, &image),
         }
     }
@@ -126,18 +139,21 @@ impl ImageArgs {
 
 /// An image with the names that stand for it.
 struct Row {
-    image: Image,
+    id: ImageId,
     names: Vec<String>,
-    size_bytes: u64,
+    /// Layers and bytes; what is wrong, where the image cannot be read.
+    seen: Result<(usize, u64), String>,
 }
 
+/// One that is damaged does not hide the others.
 fn rows(context: &Context) -> Result<Vec<Row>, Failure> {
     let store = open_store(context)?;
     let names = store.names()?;
     let mut rows = Vec::new();
-    for image in store.images()? {
-        let own = names.iter().filter(|(_, id)| *id == image.id()).map(|(name, _)| name.to_string()).collect();
-        rows.push(Row { size_bytes: image.size_bytes()?, names: own, image });
+    for id in store.image_ids()? {
+        let own = names.iter().filter(|(_, named)| *named == id).map(|(name, _)| name.to_string()).collect();
+        let seen = store.image_by_id(&id).and_then(|image| Ok((image.diff_ids().len(), image.size_bytes()?)));
+        rows.push(Row { id, names: own, seen: seen.map_err(|error| error.to_string()) });
     }
     rows.sort_by(|a, b| a.names.is_empty().cmp(&b.names.is_empty()).then_with(|| a.names.cmp(&b.names)));
     Ok(rows)
@@ -149,11 +165,13 @@ fn list(context: &Context) -> Result<(), Failure> {
         let all: Vec<Value> = rows
             .iter()
             .map(|row| {
+                let seen = row.seen.as_ref();
                 json!({
-                    "id": row.image.id().to_string(),
+                    "id": row.id.to_string(),
                     "names": row.names,
-                    "layers": row.image.diff_ids().len(),
-                    "size_bytes": row.size_bytes,
+                    "layers": seen.ok().map(|(layers, _)| layers),
+                    "size_bytes": seen.ok().map(|(_, size)| size),
+                    "problem": seen.err(),
                 })
             })
             .collect();
@@ -162,14 +180,23 @@ fn list(context: &Context) -> Result<(), Failure> {
     let width = rows.iter().flat_map(|row| &row.names).map(String::len).max().unwrap_or(4).max(6);
     let mut text = format!("{:<width$}  {:<12}  {:>6}  {:>9}\n", "NAME", "ID", "LAYERS", "SIZE");
     for row in &rows {
-        let id = row.image.id().hex();
+        let (layers, size) = match &row.seen {
+            Ok((layers, size)) => (layers.to_string(), bytes(*size)),
+            Err(_) => ("?".to_owned(), "damaged".to_owned()),
+        };
         let none = vec!["(none)".to_owned()];
         for name in if row.names.is_empty() { &none } else { &row.names } {
-            let layers = row.image.diff_ids().len();
-            let _ = writeln!(text, "{name:<width$}  {:<12}  {layers:>6}  {:>9}", &id[..12], bytes(row.size_bytes));
+            let _ = writeln!(text, "{name:<width$}  {:<12}  {layers:>6}  {size:>9}", &row.id.hex()[..12]);
         }
     }
-    context.print(&text)
+    context.print(&text)?;
+    for row in &rows {
+        if let Err(problem) = &row.seen {
+            let hint = format!("build or load it again, or remove it: hoist image rm {}", &row.id.hex()[..12]);
+            context.reporter.warn(&format!("image {} is damaged: {problem}", &row.id.hex()[..12]), Some(&hint));
+        }
+    }
+    Ok(())
 }
 
 fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
@@ -189,10 +216,12 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
         })
         .collect();
     let names: Vec<String> = image.names()?.iter().map(ToString::to_string).collect();
+    let processes = processes(&config);
     if context.json {
         return context.print_json(&json!({
             "id": image.id().to_string(),
             "names": names,
+            "processes": processes,
             "size_bytes": image.size_bytes()?,
             "layers": layers,
             "config": config,
@@ -206,6 +235,11 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
             let _ = writeln!(text, "{title:<8} {}", inner[key]);
         }
     }
+    for process in &processes {
+        let words = ["command", "args"].into_iter().flat_map(|key| process[key].as_array().into_iter().flatten());
+        let words: Vec<&str> = words.filter_map(Value::as_str).collect();
+        let _ = writeln!(text, "process  {}: {}", process["type"].as_str().unwrap_or_default(), words.join(" "));
+    }
     for variable in inner["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let _ = writeln!(text, "env      {variable}");
     }
@@ -218,11 +252,18 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
     context.print(&text)
 }
 
+/// The processes of an image that buildpacks made, from its label.
+fn processes(config: &Value) -> Vec<Value> {
+    let label = config["config"]["Labels"]["io.buildpacks.build.metadata"].as_str().unwrap_or_default();
+    let metadata: Value = serde_json::from_str(label).unwrap_or_default();
+    metadata["processes"].as_array().cloned().unwrap_or_default()
+}
+
 fn remove(context: &Context, wanted: &[String]) -> Result<(), Failure> {
     let store = open_store(context)?;
     // All are looked up before anything is removed: one mistyped name must not leave half of them gone.
     for image in wanted {
-        store.image(image)?;
+        store.resolve(image)?;
     }
     let mut removed = Vec::new();
     for image in wanted {
@@ -267,7 +308,10 @@ fn save(
         SaveFormat::OciDir if stdout => {
             return Err(Failure::usage("a folder cannot go to standard output", "choose --format oci-archive"));
         }
-        SaveFormat::OciDir => return Ok(image.save_to_dir(output, &names, compression)?),
+        SaveFormat::OciDir => {
+            image.save_to_dir(output, &names, compression)?;
+            return saved(context, &image, &names, output);
+        }
         SaveFormat::DockerArchive => ArchiveFormat::Docker,
         SaveFormat::OciArchive => ArchiveFormat::Oci,
     };
@@ -277,12 +321,22 @@ fn save(
     if stdout {
         return Ok(image.save(&mut std::io::stdout().lock(), &names, archive, compression)?);
     }
-    Ok(image.save_to_file(output, &names, archive, compression)?)
+    image.save_to_file(output, &names, archive, compression)?;
+    saved(context, &image, &names, output)
 }
 
-fn load(context: &Context, input: &std::path::Path) -> Result<(), Failure> {
+/// The answer where standard output is not the archive.
+fn saved(context: &Context, image: &Image, names: &[Reference], output: &std::path::Path) -> Result<(), Failure> {
+    if !context.json {
+        return Ok(());
+    }
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    context.print_json(&json!({"id": image.id().to_string(), "names": names, "output": output}))
+}
+
+fn load(context: &Context, input: &std::path::Path, max_bytes: u64) -> Result<(), Failure> {
     let store = open_store(context)?;
-    let limits = LoadLimits::default();
+    let limits = LoadLimits { unpacked_bytes: max_bytes, archive_bytes: max_bytes };
     let loaded = if input.as_os_str() == "-" {
         store.load_from(&mut std::io::stdin().lock(), limits)?
     } else {
@@ -295,7 +349,14 @@ fn load(context: &Context, input: &std::path::Path) -> Result<(), Failure> {
         return context.print_json(&json!(all));
     }
     for one in &loaded {
-        context.print(&format!("loaded {} {}\n", one.image.id(), names(one).join(", ")))?;
+        let names = if one.names.is_empty() { "(no name)".to_owned() } else { names(one).join(", ") };
+        context.print(&format!("loaded {} {names}\n", one.image.id()))?;
+    }
+    if loaded.is_empty() {
+        return Err(Failure::usage(
+            format!("{} has no image for this machine ({})", input.display(), std::env::consts::ARCH),
+            "save or copy the image for this architecture",
+        ));
     }
     Ok(())
 }
@@ -308,7 +369,8 @@ fn verify(context: &Context, wanted: &str) -> Result<(), Failure> {
         let id = image.id().to_string();
         context.print_json(&json!({"id": id, "ok": problems.is_empty(), "problems": problems}))?;
     } else if problems.is_empty() {
-        context.print(&format!("{}: all {} layers are as they were\n", image.id(), image.diff_ids().len()))?;
+        let layers = counted(image.diff_ids().len(), "layer");
+        context.print(&format!("{}: {layers}, every file as it was\n", image.id()))?;
     }
     if problems.is_empty() {
         return Ok(());
@@ -318,6 +380,6 @@ fn verify(context: &Context, wanted: &str) -> Result<(), Failure> {
     }
     Err(Failure::hoist(
         format!("image {wanted} is not what it was:\n{}", problems.join("\n")),
-        "remove it and build it again: hoist image rm, then hoist system prune",
+        "build or load it again: what is damaged is made anew",
     ))
 }

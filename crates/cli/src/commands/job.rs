@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use hoist_image::{Reference, StoreError};
 use hoist_platform::{JobReport, JobRequest, JobSource, RunInput};
 use hoist_service::{InputArgument, Outcome, ResultFile};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
 
-/// Execute services
+/// Run a service from its folder, zip or image to its result
 #[derive(Debug, Args)]
 pub(crate) struct JobArgs {
     #[command(subcommand)]
@@ -30,16 +31,16 @@ enum JobCommand {
 struct JobRunArgs {
     /// Folder or zip of a service, or the name of an image that was built before
     source: String,
-    /// data: a file, JSON, or - for standard input; otherwise the service's input/data.json
+    /// The service's data: a file, JSON, or - for standard input; otherwise its input/data.json
     #[arg(long, value_name = "FILE|JSON|-")]
     data: Option<String>,
-    /// params: a file, JSON, or - for standard input; otherwise the service's input/params.json
+    /// The service's params: a file, JSON, or - for standard input; otherwise its input/params.json
     #[arg(long, value_name = "FILE|JSON|-")]
     params: Option<String>,
     /// Folder with data.json, params.json and any further keys
     #[arg(long, value_name = "DIR")]
     input: Option<PathBuf>,
-    /// Folder for the files of the result
+    /// Folder to put the files of the result into
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Keep the image, under the service's name
@@ -57,16 +58,16 @@ struct JobRunArgs {
 /// The build options of a job; `-e` belongs to its process.
 #[derive(Debug, Args)]
 struct JobBuildOptions {
-    /// Python to use; otherwise what the service asks for, otherwise the base's own
+    /// Python to use, such as 3.11; otherwise what the service asks for, otherwise the base's own
     #[arg(long, value_name = "VERSION")]
     python: Option<String>,
-    /// What declares the dependencies, where the service has more than one
+    /// Which file's dependencies to take, where the service has several (requirements.txt, environment.yml, …)
     #[arg(long, value_name = "FILE")]
     dependencies: Option<String>,
-    /// Generation of the service contract, G1 or G2; otherwise seen from the layout
+    /// How the service is called: G1, run(data, params), or G2, run with named and typed parameters; otherwise seen from the layout
     #[arg(long, value_name = "G1|G2")]
     contract: Option<hoist_service::Contract>,
-    /// Network of the build: host or none
+    /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long, value_name = "NETWORK")]
     build_network: Option<hoist_platform::BuildNetwork>,
     /// Do not try the service's import after the build
@@ -106,14 +107,7 @@ impl JobRunArgs {
         let zip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
         let looks_like_path = zip || self.source.starts_with(['.', '/']);
         if !path.exists() && !looks_like_path {
-            let store = engine::open_store(context)?;
-            return match self.source.parse() {
-                Ok(reference) if store.image(&self.source).is_ok() => Ok(JobSource::Image(reference)),
-                _ => Err(Failure::usage(
-                    format!("{} is neither a folder, nor a zip, nor an image in the store", self.source),
-                    "hoist job run DIR, or see the images: hoist image ls",
-                )),
-            };
+            return self.image(context);
         }
         let options = BuildOptions {
             env: self.build_env.clone(),
@@ -125,6 +119,22 @@ impl JobRunArgs {
             no_import_check: self.build.no_import_check,
         };
         Ok(JobSource::Service(Box::new(options.request(context, path)?)))
+    }
+
+    fn image(&self, context: &Context) -> Result<JobSource, Failure> {
+        let store = engine::open_store(context)?;
+        let id = store.resolve(&self.source).map_err(|error| match error {
+            StoreError::UnknownImage { .. } => Failure::usage(
+                format!("{} is neither a folder, nor a zip, nor an image in the store", self.source),
+                "hoist job run DIR, or see the images: hoist image ls",
+            ),
+            other => other.into(),
+        })?;
+        let reference = match self.source.parse::<Reference>() {
+            Ok(reference) if store.find_image(&reference)?.is_some() => reference,
+            _ => format!("image@{id}").parse()?, // an id, or its beginning
+        };
+        Ok(JobSource::Image(reference))
     }
 }
 

@@ -20,12 +20,22 @@ use crate::engine;
 use crate::failure::{Code, Failure};
 use crate::settings::Key;
 
+const EXAMPLES: &str = "\
+Examples:
+  hoist run -p 8080:8080 shop                               the web process, on http://localhost:8080
+  hoist run --process worker shop                           another process type of the image
+  hoist run --entrypoint launcher shop python -V            any command, in the app's environment
+  hoist run --memory 1G -v ./data:/data:ro shop -- --fast   with a limit, a folder, and --fast as its argument";
+
 /// Start a process of an image
+///
+/// Options stand before or after the image; the first word behind it that is none begins the arguments, which are passed on as they are.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
     /// Name or id of the image
     image: String,
-    /// Process type to start, instead of the image's default
+    /// Process type to start, in place of the image's default (`hoist image inspect` lists them)
     #[arg(long, value_name = "TYPE")]
     process: Option<String>,
     /// Program to start in place of the image's entry point; `launcher` sets up a built app's environment for any command
@@ -36,7 +46,7 @@ pub(crate) struct RunArgs {
     /// Folder or file of the host to show inside; a missing one is an error, nothing is made on the host
     #[arg(short, long = "volume", value_name = "HOST:CONTAINER[:ro]")]
     volumes: Vec<Volume>,
-    /// Port of the host that leads to a port inside
+    /// Port of this machine that leads to a port inside; on localhost alone where no IP is given
     #[arg(short, long = "publish", value_name = "[IP:]HOST:CONTAINER[/udp]")]
     publish: Vec<PublishArg>,
     /// Let the process read what is typed; input from a pipe or file it reads in any case
@@ -54,8 +64,8 @@ pub(crate) struct RunArgs {
     /// params of a service: a file, JSON, or - for standard input
     #[arg(long, value_name = "FILE|JSON|-")]
     params: Option<String>,
-    /// Arguments of the process, in place of its own
-    #[arg(last = true)]
+    /// Arguments of the process, in place of its own; after -- where the first begins with a -
+    #[arg(trailing_var_arg = true, value_name = "ARGS")]
     args: Vec<OsString>,
 }
 
@@ -74,13 +84,13 @@ pub(crate) struct RunOptions {
     /// Longest time it may take: 90, 90s, 5m, 1h
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
-    /// Network: private, host or none
+    /// Network: private (its own, with published ports and a way out), host or none
     #[arg(long, value_name = "NETWORK")]
     pub(crate) network: Option<RunNetwork>,
     /// Variable of the process, NAME=VALUE, or NAME to take it from here
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// File of such lines
+    /// File with a variable in each line
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
 }
@@ -150,8 +160,10 @@ struct EnvFileError {
 pub(crate) fn read_env_files(files: &[PathBuf], single: &[String]) -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for path in files {
-        let text = fs::read_to_string(path)
-            .map_err(|source| Failure::new(&EnvFileError { path: path.clone(), source }, None, Code::Usage))?;
+        let text = fs::read_to_string(path).map_err(|source| {
+            let hint = "name a text file with a line NAME=VALUE for each variable: --env-file FILE".to_owned();
+            Failure::new(&EnvFileError { path: path.clone(), source }, Some(hint), Code::Usage)
+        })?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -182,7 +194,7 @@ fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure
 }
 
 /// `512M`, `2G`, `2GiB`, `1000000`; powers of 1024, as docker reads them.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size: write 512M or 2G");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text[digits.len()..].to_ascii_lowercase();

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
-use crate::terminal::bytes;
+use crate::terminal::{bytes, counted};
 
-/// This machine and the store
+/// What this machine can do, what the store holds, and how to empty it
 #[derive(Debug, Args)]
 pub(crate) struct SystemArgs {
     #[command(subcommand)]
@@ -119,11 +119,11 @@ fn prune(context: &Context, all: bool, dry_run: bool) -> Result<(), Failure> {
     }
     let verb = if dry_run { "would remove" } else { "removed" };
     context.print(&format!(
-        "{verb} {} images, {} layers, {} compressed layers, {} leftovers: {}\n",
-        pruned.images.len(),
-        pruned.layers.len(),
-        pruned.blobs,
-        pruned.scratch + pruned.leases + stale,
+        "{verb} {}, {}, {}, {}: {}\n",
+        counted(pruned.images.len(), "image"),
+        counted(pruned.layers.len(), "layer"),
+        counted(pruned.blobs, "compressed layer"),
+        counted(pruned.scratch + pruned.leases + stale, "leftover"),
         bytes(pruned.bytes)
     ))
 }

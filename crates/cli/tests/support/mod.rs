@@ -136,3 +136,19 @@ pub fn mounts_left() -> Vec<String> {
     let mounts = fs_err::read_to_string("/proc/self/mounts").expect("the mounts");
     mounts.lines().filter(|line| line.contains(env!("CARGO_TARGET_TMPDIR"))).map(str::to_owned).collect()
 }
+
+/// Removes the empty control groups that docker (`docker`) or podman (`libpod_parent`) leaves; its monitors go a moment after the container.
+pub fn remove_groups(name: &str) {
+    let find = |args: &[&str]| run(Command::new("find").args(args)).stdout;
+    for _ in 0..50 {
+        let left = find(&["/sys/fs/cgroup", "-mindepth", "1", "-maxdepth", "3", "-type", "d", "-name", name]);
+        if left.is_empty() {
+            return;
+        }
+        for group in left.lines() {
+            find(&[group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("control groups called {name} are left, and something lives in them");
+}
