@@ -79,7 +79,14 @@ impl Host {
 }
 
 /// Mounts all of it in a root; the controlling side of a new terminal, where the process has one.
-pub(crate) fn mount_all(root: &OwnedFd, order: &Order, host: Host) -> Result<Option<OwnedFd>, Failure> {
+///
+/// Files that are made for it lie in `stage`, a directory in memory that is mounted already.
+pub(crate) fn mount_all(
+    root: &OwnedFd,
+    order: &Order,
+    host: Host,
+    stage: &OwnedFd,
+) -> Result<Option<OwnedFd>, Failure> {
     let size = memory_size(&order.spec.limits);
     let kept = sys::NO_SUID | sys::NO_DEV;
     let proc =
@@ -99,9 +106,9 @@ pub(crate) fn mount_all(root: &OwnedFd, order: &Order, host: Host) -> Result<Opt
     if order.spec.network != Network::Host {
         let name = &order.spec.hostname;
         let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n127.0.1.1\t{name}\n");
-        place_file(root, text_file("hosts", &hosts)?, "/etc/hosts")?;
+        place_file(root, text_file(stage, "hosts", &hosts)?, "/etc/hosts")?;
         let resolv_conf = order.resolv_conf.as_deref().unwrap_or("# no network\n");
-        place_file(root, text_file("resolv.conf", resolv_conf)?, "/etc/resolv.conf")?;
+        place_file(root, text_file(stage, "resolv.conf", resolv_conf)?, "/etc/resolv.conf")?;
     }
     Ok(controller)
 }
@@ -116,16 +123,15 @@ fn place_file(root: &OwnedFd, mount: OwnedFd, path: &str) -> Result<(), Failure>
     sys::attach(mount, target).map_err(Failure::at(Step::Mount, "its own file", path))
 }
 
-/// A read-only file with this text, as a mount of its own.
-fn text_file(name: &str, text: &str) -> Result<OwnedFd, Failure> {
+/// A read-only file with this text, as a mount of its own. (Of a mount that is mounted nowhere, only Linux 6.15 makes another.)
+fn text_file(stage: &OwnedFd, name: &str, text: &str) -> Result<OwnedFd, Failure> {
     let make = || -> io::Result<OwnedFd> {
-        let memory = sys::new_mount("tmpfs", &[("mode", "0755"), ("size", "64k")], sys::NO_SUID | sys::NO_DEV)?;
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let mut file = std::fs::File::from(openat(&memory, name, flags, Mode::from_bits_truncate(0o644))?);
+        let mut file = std::fs::File::from(openat(stage, name, flags, Mode::from_bits_truncate(0o644))?);
         file.write_all(text.as_bytes())?;
         drop(file);
-        let tree = sys::clone_tree_of(openat(&memory, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?, 0)?;
-        sys::set_attributes(&tree, sys::READ_ONLY, 0)?;
+        let tree = sys::clone_tree_of(openat(stage, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?, 0)?;
+        sys::set_attributes(&tree, sys::READ_ONLY | sys::NO_SUID | sys::NO_DEV, 0)?;
         Ok(tree)
     };
     make().map_err(Failure::at(Step::Mount, "a generated file", format!("/etc/{name}")))

@@ -37,7 +37,7 @@ pub(crate) fn enter(order: &Order) -> Result<Option<OwnedFd>, Failure> {
     let stage = Stage::new(&inside::memory_size(&spec.limits)).map_err(overlay("stage"))?;
     let root = stage.mount_overlay(&layers, upper).map_err(overlay("overlay"))?;
     drop(layers);
-    let controller = inside::mount_all(&root, order, host)?;
+    let controller = inside::mount_all(&root, order, host, &stage.dir)?;
     for (wanted, source) in spec.mounts.iter().zip(sources) {
         mount_one(&root, wanted, source)?;
     }
