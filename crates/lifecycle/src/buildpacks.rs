@@ -79,12 +79,11 @@ impl Buildpacks {
             let Node::Directory(versions) = node else { continue };
             let id_dir = buildpacks_dir.join(id);
             for (version, node) in crate::tree::list(&versions).map_err(failed(&id_dir))? {
-                if !matches!(node, Node::Directory(_)) {
-                    continue;
-                }
+                let Node::Directory(dirs) = node else { continue };
                 let dir = id_dir.join(version);
                 let path = dir.join("buildpack.toml");
-                let Some(text) = tree.read_text(&path, MAX_BYTES).map_err(failed(&dir))? else { continue };
+                let text = Tree::new(dirs).read_text(Path::new("/buildpack.toml"), MAX_BYTES).map_err(failed(&dir))?;
+                let Some(text) = text else { continue };
                 match BuildpackDescriptor::parse(&text) {
                     Ok(descriptor) => all.insert(Buildpack { descriptor, dir }),
                     Err(source) => {

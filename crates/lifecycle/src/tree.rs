@@ -200,8 +200,8 @@ pub(crate) fn read_regular(host: &Path, inside: &Path, limit_bytes: u64) -> Resu
 
 /// What stands at `name` in a directory made of several.
 fn step(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Node>, TreeError> {
-    let mut found = Vec::new();
-    for (at, dir) in dirs.iter().enumerate() {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for dir in dirs {
         let path = dir.join(name);
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
@@ -214,11 +214,11 @@ fn step(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Node>, TreeError> {
             }
             break;
         }
-        let opaque = at + 1 < dirs.len() && is_opaque(&path);
-        found.push(path);
-        if opaque {
+        // Asked only where there is something to hide.
+        if found.last().is_some_and(|above| is_opaque(above)) {
             break;
         }
+        found.push(path);
     }
     Ok((!found.is_empty()).then_some(Node::Directory(found)))
 }
@@ -227,26 +227,23 @@ fn step(dirs: &[PathBuf], name: &OsStr) -> Result<Option<Node>, TreeError> {
 pub(crate) fn list(dirs: &[PathBuf]) -> Result<BTreeMap<OsString, Node>, TreeError> {
     // The flag says whether lower directories may still add to the node; no node is a whiteout.
     let mut nodes: BTreeMap<OsString, (Option<Node>, bool)> = BTreeMap::new();
-    for (at, dir) in dirs.iter().enumerate() {
+    for dir in dirs {
         for entry in io("listing", dir, dir.read_dir())? {
             let entry = io("listing", dir, entry)?;
             let kind = io("looking at", dir, entry.file_type())?;
             let path = entry.path();
             match nodes.get_mut(&entry.file_name()) {
                 None if kind.is_dir() => {
-                    let open = at + 1 < dirs.len() && !is_opaque(&path);
-                    nodes.insert(entry.file_name(), (Some(Node::Directory(vec![path])), open));
+                    nodes.insert(entry.file_name(), (Some(Node::Directory(vec![path])), true));
                 }
                 None => {
                     let gone = kind.is_char_device() && is_whiteout(&io("looking at", &path, path.symlink_metadata())?);
                     nodes.insert(entry.file_name(), ((!gone).then_some(Node::Other(path)), false));
                 }
                 Some((Some(Node::Directory(paths)), open)) if *open => {
-                    if kind.is_dir() {
-                        *open = !is_opaque(&path);
+                    *open = kind.is_dir() && !paths.last().is_some_and(|above| is_opaque(above));
+                    if *open {
                         paths.push(path);
-                    } else {
-                        *open = false;
                     }
                 }
                 Some(_) => {}
