@@ -153,6 +153,8 @@ impl Reporter for Terminal {
         match event {
             Event::PhaseStarted { phase } => self.say(Verbosity::Verbose, &self.paint("1", phase_title(*phase))),
             Event::PhaseFinished { phase, elapsed_ms } => {
+                // Whatever fails after a phase that ended well is no failure of its buildpacks.
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).lines.clear();
                 self.say(Verbosity::Verbose, &format!("  {} took {elapsed_ms} ms", phase_title(*phase).to_lowercase()));
             }
             Event::Step { text } => {

@@ -152,8 +152,12 @@ impl DependencyError {
     /// The next step.
     pub fn hint(&self) -> String {
         match self {
-            Self::TwoManagers { first, second } => {
-                format!("remove one of them, or choose: --dependencies {first} or --dependencies {second}")
+            Self::TwoManagers { first, second } if first == "requirements.txt" => format!(
+                "remove the one that is not meant, or choose: --dependencies {first} (packages of {second} alone cannot be installed yet)"
+            ),
+            Self::TwoManagers { .. } => {
+                "write what both ask for into a requirements.txt, which can be installed, and choose it: --dependencies requirements.txt"
+                    .to_owned()
             }
             Self::NotThere { .. } => "leave out --dependencies to see what there is".to_owned(),
             Self::NeedsConda { lines, unknown, .. } => {
@@ -221,7 +225,8 @@ pub(crate) fn lift(
                 manager,
                 file: stage.dir.join(stage.name_of(manager)),
                 reason,
-                python: None,
+                // Whoever leaves the yml's packages out does not mean its Python.
+                python: if manager == Manager::Pip { stage.python_of_yml() } else { None },
                 variables: Vec::new(),
             }
         }
@@ -244,7 +249,7 @@ fn choose(managers: &[Manager]) -> Result<(Manager, Option<String>), DependencyE
         [] => Ok((Manager::Pyproject, None)),
         [manager] => {
             let beside_pyproject = manager == Manager::Pip && managers.contains(&Manager::Pyproject);
-            let reason = "pyproject.toml has no lock beside it; choose otherwise with --dependencies pyproject.toml";
+            let reason = "it leads over pyproject.toml, which has no lock beside it";
             Ok((manager, beside_pyproject.then(|| reason.to_owned())))
         }
         [first, second, ..] => Err(DependencyError::TwoManagers {
@@ -355,13 +360,27 @@ impl Lifting<'_, '_> {
             lines.extend(self.pip_line(&name, entry)?);
         }
         self.requirements(&lines)?;
-        let by_pip = format!("{name} asks for nothing that pip cannot do, so pip's fast way is taken");
+        let by_pip = "it asks for nothing that pip cannot do, so pip installs it";
         let reason = if beside_requirements {
-            format!("{by_pip}, with what {name} says of Python; choose otherwise with --dependencies requirements.txt")
+            format!(
+                "{by_pip}, with the Python that it names; --dependencies requirements.txt takes only that file's packages"
+            )
         } else {
-            by_pip
+            by_pip.to_owned()
         };
         Ok(Dependencies { manager: Manager::Pip, file, reason: Some(reason), python, variables: environment.variables })
+    }
+
+    /// The Python of an `environment.yml` that does not lead, where one can be read.
+    fn python_of_yml(&self) -> Option<PythonRequest> {
+        let file = self.dir.join(self.name_of(Manager::Conda));
+        let name = file.display().to_string();
+        let environment = EnvironmentYml::parse(&name, &self.read(&file).ok()?).ok()?;
+        environment.conda.iter().find_map(|entry| {
+            let (package, version) = conda::split(&entry.text);
+            let python = (package == "python").then(|| conda::python(&version, format!("{name} line {}", entry.line)));
+            python.flatten()
+        })
     }
 
     /// A line below `pip:`, as the root's requirements.txt has to say it; none where it says only what is there anyway.

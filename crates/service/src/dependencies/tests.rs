@@ -70,7 +70,12 @@ fn real_conda_packages_are_named_with_their_pypi_lines() {
     );
     assert!(error.hint().contains("numpy==1.26.*") && error.hint().contains("gcc"), "{}", error.hint());
     let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Pip)).unwrap().unwrap();
-    assert_eq!((forced.manager, forced.python), (Manager::Pip, None));
+    assert_eq!(forced.manager, Manager::Pip);
+    assert_eq!(
+        forced.python,
+        Some(PythonRequest { version: "3.11".into(), origin: "environment.yml line 2".into() }),
+        "its pins were made for that Python"
+    );
 }
 
 #[test]
@@ -81,7 +86,13 @@ fn two_managers_without_a_rule_are_an_error_that_says_how_to_choose() {
         error.to_string(),
         "both requirements.txt and uv.lock declare dependencies, and nothing says which leads"
     );
-    assert!(error.hint().contains("--dependencies uv.lock"));
+    assert_eq!(
+        error.hint(),
+        "remove the one that is not meant, or choose: --dependencies requirements.txt (packages of uv.lock alone cannot be installed yet)"
+    );
+    let locks = tree(&[("poetry.lock", ""), ("uv.lock", ""), ("pyproject.toml", "")]);
+    let error = lift(locks.path(), &Layout::PlanQk, None).unwrap_err();
+    assert!(error.hint().contains("choose it: --dependencies requirements.txt"), "{}", error.hint());
     let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Uv)).unwrap().unwrap();
     assert_eq!(forced.manager, Manager::Uv);
     assert!(!dir.path().join("requirements.txt").exists() && dir.path().join("pyproject.toml").exists());
