@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hoist_base::{BUILD_UID, GID};
-use hoist_events::Reporter;
+use hoist_events::{Event, Reporter};
 use hoist_service::{InputRequest, Layout, Owner, StageError, StageRequest, Staged, resolve_input, stage};
 use serde::Serialize;
 
@@ -103,12 +103,23 @@ impl LocalEngine {
         let scratch = self.store().scratch("check")?;
         let app_dir = scratch.path().join("app");
         fs_err::create_dir(&app_dir).map_err(|source| PlatformError::scratch("make the staging folder", source))?;
-        let staged = stage_source(request, &app_dir, self.reporter())?;
+        let staged = stage_source(request, &app_dir, &WithoutChoices(self.reporter()))?;
         let mut variables = staged.build_env.clone();
         variables.retain(|(name, _)| !request.env.iter().any(|(wanted, _)| wanted == name));
         variables.extend(request.env.iter().cloned());
         let foresight = self.foresee(&app_dir, &variables);
         Ok(report(&staged, &variables, foresight))
+    }
+}
+
+/// Passes on what is not in the report anyway.
+struct WithoutChoices<'a>(&'a dyn Reporter);
+
+impl Reporter for WithoutChoices<'_> {
+    fn report(&self, event: &Event) {
+        if !matches!(event, Event::Choice { .. }) {
+            self.0.report(event);
+        }
     }
 }
 
