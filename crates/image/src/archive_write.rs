@@ -175,6 +175,9 @@ impl Image {
         let action = "writing the OCI archive";
         put(out, "oci-layout", LAYOUT).map_err(doing(action))?;
         put(out, "index.json", &layout.index).map_err(doing(action))?;
+        for dir in ["blobs", "blobs/sha256"] {
+            put_dir(out, dir).map_err(doing(action))?;
+        }
         for part in &layout.parts {
             let name = format!("blobs/sha256/{}", part.digest.hex());
             match &part.from {
@@ -248,6 +251,7 @@ impl Image {
             if !done.insert(layer.diff_id()) {
                 continue;
             }
+            put_dir(out, &layer.diff_id().hex()).map_err(doing(action))?;
             put_header(out, &file(layer.diff_id()), layer.size_bytes()).map_err(doing(action))?;
             layer.write_tar(out)?;
             tar_write::write_padding(out, layer.size_bytes()).map_err(doing(action))?;
@@ -298,11 +302,15 @@ fn put(out: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn put_header(out: &mut dyn Write, name: &str, size_bytes: u64) -> io::Result<()> {
-    let entry = Entry {
-        path: PathBuf::from(name),
-        attributes: Attributes::root(0o644),
-        kind: Kind::File { size_bytes, crc32: 0 },
-        mtime_secs: LAYER_MTIME,
-    };
+    put_entry(out, name, Kind::File { size_bytes, crc32: 0 }, 0o644)
+}
+
+/// Some readers (scanners) unpack an archive without making the folders that it does not have.
+fn put_dir(out: &mut dyn Write, name: &str) -> io::Result<()> {
+    put_entry(out, name, Kind::Directory, 0o755)
+}
+
+fn put_entry(out: &mut dyn Write, name: &str, kind: Kind, mode: u32) -> io::Result<()> {
+    let entry = Entry { path: PathBuf::from(name), attributes: Attributes::root(mode), kind, mtime_secs: LAYER_MTIME };
     out.write_all(&tar_write::header(&entry)?)
 }

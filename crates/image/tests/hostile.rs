@@ -262,6 +262,22 @@ fn whiteouts_concern_lower_layers_only_whatever_the_order() {
     assert_eq!(Digest::of(&again), layer.diff_id().0);
 }
 
+/// Scanners unpack archives file by file and do not make what is not there.
+#[test]
+fn every_folder_of_an_archive_stands_before_what_is_in_it() {
+    for format in [ArchiveFormat::Oci, ArchiveFormat::Docker] {
+        let mut made = std::collections::BTreeSet::from([Path::new("").to_owned()]);
+        for entry in tar::Archive::new(saved(format).as_slice()).entries().unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path().unwrap().into_owned();
+            assert!(made.contains(path.parent().unwrap()), "{format:?}: {}", path.display());
+            if entry.header().entry_type().is_dir() {
+                made.insert(path);
+            }
+        }
+    }
+}
+
 /// An image saved as `format`, as bytes.
 fn saved(format: ArchiveFormat) -> Vec<u8> {
     let (_dir, store) = fresh();
