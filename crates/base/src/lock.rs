@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use hoist_debian::LockedPackage;
 use serde::{Deserialize, Serialize};
 
+use crate::error::BaseError;
+
 /// The version of the document that is written and read.
 const FORMAT: u32 = 1;
 /// The longest lock.
@@ -110,6 +112,14 @@ impl BaseLock {
     /// All packages: those of the run image, then those that the build image has besides.
     pub fn packages(&self) -> impl Iterator<Item = &LockedPackage> {
         self.run.iter().chain(&self.build)
+    }
+
+    /// Refuses a lock of another kind of processor.
+    pub fn check_architecture(&self, wanted: &str) -> Result<(), BaseError> {
+        if self.architecture == wanted {
+            return Ok(());
+        }
+        Err(BaseError::OtherArchitecture { found: self.architecture.clone(), wanted: wanted.to_owned() })
     }
 
     /// SHA-256 over what the images are made of: packages and architecture, not the indexes that they were found in.

@@ -154,9 +154,8 @@ pub fn ensure_base(
     mirroring: &dyn Fn() -> Result<Mirroring, BaseError>,
     reporter: &dyn Reporter,
 ) -> Result<Base, BaseError> {
-    if let Some(lock) = request.lock.as_ref().filter(|lock| lock.architecture != request.architecture) {
-        let (found, wanted) = (lock.architecture.clone(), request.architecture.clone());
-        return Err(BaseError::OtherArchitecture { found, wanted });
+    if let Some(lock) = &request.lock {
+        lock.check_architecture(&request.architecture)?;
     }
     let before = find_base(store, request)?;
     let before = match before {

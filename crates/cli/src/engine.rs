@@ -43,15 +43,26 @@ failure_from! {
 
 /// Opens the local engine with the settings in force.
 pub(crate) fn open(context: &Context) -> Result<LocalEngine, Failure> {
+    open_on(context, None)
+}
+
+/// The same, on the base of a lock where a file of one is given.
+pub(crate) fn open_on(context: &Context, locked: Option<&Path>) -> Result<LocalEngine, Failure> {
+    let lock = locked.map(hoist_base::read_lock).transpose()?;
+    let suite = match &lock {
+        Some(lock) => &lock.suite,
+        None => context.settings.get(Key::Suite).unwrap_or(hoist_base::DEFAULT_SUITE),
+    };
     let settings = EngineSettings {
         store_dir: context.settings.store_dir(),
-        suite: context.settings.get(Key::Suite).unwrap_or(hoist_base::DEFAULT_SUITE).to_owned(),
+        suite: suite.to_owned(),
         mirror: context.settings.get(Key::Mirror).map(|archive| Mirror {
             archive: archive.to_owned(),
             security: context.settings.get(Key::SecurityMirror).map(str::to_owned),
             check_valid_until: hoist_debian::read_apt_settings(Path::new("/")).check_valid_until,
         }),
         keyring: context.settings.get(Key::Keyring).map(PathBuf::from),
+        lock,
         parts: parts(),
     };
     let host = HostTrust::of_this_machine();

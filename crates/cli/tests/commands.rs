@@ -10,7 +10,7 @@ use support::{bare_hoist, hoist_says, hoist_with_store, run, tree};
 fn help_names_every_command_and_each_has_help_of_its_own() {
     let help = run(bare_hoist().arg("--help")).ok().stdout;
     for command in
-        ["init", "check", "build", "run", "job", "image", "base", "lifecycle", "system", "config", "completion"]
+        ["init", "check", "build", "builder", "run", "job", "image", "base", "lifecycle", "system", "config", "completion"]
     {
         assert!(help.contains(&format!("\n  {command}")), "{command} is not in:\n{help}");
         let own = run(bare_hoist().args([command, "--help"])).ok().stdout;
@@ -128,4 +128,43 @@ fn an_unreadable_configuration_is_named_with_its_line() {
     let dir = tree(&[("config.toml", "suite = \"trixie\"\nmirror = \n")]);
     let said = run(bare_hoist().env("HOIST_CONFIG", dir.path().join("config.toml")).args(["image", "ls"])).code(2);
     assert!(said.stderr.contains("config.toml") && said.stderr.contains("line 2"), "{}", said.stderr);
+}
+
+/// A lock of one package that no mirror has.
+const LOCK: &str = "format = 1\nsuite = \"trixie\"\narchitecture = \"ARCH\"\n\n[[run]]\nname = \"base-files\"\nversion = \"0.1\"\n\
+    architecture = \"all\"\nsuite = \"trixie\"\nfilename = \"pool/main/b/base-files/base-files_0.1_all.deb\"\n\
+    sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\nsize_bytes = 7\n";
+
+#[test]
+fn a_build_a_job_and_a_check_stand_on_the_base_of_the_lock_that_they_are_given() {
+    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let dir = tree(&[
+        ("app/src/program.py", "def run(data, params):\n    return 1\n"),
+        ("gone.lock", &LOCK.replace("ARCH", native)),
+        ("foreign.lock", &LOCK.replace("ARCH", "mips64el")),
+        ("broken.lock", "format = 1\nsuite = \"trixie\"\n"),
+    ]);
+    let store = dir.path().join("store");
+    let mirror = format!("file://{}/no-mirror", dir.path().display());
+    let app = dir.path().join("app");
+    for command in [vec!["build", "x", "--path"], vec!["job", "run"], vec!["check"]] {
+        let with = |lock: &str| {
+            let mut hoist = hoist_with_store(&store);
+            hoist.args(["--mirror", &mirror]).args(&command).arg(&app);
+            run(hoist.arg("--locked").arg(dir.path().join(lock)))
+        };
+        with("none.lock").code(2).says("none.lock cannot be read").says("hoist base lock");
+        with("broken.lock").code(2).says("broken.lock is wrong: ").says("missing field");
+        with("foreign.lock").code(2).says("the lock names packages for mips64el, and the base is to run on");
+        let said = with("gone.lock");
+        if command[0] == "check" {
+            said.ok();
+        } else {
+            said.code(3)
+                .says("fetching base-files 0.1 of the base lock: the mirror has it no more")
+                .says("hoist base lock --update");
+        }
+    }
+    // Nothing was chosen for later.
+    run(hoist_with_store(&store).args(["--mirror", &mirror, "base", "show"])).code(3).says("has no suite `trixie`");
 }

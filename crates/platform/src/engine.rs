@@ -27,6 +27,8 @@ pub struct EngineSettings {
     pub mirror: Option<Mirror>,
     /// A keyring in place of the machine's.
     pub keyring: Option<PathBuf>,
+    /// Exactly which base this engine builds on; otherwise the one that is there.
+    pub lock: Option<BaseLock>,
     /// What the builder is made of.
     pub parts: BuilderParts,
 }
@@ -66,6 +68,9 @@ impl LocalEngine {
         reporter: Arc<dyn Reporter>,
         cancel: Cancel,
     ) -> Result<Self, PlatformError> {
+        if let Some(lock) = &settings.lock {
+            lock.check_architecture(&BaseRequest::default().architecture)?;
+        }
         let store = Store::open(&settings.store_dir)?;
         Ok(Self { store, settings, host, reporter, cancel })
     }
@@ -113,7 +118,10 @@ impl LocalEngine {
             BaseChoice::Newest => {
                 self.store.remove_record(CHOSEN_LOCK.0, CHOSEN_LOCK.1)?;
             }
-            BaseChoice::Locked(lock) => self.store.put_record(CHOSEN_LOCK.0, CHOSEN_LOCK.1, lock, &[])?,
+            BaseChoice::Locked(lock) => {
+                self.store.put_record(CHOSEN_LOCK.0, CHOSEN_LOCK.1, lock, &[])?;
+                self.warn_of_other_suite(lock);
+            }
         }
         Ok(base)
     }
@@ -130,10 +138,23 @@ impl LocalEngine {
         ensure_builder(&self.store, &base, &self.settings.parts)
     }
 
-    /// The base that was chosen by a lock stays chosen until it is updated.
+    /// A base that was chosen for a suite counts where that suite is asked for.
+    fn warn_of_other_suite(&self, lock: &BaseLock) {
+        let (own, set) = (&lock.suite, &self.settings.suite);
+        if own != set {
+            let text = format!("the lock is of {own}, and commands take {set} unless they are told otherwise");
+            self.reporter()
+                .warn(&text, Some(&format!("hoist config set suite {own}, or --suite {own} with each command")));
+        }
+    }
+
+    /// The base that was chosen by a lock stays chosen until it is updated; this engine's own lock goes before it.
     fn base_request(&self) -> Result<BaseRequest, PlatformError> {
-        let lock = self.store.record::<BaseLock>(CHOSEN_LOCK.0, CHOSEN_LOCK.1)?;
-        let lock = lock.filter(|lock| lock.suite == self.settings.suite);
+        let chosen = || self.store.record::<BaseLock>(CHOSEN_LOCK.0, CHOSEN_LOCK.1);
+        let lock = match &self.settings.lock {
+            Some(lock) => Some(lock.clone()),
+            None => chosen()?.filter(|lock| lock.suite == self.settings.suite),
+        };
         Ok(BaseRequest { suite: self.settings.suite.clone(), lock, ..BaseRequest::default() })
     }
 

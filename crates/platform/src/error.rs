@@ -252,6 +252,7 @@ impl PlatformError {
             | Self::NothingToRun
             | Self::Sandbox(SandboxError::CommandNotFound { .. } | SandboxError::NotExecutable { .. })
             | Self::NotAService { .. }
+            | Self::Base(BaseError::OtherArchitecture { .. })
             | Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
             _ => Fault::Machine,
         }

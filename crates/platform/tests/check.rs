@@ -31,7 +31,7 @@ fn engine(store_dir: PathBuf) -> LocalEngine {
         launcher: Launcher { program: &[], digest: "", version: "" },
         foresee,
     };
-    let settings = EngineSettings { store_dir, suite: "trixie".into(), mirror: None, keyring: None, parts };
+    let settings = EngineSettings { store_dir, suite: "trixie".into(), mirror: None, keyring: None, lock: None, parts };
     LocalEngine::open(settings, HostTrust::default(), Arc::new(NullReporter), Cancel::new().unwrap()).unwrap()
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct BuildOptions {
     /// How a service is called: G1, run(data, params), or G2, run with named and typed parameters; otherwise seen from the layout
     #[arg(long, value_name = "G1|G2")]
     pub(crate) contract: Option<Contract>,
+    /// Build on exactly the base of this lock, which `hoist base lock` writes; otherwise on the base that is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) locked: Option<PathBuf>,
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long = "build-network", value_name = "NETWORK")]
     pub(crate) network: Option<BuildNetwork>,
@@ -93,7 +96,7 @@ impl BuildArgs {
         request.default_process = self.default_process;
         request.clear_cache = self.clear_cache;
         request.report_dir = self.report_output_dir;
-        let built = engine::open(context)?.build(&request)?;
+        let built = engine::open_on(context, self.how.locked.as_deref())?.build(&request)?;
         if context.json {
             return context.print_json(&json!({
                 "image": self.image,

@@ -25,7 +25,7 @@ pub(crate) struct CheckArgs {
 impl CheckArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let request = self.how.request(context, self.path)?;
-        let report = engine::open(context)?.check(&request)?;
+        let report = engine::open_on(context, self.how.locked.as_deref())?.check(&request)?;
         if context.json {
             let value = serde_json::to_value(&report).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
             context.print_json(&value)?;

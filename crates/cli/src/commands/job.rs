@@ -67,6 +67,9 @@ struct JobBuildOptions {
     /// How the service is called: G1, run(data, params), or G2, run with named and typed parameters; otherwise seen from the layout
     #[arg(long, value_name = "G1|G2")]
     contract: Option<hoist_service::Contract>,
+    /// Build on exactly the base of this lock, which `hoist base lock` writes; otherwise on the base that is there
+    #[arg(long, value_name = "FILE")]
+    locked: Option<PathBuf>,
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long, value_name = "NETWORK")]
     build_network: Option<hoist_platform::BuildNetwork>,
@@ -97,7 +100,7 @@ impl JobRunArgs {
             keep: self.keep,
             output_dir: self.output,
         };
-        let report = engine::open(context)?.run_job(&request)?;
+        let report = engine::open_on(context, self.build.locked.as_deref())?.run_job(&request)?;
         answer(context, &report, request.output_dir.is_some())
     }
 
@@ -115,6 +118,7 @@ impl JobRunArgs {
             python: self.build.python.clone(),
             dependencies: self.build.dependencies.clone(),
             contract: self.build.contract,
+            locked: self.build.locked.clone(),
             network: self.build.build_network,
             no_import_check: self.build.no_import_check,
         };
