@@ -42,7 +42,8 @@ pub(crate) fn for_buildpack(
         }
     }
     let operator = Tree::new(site.root.lower_dirs.clone());
-    let files = read_dir(&operator, &operator, &site.directories.build_config_dir.join("env"))?;
+    let operator_dir = site.directories.build_config_dir.join("env");
+    let files = read_files(operator.list(&operator_dir)?, &operator, &operator_dir)?;
     for modification in parse_environment_dir(&files, Operation::Default) {
         environment.apply(&modification);
     }
@@ -62,9 +63,13 @@ pub(crate) fn for_buildpack(
 
 /// The files of an environment directory by name; directories in it are skipped. A link is followed in the whole root file system, as the
 /// launcher does in the container.
-fn read_dir(tree: &Tree, whole: &Tree, dir: &Path) -> Result<BTreeMap<OsString, Vec<u8>>, TreeError> {
+fn read_files(
+    nodes: BTreeMap<OsString, Node>,
+    whole: &Tree,
+    dir: &Path,
+) -> Result<BTreeMap<OsString, Vec<u8>>, TreeError> {
     let mut files = BTreeMap::new();
-    for (name, node) in tree.list(dir)?.into_iter().take(MAX_VARIABLES) {
+    for (name, node) in nodes.into_iter().take(MAX_VARIABLES) {
         let inside = dir.join(&name);
         let content = match node {
             Node::Directory(_) => None,
@@ -86,15 +91,19 @@ pub(crate) fn add_build_layer(
     whole: &Tree,
     layer_dir: &Path,
 ) -> Result<(), TreeError> {
+    // A split layer is many directories: the way to it is gone once.
+    let Some(Node::Directory(dirs)) = tree.find(layer_dir)? else { return Ok(()) };
+    let layer = Tree::new(dirs);
     let mut present = Vec::new();
     for (folder, _) in BUILD_PATHS {
-        if tree.find(&layer_dir.join(folder))?.is_some() {
+        if layer.find(Path::new(folder))?.is_some() {
             present.push(*folder);
         }
     }
     environment.add_layer_paths(layer_dir, BUILD_PATHS, &|folder| present.contains(&folder));
     for dir in ["env", "env.build"] {
-        for modification in parse_environment_dir(&read_dir(tree, whole, &layer_dir.join(dir))?, Operation::Override) {
+        let files = read_files(layer.list(Path::new(dir))?, whole, &layer_dir.join(dir))?;
+        for modification in parse_environment_dir(&files, Operation::Override) {
             environment.apply(&modification);
         }
     }
