@@ -313,3 +313,21 @@ fn phase_files_read_back_what_they_write() {
     let own = OrderGroup { group: vec![GroupEntry::new("a", "1"), GroupEntry::new("p", "2")] };
     assert_eq!(system.around(std::slice::from_ref(&own)), [own], "the group's own version stays, in its place");
 }
+
+/// The texts are what Go's encoder made of the same values.
+#[test]
+fn metadata_toml_is_written_letter_by_letter_as_the_go_lifecycle_writes_it() {
+    let buildpacks = "[[buildpacks]]\n  id = \"acme/go\"\n  version = \"1.0.0\"\n  api = \"0.10\"\n";
+    let nothing = format!("processes = []\n\n{buildpacks}");
+    assert_eq!(BuildMetadata::parse(&nothing).unwrap().write(), nothing);
+    let process = "[[processes]]\n  type = \"web\"\n  command = [\"hi\", \"--fixed \\u003c\\u0026\\u003e\"]\n  args = [\"a<b\", \"tab\\there\"]\n  direct = true\n  buildpack-id = \"acme/go\"\n  working-dir = \"/tmp\"\n  exec-env = [\"test\"]\n";
+    let some = format!("buildpack-default-process-type = \"web\"\n\n{buildpacks}\n{process}");
+    let metadata = BuildMetadata::parse(&some).unwrap();
+    assert_eq!(metadata.processes[0].command.entries()[1], "--fixed <&>");
+    assert_eq!(metadata.write(), some);
+    let odd = "quote \" backslash \\ bell \u{7} delete \u{7f} line\nseparator \u{2028} é";
+    let mut metadata = metadata;
+    metadata.processes[0].args = vec![odd.to_owned()];
+    metadata.processes[0].command = hoist_spec::Command::List(vec![odd.to_owned()]);
+    assert_eq!(BuildMetadata::parse(&metadata.write()).unwrap(), metadata, "any text comes back");
+}
