@@ -56,6 +56,8 @@ pub struct Scanned {
 pub struct ResultScanner {
     limit_bytes: usize,
     line: Vec<u8>,
+    /// Whether the beginning of the open line was passed on already: then no marker stands at its beginning.
+    continued: bool,
     /// The lines of the block that is open.
     block: Option<String>,
     /// An empty line that was not passed on yet: the runner writes one before its block, and that is no log line.
@@ -67,7 +69,15 @@ pub struct ResultScanner {
 impl ResultScanner {
     /// A scanner that keeps at most `limit_bytes` of a result.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, line: Vec::new(), block: None, blank: false, interim_bytes: 0, found: Scanned::default() }
+        Self {
+            limit_bytes,
+            line: Vec::new(),
+            continued: false,
+            block: None,
+            blank: false,
+            interim_bytes: 0,
+            found: Scanned::default(),
+        }
     }
 
     /// Takes the next bytes; each finished line that is no result goes to `log`.
@@ -97,7 +107,8 @@ impl ResultScanner {
 
     /// Whether the open line may be a result, of which nothing may be let go.
     fn may_be_result(&self) -> bool {
-        self.block.is_some() || MARKERS.iter().any(|(marker, _)| self.line.starts_with(marker.as_bytes()))
+        let begins = !self.continued;
+        self.block.is_some() || begins && MARKERS.iter().any(|(marker, _)| self.line.starts_with(marker.as_bytes()))
     }
 
     fn extend(&mut self, mut bytes: &[u8], log: &mut dyn FnMut(&str)) {
@@ -126,6 +137,7 @@ impl ResultScanner {
                 };
                 log(&String::from_utf8_lossy(&self.line[..cut]));
                 self.line.drain(..cut);
+                self.continued = true;
             }
         }
     }
@@ -136,6 +148,12 @@ impl ResultScanner {
         let line = line.strip_suffix('\r').unwrap_or(&line);
         if std::mem::take(&mut self.blank) && line.trim_end() != BLOCK {
             log("");
+        }
+        if std::mem::take(&mut self.continued) {
+            if !line.is_empty() {
+                log(line);
+            }
+            return;
         }
         if line.trim_end() == BLOCK {
             match self.block.take() {
@@ -244,6 +262,12 @@ mod tests {
         assert!(found.result.is_none());
         assert!(logs.len() > 3 && logs.iter().all(|line| line.len() <= LINE_BYTES && !line.contains('\u{fffd}')));
         assert_eq!(logs.concat(), "ä".repeat(200_000));
+        let inside = format!("{}PlanQK:Job:Result: 1\n", "x".repeat(LINE_BYTES));
+        let (found, logs) = scan(&inside, 8192, 1 << 20);
+        assert!(
+            found.result.is_none() && logs[1] == "PlanQK:Job:Result: 1",
+            "no marker stands in the middle of a line"
+        );
         let huge = format!("Job:ResultResponse: \"{}\"\nend\n", "x".repeat(3 << 20));
         let (found, _) = scan(&huge, 8192, 1 << 20);
         assert!(found.too_long_bytes.is_some());

@@ -20,6 +20,8 @@ use crate::limits::Limits;
 
 /// Below this size no ratio is suspicious.
 const RATIO_FROM_BYTES: u64 = 64 << 20;
+/// What an archive may list, with what is not staged (some tools pack virtual environments and histories too); more have another format.
+const MAX_DECLARED: usize = 65_534;
 const NAME_BYTES: usize = 4096;
 const LINK_BYTES: u64 = 4096;
 const IGNORE_FILE_BYTES: u64 = 1 << 20;
@@ -53,7 +55,7 @@ impl Archive {
         let archive_bytes = file.metadata().map_err(|source| StageError::read(path, source))?.len();
         let declared = entries_declared(&mut file, archive_bytes).map_err(|source| StageError::read(path, source))?;
         let Some(declared) = declared else { return Err(StageError::NotAnArchive { path: path.to_owned() }) };
-        if declared > limits.entries {
+        if declared > MAX_DECLARED {
             return Err(StageError::TooMany { limit: limits.entries });
         }
         let zip = ZipArchive::new(file).map_err(|error| broken(path, &error))?;
@@ -61,8 +63,9 @@ impl Archive {
         if archive.zip.len() != declared {
             return Err(archive.refuse("", "it holds entries that come twice"));
         }
-        archive.read_directory(limits, archive_bytes)?;
+        archive.read_directory()?;
         archive.drop_useless();
+        archive.check_size(limits, archive_bytes)?;
         archive.strip_top_folder();
         archive.check_conflicts()?;
         Ok(archive)
@@ -73,8 +76,7 @@ impl Archive {
         StageError::Hostile { path: self.path.clone(), entry, why: why.to_owned() }
     }
 
-    fn read_directory(&mut self, limits: &Limits, archive_bytes: u64) -> Result<(), StageError> {
-        let mut total = 0u64;
+    fn read_directory(&mut self) -> Result<(), StageError> {
         for index in 0..self.zip.len() {
             let entry = self.zip.by_index_raw(index).map_err(|error| broken(&self.path, &error))?;
             let name = match std::str::from_utf8(entry.name_raw()) {
@@ -95,12 +97,17 @@ impl Archive {
                 0o120_000 if size <= LINK_BYTES => Kind::Link,
                 _ => return Err(self.refuse(&name, "it is neither a file, a folder nor a link")),
             };
-            total = total.saturating_add(size);
             if path.as_os_str().is_empty() {
                 continue;
             }
             self.entries.push(Entry { index, path, kind, size, executable: mode & 0o111 != 0 });
         }
+        Ok(())
+    }
+
+    /// What the entries declare; what really comes is counted while it is unpacked.
+    fn check_size(&self, limits: &Limits, archive_bytes: u64) -> Result<(), StageError> {
+        let total = self.entries.iter().fold(0_u64, |total, entry| total.saturating_add(entry.size));
         if total > limits.total_bytes {
             return Err(StageError::TooLarge {
                 what: self.path.display().to_string(),
@@ -248,7 +255,7 @@ fn broken(path: &Path, error: &ZipError) -> StageError {
 }
 
 /// How many entries the end of the archive declares; none where there is no such end. The reader keeps one entry for each name, so a
-/// difference shows names that come twice. (65535 and more is above every bound here.)
+/// difference shows names that come twice. (65535 stands for more than the format can say.)
 fn entries_declared(file: &mut fs::File, archive_bytes: u64) -> std::io::Result<Option<usize>> {
     const END_BYTES: u64 = 22;
     let tail = archive_bytes.min(END_BYTES + 65_535);

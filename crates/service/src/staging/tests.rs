@@ -242,6 +242,27 @@ fn a_zip_is_the_same_app_as_its_folder() {
 }
 
 #[test]
+fn what_is_not_staged_counts_for_no_bound_of_an_archive() {
+    let dir = zip_of(&|zip| {
+        add(zip, "src/program.py", PROGRAM.as_bytes());
+        add(zip, ".planqkignore", b"data/\n");
+        for at in 0..20 {
+            add(zip, &format!(".venv/lib/{at}.py"), &[b'x'; 100]);
+            add(zip, &format!("data/{at}.csv"), b"");
+        }
+    });
+    let app = tempfile::tempdir().unwrap();
+    let limits = Limits { entries: 4, total_bytes: 500, ..Limits::default() };
+    let source = dir.path().join("My Service.zip");
+    stage(&StageRequest { limits, ..request(&source, app.path()) }, &NullReporter).unwrap();
+    assert_eq!(names(app.path()), [".planqkignore", "src/program.py"]);
+    let app = tempfile::tempdir().unwrap();
+    let limits = Limits { entries: 2, ..Limits::default() };
+    let error = stage(&StageRequest { limits, ..request(&source, app.path()) }, &NullReporter).unwrap_err();
+    assert!(matches!(error, StageError::TooMany { limit: 2 }), "{error}");
+}
+
+#[test]
 fn what_staging_changes_is_part_of_the_fingerprint() {
     let with = |line: &str| {
         let yml = format!("dependencies:\n  - pip:\n    - {line}\n");
