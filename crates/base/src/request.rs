@@ -87,8 +87,8 @@ pub fn find_base(store: &Store, request: &BaseRequest) -> Result<Option<Base>, B
 
 fn find(store: &Store, key: &str) -> Result<Option<Base>, BaseError> {
     let base: Option<Base> = store.record(RECORD, key).map_err(|source| BaseError::Store { source })?;
-    // A record keeps its images; should they or their layers be gone nevertheless, the base is made again.
-    let is_whole = |id: &str| store.image(id).is_ok_and(|image| image.layers().is_ok());
+    // A record keeps its images; should they or their layers be gone or damaged, the base is made again.
+    let is_whole = |id: &str| store.image(id).is_ok_and(|image| image.has_its_layers().unwrap_or(false));
     Ok(base.filter(|base| is_whole(&base.run_image) && is_whole(&base.build_image)))
 }
 

@@ -88,6 +88,20 @@ impl Image {
             .collect()
     }
 
+    /// Whether every layer is there, recomputing only those in doubt: what is kept for long asks this before it is used again.
+    pub fn has_its_layers(&self) -> Result<bool, StoreError> {
+        for diff_id in &self.diff_ids {
+            let there = match Layer::open(&self.store, *diff_id)? {
+                Some(layer) => layer.settle()?.is_some(),
+                None => false,
+            };
+            if !there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The layers' trees for an overlay mount, top first. A layer that occurs twice is named once, at its highest place.
     pub fn lower_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
         let mut dirs: Vec<PathBuf> = Vec::with_capacity(self.diff_ids.len());

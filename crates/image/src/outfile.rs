@@ -24,6 +24,9 @@ pub(crate) struct OutFile {
 impl OutFile {
     /// Begins the file that will be `place`.
     pub(crate) fn begin(place: &Path) -> io::Result<Self> {
+        if place.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, format!("`{}` is a folder", place.display())));
+        }
         let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, dir, flags, Mode::from_raw_mode(0o666)) {
@@ -111,7 +114,7 @@ mod tests {
         let error = OutFile::begin(&dir.path().join("no/such")).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert!(error.to_string().contains("no`"), "{error}");
-        assert!(OutFile::begin(dir.path()).unwrap().publish().is_err(), "a folder is not replaced");
+        assert_eq!(OutFile::begin(dir.path()).err().unwrap().kind(), io::ErrorKind::IsADirectory);
         assert_eq!(names(), 1);
     }
 }

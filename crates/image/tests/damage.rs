@@ -59,9 +59,11 @@ fn a_damaged_layer_is_named_once_and_made_again_by_whoever_wants_it() {
         let problems = store.verify(&whole);
         assert_eq!(problems.len(), 1, "{said}");
         assert!(problems[0].to_string().contains(said), "{}", problems[0]);
-        assert!(store.layer(&made.diff_id()).unwrap().is_none(), "{said}: it is not used again");
+        assert!(!whole.has_its_layers().unwrap(), "{said}: it is not used again");
+        assert!(store.layer(&made.diff_id()).unwrap().is_none(), "{said}");
         assert_eq!(layer(&store, "/a", "A").diff_id(), made.diff_id());
         assert_eq!(store.verify(&whole), [], "{said}: made again");
+        assert!(whole.has_its_layers().unwrap());
     }
 }
 

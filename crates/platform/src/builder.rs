@@ -91,6 +91,7 @@ pub(crate) fn ensure_builder(store: &Store, base: &Base, parts: &BuilderParts) -
     if let Some(found) = store.record::<Made>(RECORD.0, RECORD.1)?
         && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found
         && let Ok(image) = store.image(&found.image)
+        && image.has_its_layers()?
     {
         return Ok(Builder { image, run_image, order, own_buildpacks });
     }
