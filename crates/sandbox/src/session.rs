@@ -145,11 +145,6 @@ impl Session {
                 let _ = self.child.kill();
                 kill_by = Some(now + CLEANUP_PATIENCE);
             }
-            if let Err(error) = self.read_output(spec, output, PIECES) {
-                sink_error.get_or_insert(error);
-                self.stop(Stopped::SinkFailed);
-            }
-            self.serve_terminal(ready, output.screen());
             if ready.message {
                 match wire::receive(&self.socket) {
                     Ok(Some(message)) => {
@@ -160,6 +155,13 @@ impl Session {
                     }
                     Ok(None) | Err(_) => break,
                 }
+            }
+            self.serve_terminal(ready, output.screen());
+            // Whoever shows a terminal is to know that the process runs before there is something to show.
+            let is_early = spec.process.terminal.is_some() && self.started.is_none();
+            if !is_early && let Err(error) = self.read_output(spec, output, PIECES) {
+                sink_error.get_or_insert(error);
+                self.stop(Stopped::SinkFailed);
             }
             if self.stopped.is_some() && kill_by.is_none() {
                 kill_by = Some(Instant::now() + CLEANUP_PATIENCE);
