@@ -181,6 +181,11 @@ impl LocalEngine {
             defaults: executable.defaults.clone(),
         };
         let input = resolve_input(&wanted, &mut std::io::empty())?;
+        if executable.contract == Contract::G1 && !input.extra.is_empty() {
+            let keys: Vec<&str> = input.extra.iter().map(|(key, _)| key.as_str()).collect();
+            let text = format!("a service of the first generation gets data and params, and not {}", keys.join(", "));
+            self.reporter().warn(&text, Some("put them into data, or choose the other generation: --contract G2"));
+        }
         let dir = scratch_dir.join("input");
         fs::create_dir(&dir).map_err(|source| PlatformError::scratch("make the folder of the input", source))?;
         let written = write_input(&input, executable.contract, executable.signature.as_ref(), &dir)?;
