@@ -1,14 +1,14 @@
 #!/bin/bash
 # All points of "how fast, how small" in one run: builds and starts of hoist beside docker (classic build), podman, buildah, pip, uv and runc, on
 # examples/bell and examples/web, and the making of the base beside mmdebstrap. Prints the tables of bench/README.md and a summary.
-# As root. Needs hyperfine, jq, mmdebstrap, docker.io, podman, buildah, runc, gcc, time, a Python 3.13 that uv finds, and the machine's own package
+# As root. Needs hyperfine, jq, mmdebstrap, docker.io, podman, buildah, runc, gcc, time, a Python 3.13 with venv, and the machine's own package
 # indexes. Starts its own docker daemon in its own folder and ends it; leaves nothing behind.
 # Usage: [VARIABLES] bench/job.sh [RUNS]
 #   RUNS          of each quick command, 7 if not given (about twelve minutes in all on an idle machine, with 3 about ten)
 #   HOIST         the binary to be measured; otherwise cargo builds one
 #   BENCH_POINTS  "1 5" measures these alone; 7 (memory) and 8 (size) always come with them
 #   BENCH_DIR     folder to work in, /tmp if not given; needs 6 GB
-#   BENCH_PYTHON  a Python 3.13 for pip and uv
+#   BENCH_PYTHON  the Python 3.13 for pip and uv
 #   BENCH_TREES   folder that has plain.tar and base.tar of an earlier run, or gets them
 #   BENCH_STORE   a store of hoist with its base and caches; then point 6 is left out
 set -euo pipefail
@@ -22,6 +22,7 @@ slow=$((runs < 3 ? runs : 3))
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io; need podman podman
 need buildah buildah; need runc runc; need gcc gcc; need /usr/bin/time time
 find_hoist
+find_python
 dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
 chmod 755 "$dir"
 daemon=
@@ -141,7 +142,6 @@ wait $timer || fail "the first build of bell failed"
 if builds; then
 uv=$(ls "$HOIST_STORE"/cache/build/pip/uv-bin/uv-* | head -1)
 export UV_CACHE_DIR=$HOIST_STORE/cache/build/pip/uv UV_PYTHON_DOWNLOADS=never UV_NO_CONFIG=1
-python=${BENCH_PYTHON:-$("$uv" python find 3.13)} || fail "uv finds no Python 3.13; BENCH_PYTHON=… names one"
 for app in bell web; do
     "$uv" pip compile --quiet --python "$python" "$dir/$app-requirements.txt" -o "$dir/$app-full.txt" > /dev/null
     "$uv" venv --quiet --python "$python" "$dir/venv-$app"

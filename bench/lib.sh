@@ -15,6 +15,14 @@ find_hoist() {
     fi
 }
 
+# Sets `python`: the 3.13 that BENCH_PYTHON names, else one of this machine that can make environments (a shim of pyenv may lead nowhere).
+find_python() {
+    for python in "${BENCH_PYTHON:-}" "$(command -v python3.13 || true)" "$HOME"/.pyenv/versions/3.13*/bin/python3.13 "$HOME"/.local/share/uv/python/*3.13*/bin/python3.13; do
+        [ -x "$python" ] && "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' 2> /dev/null && return 0
+    done
+    fail "no Python 3.13 with venv and ensurepip was found; name one: BENCH_PYTHON=…"
+}
+
 # The mirror of this machine, from its own settings; nothing of it is written into the repository.
 machine_mirror() {
     found=$(awk '/^URIs:/ { print $2; exit }' /etc/apt/sources.list.d/*.sources 2> /dev/null || true)
