@@ -9,9 +9,20 @@ use support::{bare_hoist, hoist_says, hoist_with_store, run, tree};
 #[test]
 fn help_names_every_command_and_each_has_help_of_its_own() {
     let help = run(bare_hoist().arg("--help")).ok().stdout;
-    for command in
-        ["init", "check", "build", "builder", "run", "job", "image", "base", "lifecycle", "system", "config", "completion"]
-    {
+    for command in [
+        "init",
+        "check",
+        "build",
+        "builder",
+        "run",
+        "job",
+        "image",
+        "base",
+        "lifecycle",
+        "system",
+        "config",
+        "completion",
+    ] {
         assert!(help.contains(&format!("\n  {command}")), "{command} is not in:\n{help}");
         let own = run(bare_hoist().args([command, "--help"])).ok().stdout;
         assert!(own.starts_with(|c: char| c.is_uppercase()), "{command} begins with what it does:\n{own}");
@@ -108,7 +119,7 @@ fn check_says_what_would_be_built_and_what_is_wrong() {
     fs_err::write(service.path().join("src/program.py"), "def main():\n    pass\n").unwrap();
     fs_err::write(service.path().join("input/data.json"), "{\"a\": oops}").unwrap();
     let said = hoist_says(["check".as_ref(), service.path().as_os_str()]).code(1);
-    assert!(said.stdout.contains("defines no function run") && said.stdout.contains("line 1"), "{}", said.stdout);
+    assert!(said.stdout.contains("has no function run") && said.stdout.contains("line 1"), "{}", said.stdout);
     hoist_says(["check", "/no/such/folder"]).code(2).says("/no/such/folder");
 }
 
