@@ -53,14 +53,20 @@ fn run(variables: &mut Environment, program: &Path) -> Result<(), LaunchError> {
     let mut child = command.spawn().map_err(failed)?;
     drop(command);
     drop(writer);
-    let mut output = String::new();
-    let read = reader.by_ref().take(MAX_OUTPUT_BYTES).read_to_string(&mut output);
+    let mut output = Vec::new();
+    let read = reader.by_ref().take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut output);
+    // A program that writes on must not wait for a reader for ever.
+    drop(reader);
     let status = child.wait().map_err(failed)?;
+    let wrong = |problem: String| LaunchError::ExecDOutput { path: program.to_owned(), problem };
+    read.map_err(|error| wrong(error.to_string()))?;
+    if output.len() as u64 > MAX_OUTPUT_BYTES {
+        return Err(wrong(format!("it is more than {} MiB", MAX_OUTPUT_BYTES >> 20)));
+    }
     if !status.success() {
         return Err(LaunchError::ExecDFailed { path: program.to_owned(), how: status.to_string() });
     }
-    let wrong = |problem: String| LaunchError::ExecDOutput { path: program.to_owned(), problem };
-    read.map_err(|error| wrong(error.to_string()))?;
+    let output = String::from_utf8(output).map_err(|error| wrong(error.to_string()))?;
     let table: toml::Table = toml::from_str(&output).map_err(|error| wrong(error.message().to_owned()))?;
     for (name, value) in table {
         let toml::Value::String(value) = value else { return Err(wrong(format!("`{name}` is not a string"))) };

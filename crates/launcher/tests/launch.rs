@@ -135,6 +135,11 @@ fn a_failing_exec_d_program_and_wrong_output_are_errors() {
     image.program("layers/acme_new/a/exec.d/1", "echo 'A = 1' >&3");
     let output = image.run("env", &[]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("`A` is not a string"), "{output:?}");
+    image.program("layers/acme_new/a/exec.d/1", "while printf '# %01000d\\n' 0 >&3 2>/dev/null; do :; done");
+    let output = image.run("env", &[]);
+    assert_eq!(output.status.code(), Some(82));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.ends_with("exec.d/1 wrote: it is more than 4 MiB\n"), "{said}");
 }
 
 #[test]

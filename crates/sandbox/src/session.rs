@@ -61,6 +61,7 @@ pub(crate) struct Session {
     /// Where the controlling side of the process's terminal comes from; `None` once it is here, and without a terminal.
     console: Option<UnixStream>,
     input: Option<Input>,
+    has_terminal: bool,
     born: Instant,
     started: Option<Instant>,
     wait_status: Option<(i32, Duration)>,
@@ -103,6 +104,7 @@ impl Session {
             buffer: vec![0; PIECE_BYTES],
             console,
             input: source.input,
+            has_terminal: spec.process.terminal.is_some(),
             born: Instant::now(),
             started: None,
             wait_status: None,
@@ -157,9 +159,9 @@ impl Session {
                 }
             }
             self.serve_terminal(ready, output.screen());
-            // Whoever shows a terminal is to know that the process runs before there is something to show.
-            let is_early = spec.process.terminal.is_some() && self.started.is_none();
-            if !is_early && let Err(error) = self.read_output(spec, output, PIECES) {
+            if !self.is_early()
+                && let Err(error) = self.read_output(spec, output, PIECES)
+            {
                 sink_error.get_or_insert(error);
                 self.stop(Stopped::SinkFailed);
             }
@@ -194,7 +196,9 @@ impl Session {
             fds.push(PollFd::new(fd, flags));
             fds.len() - 1
         });
-        fds.extend(self.pipes.iter().flatten().map(|pipe| readable(pipe.as_fd())));
+        if !self.is_early() {
+            fds.extend(self.pipes.iter().flatten().map(|pipe| readable(pipe.as_fd())));
+        }
         if self.stopped.is_none() {
             fds.push(readable(cancel.as_fd()));
             fds.extend(screen.filter(|_| self.started.is_some()).map(|screen| readable(screen.flag())));
@@ -237,6 +241,11 @@ impl Session {
             }
             Message::Finished(usage) => self.usage = Some(usage),
         }
+    }
+
+    /// Whoever shows a terminal is to know that the process runs before there is something to show.
+    fn is_early(&self) -> bool {
+        self.has_terminal && self.started.is_none()
     }
 
     /// Tells the monitor to kill everything, once.
