@@ -52,7 +52,10 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
             found.warnings = warnings;
         }
         Ok(None) => {}
-        Err(failure) => found.refusals.push(failure),
+        Err(failure) => {
+            found.refusals.push(failure);
+            found.has_default_process = true; // once it can be read
+        }
     }
     // The Procfile is read for the service as well.
     found.refusals.extend(job_template::foresee(&context).err().filter(|failure| !found.refusals.contains(failure)));

@@ -96,8 +96,8 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
     let mut problems: Vec<Problem> = Vec::new();
     for failure in &found.refusals {
         let page = &failure.page;
-        problems
-            .push(Problem::fatal(format!("{}: {}", page.seen.join("; "), page.why.join("; ")), page.fix.join("; ")));
+        let text = format!("{}: {}: {}", page.doing, page.seen.join("; "), page.why.join("; "));
+        problems.push(Problem::fatal(text, page.fix.join("; ")));
     }
     problems.extend(found.warnings.iter().map(|text| Problem::odd(text, "the build goes on, and says the same")));
     Foresight {
