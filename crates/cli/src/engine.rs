@@ -90,6 +90,11 @@ fn parts() -> BuilderParts {
     BuilderParts { buildpacks, order: order_of(order), hoist_path: own_path(), launcher: LAUNCHER, foresee }
 }
 
+/// The builder.toml of hoist's own builder.
+pub(crate) fn default_builder_toml() -> String {
+    hoist_platform::default_builder_toml(&parts())
+}
+
 /// What hoist's own buildpacks would say of an app, in the words of a check.
 fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
     let found = hoist_buildpacks::foresee(app_dir, variables, suite);

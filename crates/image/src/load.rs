@@ -223,6 +223,15 @@ impl Store {
         Loading::new(self, &source, limits).load()
     }
 
+    /// As [`load`](Self::load), but the images get no names: what a stranger's archive calls itself does not matter here. They stay only while a
+    /// lease holds them or something refers to them.
+    pub fn load_unnamed(&self, path: &Path, limits: LoadLimits) -> Result<Vec<Image>, LoadError> {
+        let scratch = self.scratch("load")?;
+        let source = Source::open(path, scratch.path(), limits)?;
+        let mut loading = Loading { names: false, ..Loading::new(self, &source, limits) };
+        Ok(loading.load()?.into_iter().map(|loaded| loaded.image).collect())
+    }
+
     /// As [`load`](Self::load), from a pipe.
     pub fn load_from(&self, reader: &mut dyn Read, limits: LoadLimits) -> Result<Vec<Loaded>, LoadError> {
         let scratch = self.scratch("load")?;
@@ -237,11 +246,13 @@ struct Loading<'a> {
     /// Bytes that layers may still unpack to.
     left_bytes: u64,
     limit_bytes: u64,
+    /// Whether the archive's names are taken over.
+    names: bool,
 }
 
 impl<'a> Loading<'a> {
     fn new(store: &'a Store, source: &'a Source, limits: LoadLimits) -> Self {
-        Self { store, source, left_bytes: limits.unpacked_bytes, limit_bytes: limits.unpacked_bytes }
+        Self { store, source, left_bytes: limits.unpacked_bytes, limit_bytes: limits.unpacked_bytes, names: true }
     }
 
     fn load(&mut self) -> Result<Vec<Loaded>, LoadError> {
@@ -354,6 +365,7 @@ impl<'a> Loading<'a> {
                 self.left_bytes = self.left_bytes.saturating_sub(size);
             }
         }
+        let names = if self.names { names } else { Vec::new() };
         let image = self.store.put_image_bytes(config, &names)?;
         Ok(Loaded { image, names })
     }

@@ -128,7 +128,7 @@ fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
 
 /// What an image is made for, from its configuration and labels. "If target distribution data is missing, it will be inferred from
 /// `/etc/os-release`".
-fn image_target(image: &Image) -> ImageTarget {
+pub fn image_target(image: &Image) -> ImageTarget {
     let config = image.config();
     let labelled = label(image, DISTRO_NAME_LABEL).map(|name| Distribution {
         name: name.to_owned(),

@@ -34,7 +34,7 @@ mod split;
 mod timing;
 mod tree;
 
-pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze};
+pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target};
 pub use build::{BuildError, Built, build};
 pub use buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 pub use cache::{CACHE_RECORD_KIND, SHARED_RECORD_KIND, SharedLayers};

@@ -7,19 +7,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Phase};
 use hoist_image::{Image, Reference, Scratch};
 use hoist_lifecycle::{
     AnalyzeRequest, BuildRoot, BuildUser, Buildpacks, Counters, Directories, ExportRequest, Setup, SharedLayers, Site,
     analyze, build, detect, export, restore,
 };
-use hoist_sandbox::{Network, User};
+use hoist_sandbox::Network;
 use hoist_service::Staged;
-use hoist_spec::{ApiVersion, ProjectMetadata, Report, RunImage};
+use hoist_spec::{ApiVersion, ProjectMetadata, Report};
 
 use crate::bindings::write_platform_dir;
-use crate::builder::{Builder, RUN_IMAGE_NAME};
+use crate::builder::{BUILD_USER, Builder};
 use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -72,14 +71,20 @@ impl LocalEngine {
         let started = Instant::now();
         let scratch = self.store().scratch("build")?;
         let places = make_places(&scratch)?;
+        // A builder of another name says whom the staged app is for; hoist's own is made when the app turned out to be one.
+        let asked = request.builder.as_ref().map(|name| self.named_builder(name)).transpose()?;
+        let user = asked.as_ref().map_or(BUILD_USER, |builder| builder.user);
         let staged = self.phase(Phase::Stage, || {
             let app_dir = places.app_root.join("workspace");
-            Ok(stage_source(request, &app_dir, self.reporter())?)
+            Ok(stage_source(request, &app_dir, user, self.reporter())?)
         })?;
         if purpose != Purpose::Image && staged.contract.is_none() {
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         }
-        let builder = self.phase(Phase::Base, || self.builder())?;
+        let builder = match asked {
+            Some(builder) => builder,
+            None => self.phase(Phase::Base, || self.builder())?,
+        };
         let own_name: Reference = match request.names.first() {
             Some(name) => name.clone(),
             None => staged.name.parse()?,
@@ -135,7 +140,7 @@ impl LocalEngine {
             reporter: self.reporter(),
             root,
             scratch_dir: places.exchange_dir.clone(),
-            user: BuildUser { uid: BUILD_UID, gid: GID, chown: nix::unistd::geteuid().is_root() },
+            user: BuildUser { uid: builder.user.uid, gid: builder.user.gid, chown: nix::unistd::geteuid().is_root() },
             directories: Directories::default(),
             environment: self.lifecycle_environment(&builder.image),
             platform_env: env.into_iter().map(|(name, value)| (OsString::from(name), value.into_bytes())).collect(),
@@ -154,7 +159,7 @@ impl LocalEngine {
             AnalyzeRequest {
                 previous,
                 run_image: builder.run_image.clone(),
-                run_image_names: RunImage { image: RUN_IMAGE_NAME.to_owned(), mirrors: Vec::new() },
+                run_image_names: builder.run_image_names.clone(),
                 cache_key: Some(cache_key),
                 // An interpreter is the same for every app, and nothing of an app is in it.
                 shared: Some(SharedLayers {
@@ -191,11 +196,10 @@ impl LocalEngine {
     }
 
     fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
-        let user = User { uid: BUILD_UID, gid: GID };
         for dir in ["layers", "workspace"] {
             let dir = places.upper_dir.join(dir);
             make_dir(&dir)?;
-            self.give_to(&dir, user)?;
+            self.give_to(&dir, builder.user)?;
         }
         let mut lower_dirs = vec![places.app_root.clone()];
         lower_dirs.extend(builder.image.lower_dirs()?);
@@ -216,7 +220,7 @@ impl LocalEngine {
             cache_dir: self.build_cache_dir()?,
             index_dirs: self.host().local_index_dirs.clone(),
             own_buildpacks: builder.own_buildpacks.clone(),
-            user: User { uid: BUILD_UID, gid: GID },
+            user: builder.user,
             network: match request.network {
                 BuildNetwork::Host => Network::Host,
                 BuildNetwork::None => Network::None,

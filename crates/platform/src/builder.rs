@@ -4,22 +4,24 @@
 //! pruned, it is made again. Nobody has to know.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use hoist_base::{BUILD_UID, Base, GID};
-use hoist_image::{Attributes, DiffId, Image, Layer, LayerBuilder, LayerError, Reference, Store};
+use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Store};
 use hoist_lifecycle::Launcher;
+use hoist_sandbox::User;
 use hoist_spec::{
-    ApiRange, ApiVersion, BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderBuildpack,
-    BuilderLifecycle, BuilderMetadata, BuildpackDescriptor, BuildpackLayerInfo, BuildpackLayersLabel, CreatedBy,
-    GroupEntry, LifecycleApis, Order, OrderGroup, RunImage, RunToml, escape_id, write_order_label,
+    ApiRange, ApiVersion, BuilderConfig, BuilderLifecycle, BuilderMetadata, CreatedBy, GroupEntry, LifecycleApis,
+    Order, OrderGroup, RunImage, escape_id,
 };
-use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Foresee;
+use crate::create::BuilderError;
+use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
 
 /// Kind and key of the record.
@@ -28,6 +30,11 @@ const RECORD: (&str, &str) = ("builder", "default");
 pub(crate) const BUILDER_NAME: &str = "hoist/builder";
 /// The run image's name in the store.
 pub(crate) const RUN_IMAGE_NAME: &str = "hoist/run";
+/// What the base's build image is called in a builder.toml.
+pub(crate) const BUILD_IMAGE_NAME: &str = "hoist/build";
+
+/// As whom hoist's own builder runs buildpacks.
+pub(crate) const BUILD_USER: User = User { uid: BUILD_UID, gid: GID };
 
 /// What a builder is made of besides the base. Comes from the binary, which carries it all.
 #[derive(Debug, Clone)]
@@ -64,10 +71,14 @@ pub struct Builder {
     pub image: Image,
     /// The image that apps run on.
     pub run_image: Image,
+    /// Its names, for the label of app images.
+    pub(crate) run_image_names: RunImage,
     /// The order of buildpacks.
     pub order: Order,
     /// `id@version` of the buildpacks that are hoist's own.
     pub(crate) own_buildpacks: BTreeSet<String>,
+    /// As whom buildpacks run.
+    pub(crate) user: User,
 }
 
 /// What the builder was made from; every field is compared, and what differs is the reason to make it again.
@@ -82,23 +93,67 @@ struct Made {
     image: String,
 }
 
-/// Finds the builder of `base` in the store, or makes it.
-pub(crate) fn ensure_builder(store: &Store, base: &Base, parts: &BuilderParts) -> Result<Builder, PlatformError> {
-    let run_image = store.image(&base.run_image)?;
-    let order = Order { order: parts.order.clone(), ..Order::default() };
-    let wanted = made_from(base, parts)?;
-    let own_buildpacks: BTreeSet<String> = wanted.buildpacks.iter().cloned().collect();
-    if let Some(found) = store.record::<Made>(RECORD.0, RECORD.1)?
-        && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found
-        && let Ok(image) = store.image(&found.image)
-        && image.has_its_layers()?
-    {
-        return Ok(Builder { image, run_image, order, own_buildpacks });
+impl LocalEngine {
+    /// The builder on the base, both found or made.
+    pub(crate) fn builder(&self) -> Result<Builder, PlatformError> {
+        let base = self.base(&BaseChoice::Present)?;
+        let run_image = self.store().image(&base.run_image)?;
+        let order = Order { order: self.parts().order.clone(), ..Order::default() };
+        let wanted = made_from(&base, self.parts())?;
+        let own_buildpacks: BTreeSet<String> = wanted.buildpacks.iter().cloned().collect();
+        let builder = |image| Builder {
+            image,
+            run_image: run_image.clone(),
+            run_image_names: RunImage { image: RUN_IMAGE_NAME.to_owned(), mirrors: Vec::new() },
+            order: order.clone(),
+            own_buildpacks: own_buildpacks.clone(),
+            user: BUILD_USER,
+        };
+        if let Some(found) = self.store().record::<Made>(RECORD.0, RECORD.1)?
+            && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found
+            && let Ok(image) = self.store().image(&found.image)
+        {
+            return Ok(builder(image));
+        }
+        let image = self.make_default(&run_image)?;
+        let made = Made { image: image.id().to_string(), ..wanted };
+        self.store().put_record(RECORD.0, RECORD.1, &made, &[image.id().into()])?;
+        Ok(builder(image))
     }
-    let image = make(store, base, parts, &order)?;
-    let made = Made { image: image.id().to_string(), ..wanted };
-    store.put_record(RECORD.0, RECORD.1, &made, &[image.id().into()])?;
-    Ok(Builder { image, run_image, order, own_buildpacks })
+
+    /// The default builder is made as any other, from its own builder.toml.
+    fn make_default(&self, run_image: &Image) -> Result<Image, PlatformError> {
+        let path = Path::new("hoist's own builder.toml");
+        let config = BuilderConfig::parse(&default_builder_toml(self.parts()))
+            .map_err(|source| BuilderError::Config { path: path.to_owned(), source })?;
+        let made = self.make_builder(&config, path, Path::new("/"), &[BUILDER_NAME.parse()?], &[])?;
+        self.store().tag(run_image, &RUN_IMAGE_NAME.parse()?)?;
+        Ok(made.image)
+    }
+}
+
+/// The builder.toml of hoist's own builder: a start for others.
+pub fn default_builder_toml(parts: &BuilderParts) -> String {
+    let mut text = format!(
+        "description = \"Python apps and services, by hoist\"\n\n# The base, made from Debian packages: hoist base show\n[build]\nimage = \"{BUILD_IMAGE_NAME}\"\n\n[[run.images]]\nimage = \"{RUN_IMAGE_NAME}\"\n"
+    );
+    for one in &parts.buildpacks {
+        let _ = write!(
+            text,
+            "\n[[buildpacks]]\nid = \"{0}\"\nversion = \"{1}\"\nuri = \"urn:hoist:buildpack:{0}\"\n",
+            one.id, one.version
+        );
+    }
+    for group in &parts.order {
+        text.push_str("\n[[order]]\n");
+        for entry in &group.group {
+            let _ = write!(text, "\n[[order.group]]\nid = \"{}\"\nversion = \"{}\"\n", entry.id, entry.version);
+            if entry.optional {
+                text.push_str("optional = true\n");
+            }
+        }
+    }
+    text
 }
 
 impl Made {
@@ -128,29 +183,7 @@ fn made_from(base: &Base, parts: &BuilderParts) -> Result<Made, PlatformError> {
     })
 }
 
-fn make(store: &Store, base: &Base, parts: &BuilderParts, order: &Order) -> Result<Image, PlatformError> {
-    let build_image = store.image(&base.build_image)?;
-    let run_image = store.image(&base.run_image)?;
-    let mut layers = vec![layer_of(store, "hoist's own binary and launcher", |layer| programs(layer, parts))?];
-    let mut labelled = BuildpackLayersLabel::default();
-    for buildpack in &parts.buildpacks {
-        let layer = layer_of(store, "a buildpack", |layer| buildpack_files(layer, buildpack))?;
-        let versions = labelled.0.entry(buildpack.id.clone()).or_default();
-        versions.insert(buildpack.version.clone(), layer_info(buildpack, layer.diff_id()));
-        layers.push(layer);
-    }
-    layers.push(layer_of(store, "the order of buildpacks", |layer| documents(layer, order))?);
-    let config = configuration(build_image.config(), &layers, parts, &labelled)?;
-    let image = store.put_image(&config, &[run_image_name(BUILDER_NAME)?])?;
-    store.tag(&run_image, &run_image_name(RUN_IMAGE_NAME)?)?;
-    Ok(image)
-}
-
-fn run_image_name(name: &str) -> Result<Reference, PlatformError> {
-    Ok(name.parse::<Reference>()?)
-}
-
-fn layer_of(
+pub(crate) fn layer_of(
     store: &Store,
     what: &'static str,
     fill: impl FnOnce(&mut LayerBuilder) -> Result<(), LayerError>,
@@ -159,7 +192,7 @@ fn layer_of(
     fill(&mut builder).and_then(|()| builder.finish()).map_err(|source| PlatformError::Layer { what, source })
 }
 
-fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result<(), LayerError> {
+pub(crate) fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result<(), LayerError> {
     layer.copy_file("/cnb/hoist/bin/hoist", Attributes::root(0o755), &parts.hoist_path)?;
     let launcher = parts.launcher.program;
     layer.file("/cnb/lifecycle/launcher", Attributes::root(0o755), &mut &*launcher, launcher.len() as u64)?;
@@ -175,7 +208,7 @@ fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result<(), LayerE
     Ok(())
 }
 
-fn buildpack_files(layer: &mut LayerBuilder, buildpack: &BuildpackFiles) -> Result<(), LayerError> {
+pub(crate) fn buildpack_files(layer: &mut LayerBuilder, buildpack: &BuildpackFiles) -> Result<(), LayerError> {
     let dir = Path::new("/cnb/buildpacks").join(escape_id(&buildpack.id)).join(&buildpack.version);
     let text = buildpack.buildpack_toml.as_bytes();
     layer.file(dir.join("buildpack.toml"), Attributes::root(0o644), &mut &*text, text.len() as u64)?;
@@ -188,74 +221,13 @@ fn buildpack_files(layer: &mut LayerBuilder, buildpack: &BuildpackFiles) -> Resu
     Ok(())
 }
 
-fn documents(layer: &mut LayerBuilder, order: &Order) -> Result<(), LayerError> {
-    let run = RunToml { images: vec![run_image()] };
-    for (path, text) in [("/cnb/order.toml", order.write()), ("/cnb/run.toml", run.write())] {
-        // Both are made of names that were parsed before, which always have a TOML form.
-        let text = text.unwrap_or_default();
-        layer.file(path, Attributes::root(0o644), &mut text.as_bytes(), text.len() as u64)?;
-    }
-    Ok(())
-}
-
-fn run_image() -> RunImage {
-    RunImage { image: RUN_IMAGE_NAME.to_owned(), mirrors: Vec::new() }
-}
-
-fn layer_info(buildpack: &BuildpackFiles, diff_id: DiffId) -> BuildpackLayerInfo {
-    let described = BuildpackDescriptor::parse(&buildpack.buildpack_toml).ok();
-    BuildpackLayerInfo {
-        api: described.as_ref().map_or(ApiVersion::NEWEST_BUILDPACK, |found| found.api),
-        stacks: Vec::new(),
-        targets: described.as_ref().map(|found| found.targets.clone()).unwrap_or_default(),
-        order: Vec::new(),
-        layer_diff_id: diff_id.to_string(),
-        homepage: None,
-        name: described.and_then(|found| found.buildpack.name),
-    }
-}
-
-fn configuration(
-    build_image: &ImageConfiguration,
-    layers: &[Layer],
-    parts: &BuilderParts,
-    labelled: &BuildpackLayersLabel,
-) -> Result<ImageConfiguration, PlatformError> {
-    let document = |error: hoist_spec::DocumentError| PlatformError::Host {
-        action: "writing the builder's labels".to_owned(),
-        source: Box::new(error),
-    };
-    let mut config = build_image.clone();
-    let diff_ids = config.rootfs_mut().diff_ids_mut();
-    diff_ids.extend(layers.iter().map(|layer| layer.diff_id().to_string()));
-    let mut inner = config.config().clone().unwrap_or_default();
-    let mut labels = inner.labels().clone().unwrap_or_default();
-    labels.insert(BUILDER_METADATA_LABEL.to_owned(), metadata(parts).to_label().map_err(document)?);
-    labels.insert(BUILDPACK_ORDER_LABEL.to_owned(), write_order_label(&parts.order).map_err(document)?);
-    labels.insert(BUILDPACK_LAYERS_LABEL.to_owned(), labelled.to_label().map_err(document)?);
-    inner.set_labels(Some(labels));
-    inner.set_user(Some(format!("{BUILD_UID}:{GID}")));
-    inner.set_working_dir(Some("/layers".to_owned()));
-    config.set_config(Some(inner));
-    Ok(config)
-}
-
-fn metadata(parts: &BuilderParts) -> BuilderMetadata {
+/// What the metadata of every builder says of the lifecycle in it.
+pub(crate) fn lifecycle_metadata() -> BuilderMetadata {
     let versions = |from: ApiVersion, to: ApiVersion| ApiRange {
         deprecated: Vec::new(),
         supported: (from.minor..=to.minor).map(|minor| ApiVersion::new(0, minor)).collect(),
     };
     BuilderMetadata {
-        description: "Python apps and services, by hoist".to_owned(),
-        buildpacks: parts
-            .buildpacks
-            .iter()
-            .map(|one| BuilderBuildpack {
-                id: one.id.clone(),
-                version: one.version.clone(),
-                ..BuilderBuildpack::default()
-            })
-            .collect(),
         lifecycle: BuilderLifecycle {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             apis: LifecycleApis {
@@ -264,9 +236,7 @@ fn metadata(parts: &BuilderParts) -> BuilderMetadata {
             },
         },
         created_by: CreatedBy { name: "hoist".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
-        images: vec![run_image()],
-        stack: hoist_spec::BuilderStack { run_image: run_image() },
-        extensions: None,
+        ..BuilderMetadata::default()
     }
 }
 

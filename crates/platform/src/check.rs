@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use hoist_base::{BUILD_UID, GID};
 use hoist_events::{Event, Reporter};
+use hoist_sandbox::User;
 use hoist_service::{InputRequest, Layout, Owner, StageError, StageRequest, Staged, resolve_input, stage};
 use serde::Serialize;
 
+use crate::builder::BUILD_USER;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::request::BuildRequest;
@@ -103,7 +104,7 @@ impl LocalEngine {
         let scratch = self.store().scratch("check")?;
         let app_dir = scratch.path().join("app");
         fs_err::create_dir(&app_dir).map_err(|source| PlatformError::scratch("make the staging folder", source))?;
-        let staged = stage_source(request, &app_dir, &WithoutChoices(self.reporter()))?;
+        let staged = stage_source(request, &app_dir, BUILD_USER, &WithoutChoices(self.reporter()))?;
         let mut variables = staged.build_env.clone();
         variables.retain(|(name, _)| !request.env.iter().any(|(wanted, _)| wanted == name));
         variables.extend(request.env.iter().cloned());
@@ -127,6 +128,7 @@ impl Reporter for WithoutChoices<'_> {
 pub(crate) fn stage_source(
     request: &BuildRequest,
     app_dir: &Path,
+    user: User,
     reporter: &dyn Reporter,
 ) -> Result<Staged, StageError> {
     let request = StageRequest {
@@ -135,7 +137,7 @@ pub(crate) fn stage_source(
         contract: request.contract,
         dependencies: request.dependencies,
         lift: true,
-        owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: BUILD_UID, gid: GID }),
+        owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid }),
         limits: hoist_service::Limits::default(),
     };
     stage(&request, reporter)
@@ -224,7 +226,8 @@ mod tests {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, text).unwrap();
         }
-        let staged = stage_source(&BuildRequest::new(source.path().to_owned()), app.path(), &NullReporter).unwrap();
+        let staged =
+            stage_source(&BuildRequest::new(source.path().to_owned()), app.path(), BUILD_USER, &NullReporter).unwrap();
         let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         report(&staged, &env, foresight)
     }

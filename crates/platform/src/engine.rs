@@ -11,7 +11,7 @@ use hoist_image::{PruneOptions, Pruned, Store};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::{Cancel, User};
 
-use crate::builder::{Builder, BuilderParts, ensure_builder};
+use crate::builder::BuilderParts;
 use crate::check::Foresight;
 use crate::error::PlatformError;
 use crate::host::HostTrust;
@@ -97,6 +97,10 @@ impl LocalEngine {
         (self.settings.parts.foresee)(app_dir, variables, &self.settings.suite)
     }
 
+    pub(crate) fn parts(&self) -> &BuilderParts {
+        &self.settings.parts
+    }
+
     pub(crate) fn host(&self) -> &HostTrust {
         &self.host
     }
@@ -130,12 +134,6 @@ impl LocalEngine {
     pub fn newest_base_lock(&self) -> Result<BaseLock, PlatformError> {
         let request = BaseRequest { lock: None, ..self.base_request()? };
         Ok(resolve_lock(&request, &self.mirroring()?, self.reporter())?)
-    }
-
-    /// The builder on the base, both found or made.
-    pub(crate) fn builder(&self) -> Result<Builder, PlatformError> {
-        let base = self.base(&BaseChoice::Present)?;
-        ensure_builder(&self.store, &base, &self.settings.parts)
     }
 
     /// A base that was chosen for a suite counts where that suite is asked for.

@@ -39,6 +39,9 @@ pub enum PlatformError {
     /// The source cannot be staged.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// A builder cannot be made or used.
+    #[error(transparent)]
+    Builder(#[from] crate::create::BuilderError),
     /// The base cannot be had.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -174,6 +177,7 @@ impl PlatformError {
             Self::Store(error) => error.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::Stage(error) => error.hint(),
+            Self::Builder(error) => error.hint().unwrap_or_default(),
             Self::Base(error) => error.hint(),
             Self::Analyze(error) => error.hint().unwrap_or_default(),
             Self::Buildpacks(error) => error.hint().unwrap_or_default(),
@@ -241,7 +245,9 @@ impl PlatformError {
             | Self::Cancelled
             | Self::Detect(DetectError::NoGroup { .. })
             | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
-            Self::Stage(_)
+            Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
+            Self::Builder(_)
+            | Self::Stage(_)
             | Self::Input(_)
             | Self::Reference(_)
             | Self::VolumeMissing { .. }

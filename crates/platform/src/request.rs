@@ -94,6 +94,8 @@ impl FromStr for Volume {
 pub struct BuildRequest {
     /// Folder or zip; only read.
     pub source: PathBuf,
+    /// The builder to build with; none for hoist's own.
+    pub builder: Option<Reference>,
     /// What the image is to be called; the first one also names the caches. Without any, the service's own name does, and the image
     /// has none.
     pub names: Vec<Reference>,
@@ -120,6 +122,7 @@ impl BuildRequest {
     pub fn new(source: PathBuf) -> Self {
         Self {
             source,
+            builder: None,
             names: Vec::new(),
             env: Vec::new(),
             default_process: None,

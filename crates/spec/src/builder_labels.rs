@@ -16,6 +16,10 @@ use crate::target::Target;
 pub const BUILDER_METADATA_LABEL: &str = "io.buildpacks.builder.metadata";
 /// Label with [`BuildpackLayersLabel`].
 pub const BUILDPACK_LAYERS_LABEL: &str = "io.buildpacks.buildpack.layers";
+/// Label with the image extensions, in the form of [`BuildpackLayersLabel`].
+pub const EXTENSION_LAYERS_LABEL: &str = "io.buildpacks.extension.layers";
+/// Label with the system buildpacks.
+pub const SYSTEM_LABEL: &str = "io.buildpacks.buildpack.system";
 /// Label with the order, a list of [`OrderGroup`].
 pub const BUILDPACK_ORDER_LABEL: &str = "io.buildpacks.buildpack.order";
 /// Label with the order of image extensions.

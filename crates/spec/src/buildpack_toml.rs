@@ -110,8 +110,8 @@ impl BuildpackDescriptor {
             .api
             .require_buildpack()
             .map_err(|error| DocumentError::invalid(DOCUMENT, "api", error.to_string(), error.hint()))?;
-        check_id(&descriptor.buildpack.id)?;
-        check_version(&descriptor.buildpack.version)?;
+        check_id(DOCUMENT, "buildpack.id", &descriptor.buildpack.id)?;
+        check_version(DOCUMENT, "buildpack.version", &descriptor.buildpack.version)?;
         descriptor.check_order()?;
         Ok(descriptor)
     }
@@ -181,34 +181,29 @@ impl BuildpackDescriptor {
 
 /// "MUST only contain numbers, letters, and the characters `.`, `/`, and `-`. MUST NOT be `app`, `config`, `generated`, or `sbom`."
 /// An underscore is let through, because published buildpacks have one.
-fn check_id(id: &str) -> Result<(), DocumentError> {
+pub(crate) fn check_id(document: &'static str, field: &str, id: &str) -> Result<(), DocumentError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '-' | '_');
     let fix = "use letters, digits, `.`, `/` and `-`, for example acme/python";
     if id.is_empty() || !id.chars().all(allowed) {
         let message = format!("`{id}` holds characters that an id must not have");
-        return Err(DocumentError::invalid(DOCUMENT, "buildpack.id", message, fix));
+        return Err(DocumentError::invalid(document, field, message, fix));
     }
     if matches!(id, "app" | "config" | "generated" | "sbom")
         || id.split('/').any(|part| matches!(part, "" | "." | ".."))
     {
         let message = format!("`{id}` is reserved");
-        return Err(DocumentError::invalid(DOCUMENT, "buildpack.id", message, fix));
+        return Err(DocumentError::invalid(document, field, message, fix));
     }
     Ok(())
 }
 
 /// "MUST be in the form `<X>.<Y>.<Z>`". Versions with a suffix are published too; what matters here is that a version is one
 /// harmless folder name.
-fn check_version(version: &str) -> Result<(), DocumentError> {
+pub(crate) fn check_version(document: &'static str, field: &str, version: &str) -> Result<(), DocumentError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     if version.is_empty() || !version.chars().all(allowed) || version.starts_with('.') {
         let message = format!("`{version}` is not a version");
-        return Err(DocumentError::invalid(
-            DOCUMENT,
-            "buildpack.version",
-            message,
-            "write it as X.Y.Z, for example 1.0.0",
-        ));
+        return Err(DocumentError::invalid(document, field, message, "write it as X.Y.Z, for example 1.0.0"));
     }
     Ok(())
 }

@@ -96,6 +96,11 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The line of a place in a text, from 1.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    position(text, offset).0
+}
+
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

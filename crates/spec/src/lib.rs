@@ -7,10 +7,12 @@
 mod analyzed;
 mod api;
 mod build_toml;
+mod builder_config;
 mod builder_labels;
 mod buildpack_toml;
 mod environment;
 mod error;
+mod extension_toml;
 mod group;
 mod labels;
 mod launch_toml;
@@ -30,10 +32,12 @@ mod target;
 pub use analyzed::{Analyzed, AnalyzedRunImage, ImageIdentifier};
 pub use api::{ApiError, ApiVersion};
 pub use build_toml::{BuildToml, Unmet};
+pub use builder_config::{BuildEnv, BuilderConfig, ConfigGroup, ConfigWarning, LifecycleConfig, ModuleConfig, Suffix};
 pub use builder_labels::{
     ApiRange, BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BUILDPACKAGE_METADATA_LABEL,
     BuilderBuildpack, BuilderLifecycle, BuilderMetadata, BuilderStack, BuildpackLayerInfo, BuildpackLayersLabel,
-    BuildpackageMetadata, CreatedBy, EXTENSION_ORDER_LABEL, LifecycleApis, parse_order_label, write_order_label,
+    BuildpackageMetadata, CreatedBy, EXTENSION_LAYERS_LABEL, EXTENSION_ORDER_LABEL, LifecycleApis, SYSTEM_LABEL,
+    parse_order_label, write_order_label,
 };
 pub use buildpack_toml::{BuildpackDescriptor, BuildpackInfo, License, Stack, escape_id};
 pub use environment::{
@@ -41,6 +45,7 @@ pub use environment::{
     parse_environment_dir,
 };
 pub use error::DocumentError;
+pub use extension_toml::ExtensionDescriptor;
 pub use group::{Group, GroupBuildpack};
 pub use labels::{
     BASE_ID_LABEL, BUILD_METADATA_LABEL, BuildLabel, BuildpackLayers, DISTRO_NAME_LABEL, DISTRO_VERSION_LABEL,

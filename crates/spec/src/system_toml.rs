@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{DocumentError, parse_toml, write_toml};
+use crate::error::{DocumentError, parse_json, parse_toml, write_json, write_toml};
 use crate::order::{GroupEntry, OrderGroup};
 
 /// One side.
@@ -45,6 +45,16 @@ impl SystemToml {
 }
 
 impl System {
+    /// Reads the label `io.buildpacks.buildpack.system`.
+    pub fn from_label(text: &str) -> Result<Self, DocumentError> {
+        parse_json("io.buildpacks.buildpack.system", text)
+    }
+
+    /// The text of the label `io.buildpacks.buildpack.system`.
+    pub fn to_label(&self) -> Result<String, DocumentError> {
+        write_json("io.buildpacks.buildpack.system", self)
+    }
+
     /// Each group of the order with the system buildpacks around it. They "SHALL NOT be merged if the group already contains a buildpack
     /// with the same ID": the group's own stays where it is, in its own version.
     pub fn around(&self, order: &[OrderGroup]) -> Vec<OrderGroup> {

@@ -22,6 +22,9 @@ pub(crate) struct BuildArgs {
     /// Folder or zip of the app
     #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
     path: PathBuf,
+    /// Builder to build with; hoist's own without one
+    #[arg(short = 'B', long, value_name = "NAME")]
+    builder: Option<String>,
     /// Further names of the image
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<String>,
@@ -93,6 +96,7 @@ impl BuildArgs {
             std::iter::once(&self.image).chain(&self.tags).map(|name| name.parse::<Reference>()).collect();
         let mut request = self.how.request(context, self.path)?;
         request.names = names?;
+        request.builder = self.builder.as_deref().map(str::parse::<Reference>).transpose()?;
         request.default_process = self.default_process;
         request.clear_cache = self.clear_cache;
         request.report_dir = self.report_output_dir;

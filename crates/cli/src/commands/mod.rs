@@ -2,6 +2,7 @@
 
 pub(crate) mod base;
 pub(crate) mod build;
+pub(crate) mod builder;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod config;

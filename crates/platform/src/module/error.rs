@@ -1,0 +1,190 @@
+//! Why a buildpack or an extension cannot be had.
+
+use std::io;
+use std::path::PathBuf;
+
+use hoist_debian::FetchError;
+use hoist_image::{LayerError, LoadError, ReferenceError, StoreError};
+use hoist_spec::DocumentError;
+use thiserror::Error;
+
+/// Why a buildpack or an extension cannot be had.
+#[derive(Debug, Error)]
+pub enum ModuleError {
+    /// Nothing is there.
+    #[error("finding the buildpack `{location}`: there is nothing at {}", path.display())]
+    NoPath {
+        /// As written.
+        location: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The store has no such image.
+    #[error("finding the buildpack `{name}`: it is neither a file nor an image of the store")]
+    NoImage {
+        /// As written.
+        name: String,
+    },
+    /// Not the name of an image.
+    #[error("finding the buildpack `{location}`")]
+    Reference {
+        /// As written.
+        location: String,
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
+    /// A place that hoist cannot ask.
+    #[error("finding the buildpack `{location}`: hoist does not ask {what} yet")]
+    Unsupported {
+        /// As written.
+        location: String,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Hoist has no such buildpack of its own.
+    #[error("finding the buildpack `{id}`: hoist has none of that id")]
+    NotShipped {
+        /// As asked for.
+        id: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// It cannot be fetched.
+    #[error("fetching the buildpack {url}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why not.
+        source: Box<FetchError>,
+    },
+    /// A file cannot be read or written.
+    #[error("reading the buildpack `{location}`: {action}")]
+    Io {
+        /// As written.
+        location: String,
+        /// What was being done.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Neither a buildpack nor a package.
+    #[error(
+        "reading the buildpack `{location}`: it has neither buildpack.toml nor extension.toml at its root, nor is it a package"
+    )]
+    NotAModule {
+        /// As written.
+        location: String,
+    },
+    /// The descriptor is no text.
+    #[error("reading the buildpack `{location}`: {document} is not UTF-8")]
+    Encoding {
+        /// As written.
+        location: String,
+        /// Which document.
+        document: String,
+    },
+    /// The descriptor is wrong.
+    #[error("reading the buildpack `{location}`")]
+    Descriptor {
+        /// As written.
+        location: String,
+        /// What is wrong.
+        source: DocumentError,
+    },
+    /// A component without its programs.
+    #[error("reading the buildpack `{location}`: {module} has no {program}, and it is not a composite")]
+    NoProgram {
+        /// As written.
+        location: String,
+        /// Its id and version.
+        module: String,
+        /// What is missing.
+        program: &'static str,
+    },
+    /// Its files cannot be a layer.
+    #[error("reading the buildpack `{location}`")]
+    Layer {
+        /// As written.
+        location: String,
+        /// Why not.
+        source: LayerError,
+    },
+    /// The package cannot be loaded.
+    #[error("reading the package `{location}`")]
+    Package {
+        /// As written.
+        location: String,
+        /// Why not.
+        source: Box<LoadError>,
+    },
+    /// A package is one image.
+    #[error("reading the package `{location}`: it holds {count} images for this machine, and must hold one")]
+    NotOne {
+        /// As written.
+        location: String,
+        /// How many.
+        count: usize,
+    },
+    /// The image is no package.
+    #[error("reading the package `{location}`: its image has no label {label}")]
+    NotAPackage {
+        /// As written.
+        location: String,
+        /// Which label.
+        label: &'static str,
+    },
+    /// A label and the layers do not belong together.
+    #[error("reading the package `{location}`: {problem}")]
+    Label {
+        /// As written.
+        location: String,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Something else is there.
+    #[error("reading the buildpack `{location}`: its {what} is {seen}, but {wanted} was asked for")]
+    Other {
+        /// As written.
+        location: String,
+        /// `id` or `version`.
+        what: &'static str,
+        /// As asked for.
+        wanted: String,
+        /// As found.
+        seen: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ModuleError {
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoPath { .. } => "correct the path; relative ones start at the folder of builder.toml".to_owned(),
+            Self::NoImage { name } => format!("bring it into the store: hoist image load FILE (an archive of {name})"),
+            Self::Reference { source, .. } => source.hint(),
+            Self::Unsupported { .. } => "fetch the buildpack as a file and name that".to_owned(),
+            Self::NotShipped { known, .. } => format!("hoist has {}", known.join(", ")),
+            Self::Fetch { source, .. } => {
+                format!("{}; or fetch it yourself and name the file", source.hint())
+            }
+            Self::Io { .. } => "look for a full disk and for the permissions of the file".to_owned(),
+            Self::NotAModule { .. } => {
+                "name the folder (or a tar of its content, without a top folder) that holds buildpack.toml".to_owned()
+            }
+            Self::Encoding { document, .. } => format!("save {document} as UTF-8"),
+            Self::Descriptor { source, .. } => source.hint().unwrap_or_default(),
+            Self::NoProgram { program, .. } => {
+                format!("add {program}, executable; or an [[order]] to buildpack.toml, if others do the work")
+            }
+            Self::Layer { source, .. } => source.hint(),
+            Self::Package { source, .. } => source.hint(),
+            Self::NotOne { .. } | Self::NotAPackage { .. } => "make packages with pack buildpack package".to_owned(),
+            Self::Label { .. } => "the package was made by no usual tool, or was changed: make it again".to_owned(),
+            Self::Other { what, seen, .. } => format!("write {what} = \"{seen}\", or another location"),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}

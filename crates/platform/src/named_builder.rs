@@ -1,0 +1,168 @@
+//! A builder that was asked for by its name, whoever made it: pack, hoist or an archive that was loaded.
+//!
+//! What it is made of is in its labels. They are as trustworthy as the image; the buildpacks in it are run in the sandbox either way, and only those
+//! of builders that this hoist itself made are taken for hoist's own.
+
+use hoist_image::{Image, Reference};
+use hoist_lifecycle::image_target;
+use hoist_sandbox::User;
+use hoist_spec::{
+    BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderBuildpack, BuilderLifecycle,
+    BuilderMetadata, BuildpackLayersLabel, CreatedBy, DocumentError, EXTENSION_ORDER_LABEL, GroupEntry, Order,
+    OrderGroup, RunImage, SYSTEM_LABEL, System, parse_order_label,
+};
+use serde::Serialize;
+
+use crate::builder::{BUILDER_NAME, Builder};
+use crate::create::{BuilderError, image_user, shown};
+use crate::engine::LocalEngine;
+use crate::error::PlatformError;
+
+impl LocalEngine {
+    /// The builder of that name, with the first of its run images that is there.
+    pub(crate) fn named_builder(&self, name: &Reference) -> Result<Builder, PlatformError> {
+        let found = self.store().find_image(name)?;
+        let image = found.ok_or_else(|| BuilderError::NoImage { what: "builder", name: name.to_string() })?;
+        let labels = Labels::read(&image, &name.to_string())?;
+        let (uid, gid) = image_user(&image, "builder", &name.to_string())?;
+        let (run_image, run_image_names) = self.run_image_of(&labels.metadata, name)?;
+        Ok(Builder {
+            run_image,
+            run_image_names,
+            order: labels.order,
+            own_buildpacks: self.own_buildpacks_of(&image)?,
+            user: User { uid, gid },
+            image,
+        })
+    }
+
+    fn run_image_of(&self, metadata: &BuilderMetadata, name: &Reference) -> Result<(Image, RunImage), PlatformError> {
+        let run_images = metadata.run_images();
+        let candidates = |run: &RunImage| std::iter::once(run.image.clone()).chain(run.mirrors.clone());
+        let mut missing = None;
+        for (run, candidate) in run_images.iter().flat_map(|run| candidates(run).map(move |one| (run, one))) {
+            match self.wanted_image("run image", &candidate) {
+                Ok(image) => return Ok((image, run.clone())),
+                Err(error @ PlatformError::Builder(_)) => missing = missing.or(Some(error)),
+                Err(other) => return Err(other),
+            }
+        }
+        Err(missing.unwrap_or_else(|| {
+            let problem = format!("{BUILDER_METADATA_LABEL} names no run image");
+            BuilderError::NotABuilder { name: name.to_string(), problem }.into()
+        }))
+    }
+}
+
+/// What `builder inspect` shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct InspectedBuilder {
+    /// Its name.
+    pub name: String,
+    /// The image's id.
+    pub id: String,
+    /// What it is for.
+    pub description: String,
+    /// Who made it.
+    pub created_by: CreatedBy,
+    /// The lifecycle that it carries, and the APIs of that.
+    pub lifecycle: BuilderLifecycle,
+    /// What it is made for: `linux/amd64 (debian 13)`.
+    pub target: String,
+    /// User id of buildpacks.
+    pub uid: u32,
+    /// Group id of buildpacks.
+    pub gid: u32,
+    /// Images that apps run on; the first one is the default.
+    pub run_images: Vec<RunImage>,
+    /// The buildpacks that it has.
+    pub buildpacks: Vec<BuilderBuildpack>,
+    /// Groups in the order in which they are tried, system buildpacks included.
+    pub order: Vec<OrderGroup>,
+    /// Groups of image extensions.
+    pub order_extensions: Vec<OrderGroup>,
+}
+
+impl LocalEngine {
+    /// What a builder has; hoist's own where no name is given, which is made if it is not there.
+    pub fn inspect_builder(&self, name: Option<&Reference>) -> Result<InspectedBuilder, PlatformError> {
+        let (name, image) = match name {
+            None => (BUILDER_NAME.to_owned(), self.builder()?.image),
+            Some(name) => {
+                let image = self.store().find_image(name)?;
+                let image = image.ok_or_else(|| BuilderError::NoImage { what: "builder", name: name.to_string() })?;
+                (name.to_string(), image)
+            }
+        };
+        let labels = Labels::read(&image, &name)?;
+        let (uid, gid) = image_user(&image, "builder", &name)?;
+        Ok(InspectedBuilder {
+            id: image.id().to_string(),
+            target: shown(&image_target(&image)),
+            uid,
+            gid,
+            run_images: labels.metadata.run_images(),
+            description: labels.metadata.description,
+            created_by: labels.metadata.created_by,
+            lifecycle: labels.metadata.lifecycle,
+            buildpacks: labels.metadata.buildpacks,
+            order: labels.order.order,
+            order_extensions: labels.order.order_extensions,
+            name,
+        })
+    }
+}
+
+/// What the labels of a builder say.
+pub(crate) struct Labels {
+    pub(crate) metadata: BuilderMetadata,
+    /// With the versions that the label may leave out, and with the system buildpacks around each group.
+    pub(crate) order: Order,
+}
+
+impl Labels {
+    pub(crate) fn read(image: &Image, name: &str) -> Result<Self, BuilderError> {
+        let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
+        let not = |problem: String| BuilderError::NotABuilder { name: name.to_owned(), problem };
+        let text = |label: &'static str| {
+            labels.get(label).map(String::as_str).ok_or_else(|| not(format!("it has no label {label}")))
+        };
+        let wrong = |error: DocumentError| not(error.to_string());
+        let metadata = BuilderMetadata::parse(text(BUILDER_METADATA_LABEL)?).map_err(wrong)?;
+        let layers = BuildpackLayersLabel::parse(text(BUILDPACK_LAYERS_LABEL)?).map_err(wrong)?;
+        let groups = parse_order_label(text(BUILDPACK_ORDER_LABEL)?).map_err(wrong)?;
+        let system = match labels.get(SYSTEM_LABEL) {
+            Some(text) => System::from_label(text).map_err(wrong)?,
+            None => System::default(),
+        };
+        let order = system
+            .around(&groups)
+            .into_iter()
+            .map(|group| {
+                let entries = group.group.into_iter().map(|entry| with_version(entry, &layers).map_err(not));
+                Ok(OrderGroup { group: entries.collect::<Result<_, _>>()? })
+            })
+            .collect::<Result<_, BuilderError>>()?;
+        let order_extensions = match labels.get(EXTENSION_ORDER_LABEL) {
+            Some(text) => parse_order_label(text).map_err(wrong)?,
+            None => Vec::new(),
+        };
+        Ok(Self { metadata, order: Order { order, order_extensions } })
+    }
+}
+
+/// "Builders may leave out the version where they hold one version only."
+fn with_version(entry: GroupEntry, layers: &BuildpackLayersLabel) -> Result<GroupEntry, String> {
+    if !entry.version.is_empty() {
+        return Ok(entry);
+    }
+    let versions: Vec<&String> = layers.0.get(&entry.id).map(|versions| versions.keys().collect()).unwrap_or_default();
+    match versions.as_slice() {
+        [only] => Ok(GroupEntry { version: (*only).clone(), ..entry }),
+        _ => Err(format!(
+            "its order names {} without a version, and it has {} versions of that",
+            entry.id,
+            versions.len()
+        )),
+    }
+}

@@ -1,0 +1,431 @@
+//! `LocalEngine::create_builder`: where buildpacks come from, what goes into the image, and what the author of a bad file reads.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "functions beside the tests; tar is started")]
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fs_err as fs;
+use hoist_events::{Event, RecordingReporter};
+use hoist_image::oci::{ConfigBuilder, ImageConfigurationBuilder, RootFsBuilder};
+use hoist_image::{ArchiveFormat, Attributes, Compression, Image, Store};
+use hoist_lifecycle::Launcher;
+use hoist_platform::{
+    BuilderParts, BuilderRequest, CreatedBuilder, EngineSettings, Foresight, HostTrust, LocalEngine, PlatformError,
+};
+use hoist_sandbox::Cancel;
+
+struct World {
+    dir: tempfile::TempDir,
+    engine: LocalEngine,
+    reporter: Arc<RecordingReporter>,
+}
+
+impl World {
+    /// A store with a build image and a run image, and no buildpack of hoist's own.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let hoist_path = dir.path().join("hoist");
+        fs::write(&hoist_path, "hoist").unwrap();
+        let parts = BuilderParts {
+            buildpacks: Vec::new(),
+            order: Vec::new(),
+            hoist_path,
+            launcher: Launcher { program: b"launcher", digest: "", version: "" },
+            foresee: |_, _, _| Foresight { python: None, problems: Vec::new(), has_default_process: false },
+        };
+        let settings = EngineSettings {
+            store_dir: dir.path().join("store"),
+            suite: "trixie".into(),
+            mirror: None,
+            keyring: None,
+            lock: None,
+            parts,
+        };
+        let reporter = Arc::new(RecordingReporter::default());
+        let engine =
+            LocalEngine::open(settings, HostTrust::default(), reporter.clone(), Cancel::new().unwrap()).unwrap();
+        let world = Self { dir, engine, reporter };
+        world.image("acme/build", &["CNB_USER_ID=1001", "CNB_GROUP_ID=1000"], &[]);
+        world.image("acme/run", &[], &[]);
+        world
+    }
+
+    fn store(&self) -> &Store {
+        self.engine.store()
+    }
+
+    /// An image of one file, with these variables and labels.
+    fn image(&self, name: &str, env: &[&str], labels: &[(&str, String)]) -> Image {
+        self.image_with(name, env, labels, &[("/etc/os-release".to_owned(), "ID=debian\n".to_owned())])
+    }
+
+    fn image_with(&self, name: &str, env: &[&str], labels: &[(&str, String)], files: &[(String, String)]) -> Image {
+        let mut builder = self.store().layer_builder().unwrap();
+        for (path, text) in files {
+            builder.file(path, Attributes::root(0o755), &mut text.as_bytes(), text.len() as u64).unwrap();
+        }
+        let layer = builder.finish().unwrap();
+        // A label may name the layer that it stands in.
+        let labels = labels
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.replace("LAYER", &layer.diff_id().to_string())))
+            .collect::<std::collections::HashMap<_, _>>();
+        let env: Vec<String> = env.iter().map(|pair| (*pair).to_owned()).collect();
+        let config = ImageConfigurationBuilder::default()
+            .os("linux")
+            .architecture("amd64")
+            .config(ConfigBuilder::default().env(env).labels(labels).build().unwrap())
+            .rootfs(RootFsBuilder::default().typ("layers").diff_ids(vec![layer.diff_id().to_string()]).build().unwrap())
+            .build()
+            .unwrap();
+        self.store().put_image(&config, &[name.parse().unwrap()]).unwrap()
+    }
+
+    fn write(&self, path: &str, text: &str, mode: u32) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    /// A folder with a buildpack of two scripts.
+    fn buildpack(&self, dir: &str, id: &str, version: &str, more: &str) -> PathBuf {
+        let text = format!("api = \"0.10\"\n[buildpack]\nid = \"{id}\"\nversion = \"{version}\"\n{more}");
+        self.write(&format!("{dir}/buildpack.toml"), &text, 0o600);
+        for program in ["detect", "build"] {
+            self.write(&format!("{dir}/bin/{program}"), "#!/bin/sh\n", 0o711);
+        }
+        self.dir.path().join(dir)
+    }
+
+    fn create(&self, builder_toml: &str) -> Result<CreatedBuilder, PlatformError> {
+        self.write("builder.toml", &format!("{IMAGES}{builder_toml}"), 0o644);
+        self.engine.create_builder(&BuilderRequest {
+            name: "acme/builder".parse().unwrap(),
+            tags: vec!["acme/builder:1".parse().unwrap()],
+            config_path: self.dir.path().join("builder.toml"),
+            labels: vec![("team".into(), "quantum".into())],
+        })
+    }
+
+    /// The message with its causes, and the next step. The store has no builder and no scratch folder.
+    fn refused(&self, builder_toml: &str) -> (String, String) {
+        let error = self.create(builder_toml).unwrap_err();
+        assert!(self.store().find_image(&"acme/builder".parse().unwrap()).unwrap().is_none());
+        assert_eq!(fs::read_dir(self.dir.path().join("store/scratch")).unwrap().count(), 0);
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(inner) = source {
+            text = format!("{text}: {inner}");
+            source = inner.source();
+        }
+        let dir = self.dir.path().display().to_string();
+        (text.replace(&format!("{dir}/"), ""), error.hint())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let text = |event: &Event| match event {
+            Event::Warning { text, .. } => Some(text.replace(&format!("{}/", self.dir.path().display()), "")),
+            _ => None,
+        };
+        self.reporter.events().iter().filter_map(text).collect()
+    }
+}
+
+const IMAGES: &str = "[build]\nimage = \"acme/build\"\n[[run.images]]\nimage = \"acme/run\"\n";
+const ORDER: &str = "[[order]]\n[[order.group]]\nid = \"acme/a\"\n";
+
+/// A file of the builder, topmost layer first.
+fn file(image: &Image, path: &str) -> Option<String> {
+    image.layers().unwrap().iter().rev().find_map(|layer| {
+        let entry = layer.entry(Path::new(path)).unwrap()?.clone();
+        Some(fs::read_to_string(layer.file_path(&entry)).unwrap())
+    })
+}
+
+fn label(image: &Image, name: &str) -> serde_json::Value {
+    let labels = image.config().config().clone().unwrap().labels().clone().unwrap();
+    serde_json::from_str(&labels[name]).unwrap()
+}
+
+#[test]
+fn buildpacks_come_from_folders_tars_and_packages() {
+    let world = World::new();
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    let b = world.buildpack("b", "acme/b", "2.0.0", "");
+    assert!(
+        Command::new("tar")
+            .arg("-czf")
+            .arg(world.dir.path().join("b.tgz"))
+            .arg("-C")
+            .arg(&b)
+            .arg(".")
+            .status()
+            .unwrap()
+            .success()
+    );
+    let metadata = serde_json::json!({"id": "acme/c", "version": "3.0.0"}).to_string();
+    let layers = serde_json::json!({
+        "acme/c": {"3.0.0": {"api": "0.10", "layerDiffID": "LAYER", "order": [{"group": [{"id": "acme/d", "version": "4.0.0"}]}]}},
+        "acme/d": {"4.0.0": {"api": "0.10", "layerDiffID": "LAYER"}},
+    });
+    let files = [
+        ("/cnb/buildpacks/acme_c/3.0.0/buildpack.toml", "api = \"0.10\"\n[buildpack]\nid = \"acme/c\"\nversion = \"3.0.0\"\n[[order]]\n[[order.group]]\nid = \"acme/d\"\nversion = \"4.0.0\"\n"),
+        ("/cnb/buildpacks/acme_d/4.0.0/buildpack.toml", "api = \"0.10\"\n[buildpack]\nid = \"acme/d\"\nversion = \"4.0.0\"\n"),
+    ]
+    .map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let labels =
+        [("io.buildpacks.buildpackage.metadata", metadata), ("io.buildpacks.buildpack.layers", layers.to_string())];
+    let package = world.image_with("acme/run:evil", &[], &labels, &files);
+    package
+        .save_to_file(
+            &world.dir.path().join("c.cnb"),
+            &["acme/run".parse().unwrap()],
+            ArchiveFormat::Oci,
+            Compression::Gzip,
+        )
+        .unwrap();
+    let run = world.store().image("acme/run").unwrap().id();
+
+    let made = world
+        .create("[[buildpacks]]\nid = \"acme/a\"\nversion = \"1.0.0\"\nuri = \"a\"\n[[buildpacks]]\nuri = \"./b.tgz\"\n[[buildpacks]]\nuri = \"c.cnb\"\n[[order]]\n[[order.group]]\nid = \"acme/c\"\n[[order.group]]\nid = \"acme/a\"\noptional = true\n[[build.env]]\nname = \"P\"\nvalue = \"/x\"\nsuffix = \"append\"\ndelim = \":\"\n")
+        .unwrap();
+    assert_eq!(made.buildpacks, ["acme/a@1.0.0", "acme/b@2.0.0", "acme/c@3.0.0", "acme/d@4.0.0"]);
+    assert_eq!(world.warnings(), Vec::<String>::new());
+    assert_eq!(world.store().image("acme/run").unwrap().id(), run, "a package does not name images of the store");
+    for (path, text) in [
+        (
+            "/cnb/order.toml",
+            "[[order]]\n\n[[order.group]]\nid = \"acme/c\"\nversion = \"3.0.0\"\n\n[[order.group]]\nid = \"acme/a\"\nversion = \"1.0.0\"\noptional = true\n",
+        ),
+        ("/cnb/run.toml", "[[images]]\nimage = \"acme/run\"\n"),
+        ("/cnb/build-config/env/P.append", "/x"),
+        ("/cnb/build-config/env/P.delim", ":"),
+        ("/cnb/buildpacks/acme_b/2.0.0/bin/build", "#!/bin/sh\n"),
+    ] {
+        assert_eq!(file(&made.image, path).as_deref(), Some(text), "{path}");
+    }
+    let attributes = |path: &str| {
+        let layers = made.image.layers().unwrap();
+        layers.iter().find_map(|layer| layer.entry(Path::new(path)).unwrap().map(|entry| entry.attributes)).unwrap()
+    };
+    assert_eq!(attributes("/cnb/buildpacks/acme_a/1.0.0/bin/build"), Attributes::root(0o755));
+    assert_eq!(attributes("/cnb/buildpacks/acme_a/1.0.0/buildpack.toml"), Attributes::root(0o644));
+    assert_eq!(attributes("/cnb/buildpacks/acme_b/2.0.0"), Attributes::root(0o755));
+    assert_eq!(
+        label(&made.image, "io.buildpacks.buildpack.layers")["acme/c"]["3.0.0"]["layerDiffID"],
+        package.diff_ids()[0].to_string()
+    );
+    assert_eq!(label(&made.image, "io.buildpacks.builder.metadata")["buildpacks"][1]["id"], "acme/b");
+    assert_eq!(world.store().image("acme/builder:1").unwrap().id(), made.image.id());
+    // Nothing of it depends on the folder, the time, or the order in the file.
+    let again = World::new();
+    again.buildpack("elsewhere", "acme/a", "1.0.0", "");
+    let one = again.create("[[buildpacks]]\nuri = \"elsewhere\"\n").unwrap();
+    world.write("x/.keep", "", 0o644);
+    let other = world.create("[[buildpacks]]\nuri = \"a\"\n").unwrap();
+    assert_eq!(one.image.id(), other.image.id());
+}
+
+#[test]
+fn inspect_shows_a_builder_and_refuses_another_image() {
+    let world = World::new();
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    world.create(&format!("[[buildpacks]]\nuri = \"a\"\n[[system.pre.buildpacks]]\nid = \"acme/a\"\n{ORDER}")).unwrap();
+    let name = "acme/builder".parse().unwrap();
+    let found = world.engine.inspect_builder(Some(&name)).unwrap();
+    assert_eq!((found.uid, found.gid, found.target.as_str()), (1001, 1000, "linux/amd64 (debian)"));
+    assert_eq!(found.run_images[0].image, "acme/run");
+    let group: Vec<&str> = found.order[0].group.iter().map(|entry| entry.version.as_str()).collect();
+    assert_eq!(group, ["1.0.0", "1.0.0"], "the system buildpack stands before the group, with its version");
+    let error = world.engine.inspect_builder(Some(&"acme/run".parse().unwrap())).unwrap_err();
+    assert_eq!(error.to_string(), "acme/run:latest is no builder: it has no label io.buildpacks.builder.metadata");
+    let error = world.engine.inspect_builder(Some(&"acme/none".parse().unwrap())).unwrap_err();
+    assert_eq!(error.to_string(), "the builder acme/none:latest is not in the store");
+}
+
+#[test]
+#[allow(clippy::too_many_lines)] // a table
+fn mistakes_in_the_file_are_explained_with_their_line() {
+    let world = World::new();
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    world.buildpack("a2", "acme/a", "2.0.0", "");
+    world.buildpack("other", "acme/a", "1.0.0", "clear-env = true\nname = \"Other\"\n");
+    world.buildpack("arm", "acme/arm", "1.0.0", "[[targets]]\nos = \"linux\"\narch = \"arm64\"\n");
+    world.buildpack("old", "acme/old", "1.0.0", "");
+    world.write("old/buildpack.toml", "api = \"0.2\"\n[buildpack]\nid = \"acme/old\"\nversion = \"1.0.0\"\n", 0o644);
+    world.write("half/buildpack.toml", "api = \"0.10\"\n[buildpack]\nid = \"acme/half\"\nversion = \"1.0.0\"\n", 0o644);
+    world.write("nothing/readme", "", 0o644);
+    world.write("composite/buildpack.toml", "api = \"0.10\"\n[buildpack]\nid = \"acme/all\"\nversion = \"1.0.0\"\n[[order]]\n[[order.group]]\nid = \"acme/gone\"\nversion = \"9.0.0\"\n", 0o644);
+    let a = "[[buildpacks]]\nuri = \"a\"\n";
+    let group = |entry: &str| format!("{a}[[order]]\n[[order.group]]\n{entry}\n");
+    for (text, message, fix) in [
+        (
+            "[[buildpacks]]\nuri = \"./gone\"\n".to_owned(),
+            "builder.toml, line 5: finding the buildpack `./gone`: there is nothing at ./gone",
+            "correct the path",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"acme/gone\"\n".to_owned(),
+            "builder.toml, line 5: finding the buildpack `acme/gone:latest`: it is neither a file nor an image of the store",
+            "hoist image load",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"nothing\"\n".to_owned(),
+            "builder.toml, line 5: reading the buildpack `nothing`: it has neither buildpack.toml nor extension.toml",
+            "holds buildpack.toml",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"half\"\n".to_owned(),
+            "builder.toml, line 5: reading the buildpack `half`: acme/half@1.0.0 has no bin/detect",
+            "add bin/detect",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"old\"\n".to_owned(),
+            "builder.toml, line 5: reading the buildpack `old`: buildpack.toml: api:",
+            "0.",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"acme/run\"\n".to_owned(),
+            "builder.toml, line 5: reading the package `acme/run`: its image has no label io.buildpacks.buildpackage.metadata",
+            "pack buildpack package",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"urn:hoist:buildpack:hoist/ruby\"\n".to_owned(),
+            "builder.toml, line 5: finding the buildpack `hoist/ruby`: hoist has none of that id",
+            "hoist has",
+        ),
+        (
+            "[[buildpacks]]\nid = \"acme/b\"\nuri = \"a\"\n".to_owned(),
+            "builder.toml, line 5: reading the buildpack `a`: its id is acme/a, but acme/b was asked for",
+            "write id = \"acme/a\"",
+        ),
+        (
+            "[[buildpacks]]\nversion = \"1.1.0\"\nuri = \"a\"\n".to_owned(),
+            "builder.toml, line 5: reading the buildpack `a`: its version is 1.0.0, but 1.1.0 was asked for",
+            "write version = \"1.0.0\"",
+        ),
+        (
+            format!("{a}[[buildpacks]]\nuri = \"other\"\n"),
+            "acme/a@1.0.0 comes from `a` and from `other`, and they are different",
+            "keep one",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"arm\"\n".to_owned(),
+            "acme/arm@1.0.0 is made for linux/arm64, but the build image acme/build is linux/amd64 (debian)",
+            "another build image",
+        ),
+        (
+            group("id = \"acme/b\""),
+            "builder.toml: line 8: the buildpack acme/b is not in the builder, which has acme/a@1.0.0",
+            "add it as [[buildpacks]]",
+        ),
+        (
+            group("id = \"acme/a\"\nversion = \"3.0.0\""),
+            "builder.toml: line 8: acme/a@3.0.0 is not in the builder, which has version 1.0.0",
+            "write version = \"1.0.0\"",
+        ),
+        (
+            format!("{}[[buildpacks]]\nuri = \"a2\"\n", group("id = \"acme/a\"")),
+            "builder.toml: line 8: the builder has 2 versions of acme/a: 1.0.0, 2.0.0",
+            "add version",
+        ),
+        (
+            "[[buildpacks]]\nuri = \"composite\"\n".to_owned(),
+            "builder.toml: the order of acme/all@1.0.0: the buildpack acme/gone is not in the builder, which has acme/all@1.0.0",
+            "add it as",
+        ),
+        (
+            "[lifecycle]\nversion = \"0.20.0\"\n".to_owned(),
+            "builder.toml: [lifecycle] asks for another lifecycle than hoist's own",
+            "remove the table",
+        ),
+    ] {
+        let (found, hint) = world.refused(&text);
+        assert!(found.starts_with(message), "{found}\nshould begin with\n{message}");
+        assert!(hint.contains(fix), "{found}: {hint}");
+    }
+}
+
+#[test]
+fn a_folder_whose_files_mean_harm_is_refused() {
+    for (what, why) in [
+        ("link", "it is a symbolic link that leads out of the buildpack"),
+        (".wh.bin", "a name that begins with `.wh.` would delete files of the image below"),
+        ("pipe", "it is neither a file nor a folder nor a link"),
+    ] {
+        let world = World::new();
+        let dir = world.buildpack("a", "acme/a", "1.0.0", "");
+        match what {
+            "link" => symlink("../../secret", dir.join(what)).unwrap(),
+            "pipe" => assert!(Command::new("mkfifo").arg(dir.join(what)).status().unwrap().success()),
+            name => fs::write(dir.join(name), "").unwrap(),
+        }
+        let (found, _) = world.refused("[[buildpacks]]\nuri = \"a\"\n");
+        assert!(found.contains(why), "{found}");
+    }
+}
+
+#[test]
+fn images_that_cannot_be_built_on_are_refused_and_missing_run_images_are_warnings() {
+    let world = World::new();
+    world.image("acme/nobody", &[], &[]);
+    world.image("acme/root", &["CNB_USER_ID=0", "CNB_GROUP_ID=1000"], &[]);
+    for (image, message) in [
+        ("acme/gone", "the build image acme/gone is not in the store"),
+        ("acme/nobody", "the build image acme/nobody does not say as whom buildpacks run: CNB_USER_ID is not set"),
+        ("acme/root", "the build image acme/root does not say as whom buildpacks run: CNB_USER_ID is `0`"),
+    ] {
+        world.write(
+            "builder.toml",
+            &format!("[build]\nimage = \"{image}\"\n[[run.images]]\nimage = \"acme/elsewhere\"\n"),
+            0o644,
+        );
+        let request = BuilderRequest {
+            name: "acme/x".parse().unwrap(),
+            tags: Vec::new(),
+            config_path: world.dir.path().join("builder.toml"),
+            labels: Vec::new(),
+        };
+        assert_eq!(world.engine.create_builder(&request).unwrap_err().to_string(), message);
+    }
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    let text = format!("[[run.images]]\nimage = \"acme/elsewhere\"\n[[buildpacks]]\nuri = \"a\"\n{ORDER}");
+    world.create(&text).unwrap();
+    assert!(world.warnings().contains(&"the run image acme/elsewhere is not in the store".to_owned()));
+}
+
+#[test]
+fn a_package_whose_labels_lie_is_refused() {
+    let world = World::new();
+    let descriptor = (
+        "/cnb/buildpacks/acme_a/1.0.0/buildpack.toml".to_owned(),
+        "api = \"0.10\"\n[buildpack]\nid = \"acme/b\"\nversion = \"1.0.0\"\n".to_owned(),
+    );
+    let outside = ("/cnb/other".to_owned(), String::new());
+    for (layer, id, files, why) in [
+        (
+            "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "acme/a",
+            &descriptor,
+            "which it does not have",
+        ),
+        ("LAYER", "acme/a", &descriptor, "the label has acme/a@1.0.0 where buildpack.toml has acme/b@1.0.0"),
+        (
+            "LAYER",
+            "acme/a",
+            &outside,
+            "acme/a@1.0.0 has no usable /cnb/buildpacks/acme_a/1.0.0/buildpack.toml in its layer",
+        ),
+        ("LAYER", "../../etc", &outside, "has no usable"),
+    ] {
+        let metadata = serde_json::json!({"id": id, "version": "1.0.0"}).to_string();
+        let layers = serde_json::json!({id: {"1.0.0": {"api": "0.10", "layerDiffID": layer}}}).to_string();
+        let labels = [("io.buildpacks.buildpackage.metadata", metadata), ("io.buildpacks.buildpack.layers", layers)];
+        world.image_with("acme/package", &[], &labels, std::slice::from_ref(files));
+        let (found, _) = world.refused("[[buildpacks]]\nimage = \"acme/package\"\n");
+        assert!(found.contains(why), "{found}");
+    }
+}
