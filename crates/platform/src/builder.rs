@@ -112,6 +112,7 @@ impl LocalEngine {
         if let Some(found) = self.store().record::<Made>(RECORD.0, RECORD.1)?
             && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found
             && let Ok(image) = self.store().image(&found.image)
+            && image.has_its_layers()?
         {
             return Ok(builder(image));
         }
