@@ -64,6 +64,9 @@ pub enum BaseError {
         /// What was asked for.
         wanted: String,
     },
+    /// It was not wanted any more (Ctrl-C).
+    #[error("making the base was stopped")]
+    Stopped,
     /// A package cannot be unpacked.
     #[error("unpacking the package {package}")]
     Unpack {
@@ -127,6 +130,7 @@ impl BaseError {
                 "lock today's packages with `hoist base lock --update`, or name a mirror that keeps old ones (a snapshot) with --mirror ADDRESS".into()
             }
             Self::OtherArchitecture { .. } => "make a lock on a machine of this kind with `hoist base lock`".into(),
+            Self::Stopped => "run the command again".into(),
             Self::Unpack { source: StageError::Deb(source), .. } => source.hint(),
             Self::Unpack { source: StageError::Write { source, .. }, .. }
                 if source.kind() == std::io::ErrorKind::StorageFull =>

@@ -13,7 +13,7 @@ use crate::error::BaseError;
 use crate::images::{Distribution, Role, put};
 use crate::lock::BaseLock;
 use crate::skeleton::Loadable;
-use crate::stage::{Fetch, Staged, stage};
+use crate::stage::{Fetch, IsStopped, Staged, stage};
 use crate::tree::Tree;
 use crate::{BUILD_UID, RUN_UID, certificates, skeleton};
 
@@ -28,13 +28,18 @@ pub(crate) struct Made {
 
 /// Fetches the packages of a lock (`fetch` knows them in the lock's order, those of the run image first) and puts both images into the
 /// store.
-pub(crate) fn make(store: &Store, lock: &BaseLock, fetch: Fetch<'_>) -> Result<Made, BaseError> {
+pub(crate) fn make(
+    store: &Store,
+    lock: &BaseLock,
+    fetch: Fetch<'_>,
+    is_stopped: IsStopped<'_>,
+) -> Result<Made, BaseError> {
     let scratch = store.scratch("base").map_err(|source| BaseError::Store { source })?;
     let packages: Vec<&LockedPackage> = lock.packages().collect();
     let mut assembly = Assembly::new(lock);
     let (run_layer, build_layer) = std::thread::scope(|scope| {
         let mut run_layer = None;
-        stage(&packages, fetch, scratch.path(), &mut |package, staged| {
+        stage(&packages, fetch, is_stopped, scratch.path(), &mut |package, staged| {
             if let Some(run) = assembly.take(package, staged)? {
                 run_layer = Some(scope.spawn(move || run.seal(store)));
             }
@@ -47,6 +52,9 @@ pub(crate) fn make(store: &Store, lock: &BaseLock, fetch: Fetch<'_>) -> Result<M
         };
         Ok::<_, BaseError>((run_layer, build_layer))
     })?;
+    if is_stopped() {
+        return Err(BaseError::Stopped);
+    }
     let fail = |source| BaseError::Layer { source };
     let (run_layer, build_layer) = (run_layer.publish().map_err(fail)?, build_layer.publish().map_err(fail)?);
     let run = put(store, Role::Run, &[&run_layer], lock, &assembly.distribution)?;

@@ -204,7 +204,7 @@ fn make_base(store: &Store, lock: BaseLock, mirroring: &Mirroring, reporter: &dy
         fetch_each(&mirroring.fetcher, &files, &cache, reporter, &|place, path| arrived(order[place], path))
             .map_err(|source| BaseError::Fetch { source })
     };
-    let made = make(store, &lock, &fetch)?;
+    let made = make(store, &lock, &fetch, &|| mirroring.fetcher.is_stopped())?;
     let base = Base { run_image: made.run.id().to_string(), build_image: made.build.id().to_string(), lock };
     record(store, &lock_key(&base.lock), &base)?;
     Ok(base)

@@ -64,10 +64,14 @@ pub(crate) type Arrived<'a> = &'a (dyn Fn(usize, PathBuf) -> ControlFlow<()> + S
 /// Brings all packages in any order, and tells of each. Ends early where it is answered so.
 pub(crate) type Fetch<'a> = &'a (dyn Fn(Arrived<'_>) -> Result<(), BaseError> + Sync);
 
+/// Says that the base is not wanted any more.
+pub(crate) type IsStopped<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// Fetches and unpacks `packages` below `scratch` and calls `take` for each, in their order.
 pub(crate) fn stage(
     packages: &[&LockedPackage],
     fetch: Fetch<'_>,
+    is_stopped: IsStopped<'_>,
     scratch: &Path,
     take: &mut dyn FnMut(&LockedPackage, Staged) -> Result<(), BaseError>,
 ) -> Result<(), BaseError> {
@@ -75,6 +79,7 @@ pub(crate) fn stage(
     let (done, staged) = channel();
     let (arrived, stop) = (&Mutex::new(arrived), &AtomicBool::new(false));
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, MOST_WORKERS));
+    let is_over: IsStopped<'_> = &|| stop.load(Ordering::Relaxed) || is_stopped();
     std::thread::scope(|scope| {
         let fetching = scope.spawn(move || {
             fetch(&|place, path| {
@@ -84,7 +89,7 @@ pub(crate) fn stage(
         });
         for _ in 0..workers {
             let done = done.clone();
-            scope.spawn(move || work(packages, scratch, arrived, stop, &done));
+            scope.spawn(move || work(packages, scratch, arrived, is_over, &done));
         }
         drop(done);
         let taken = take_in_order(packages, &staged, take);
@@ -102,14 +107,15 @@ fn work(
     packages: &[&LockedPackage],
     scratch: &Path,
     arrived: &Mutex<Receiver<(usize, PathBuf)>>,
-    stop: &AtomicBool,
+    is_stopped: IsStopped<'_>,
     done: &Sender<Message>,
 ) {
     let mut buffer = vec![0; COPY_BYTES];
     loop {
         let next = arrived.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((place, path)) = next else { return };
-        if stop.load(Ordering::Relaxed) {
+        if is_stopped() {
+            let _ = done.send((place, Err(BaseError::Stopped))); // or nobody listens any more
             return;
         }
         let result = stage_one(&path, &scratch.join(place.to_string()), &mut buffer);

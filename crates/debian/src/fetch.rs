@@ -43,8 +43,19 @@ pub struct FetchOptions {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     options: Arc<FetchOptions>,
+    stop: StopSign,
     plain: Arc<OnceLock<Agent>>,
     secure: Arc<OnceLock<Agent>>,
+}
+
+/// Asks whether somebody wants no more.
+#[derive(Clone, Default)]
+struct StopSign(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl std::fmt::Debug for StopSign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StopSign")
+    }
 }
 
 /// Why something could not be fetched.
@@ -94,7 +105,7 @@ pub enum FetchError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Another file failed, and this one was not waited for.
+    /// Another file failed and this one was not waited for, or nobody wants it any more.
     #[error("the transfer of {url} was stopped")]
     Stopped {
         /// The address.
@@ -149,7 +160,7 @@ impl FetchError {
             Self::Network { .. } | Self::Broken { .. } => {
                 "check the network; behind a proxy set https_proxy and http_proxy; another mirror is set with `hoist config set mirror ADDRESS`".into()
             }
-            Self::Stopped { .. } => "look at what failed before it".into(),
+            Self::Stopped { .. } => "run the command again".into(),
             Self::TooLong { .. } | Self::Content { .. } => {
                 "the mirror is broken, or it is being updated right now: try again in some minutes, or name another with `hoist config set mirror ADDRESS`".into()
             }
@@ -188,7 +199,18 @@ impl FetchOptions {
 impl Fetcher {
     /// A fetcher; does nothing yet.
     pub fn new(options: FetchOptions) -> Self {
-        Self { options: Arc::new(options), plain: Arc::default(), secure: Arc::default() }
+        Self { options: Arc::new(options), stop: StopSign::default(), plain: Arc::default(), secure: Arc::default() }
+    }
+
+    /// The same, but transfers end with [`FetchError::Stopped`] as soon as `is_up` says so, for example because of Ctrl-C.
+    #[must_use]
+    pub fn stop_when(self, is_up: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { stop: StopSign(Some(Arc::new(is_up))), ..self }
+    }
+
+    /// True where nothing more is to be fetched.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.0.as_ref().is_some_and(|is_up| is_up())
     }
 
     /// Fetches a small file whole.
@@ -253,6 +275,9 @@ impl Fetcher {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(FetchError::Broken { url: masked(url), attempts, source }),
             };
+            if self.is_stopped() {
+                return Err(FetchError::Stopped { url: masked(url) });
+            }
             total += count as u64;
             if total > limit_bytes {
                 return Err(FetchError::TooLong { url: masked(url), limit_bytes });
