@@ -137,7 +137,7 @@ impl StoreError {
                 "the disk or another program changed the store: try again, what can be made again is made; otherwise load the image again".to_owned()
             }
             Self::MissingLayer { .. } | Self::Corrupt { .. } | Self::CorruptLayer { .. } => {
-                "the disk or another program changed the store: `hoist image verify IMAGE` finds what is damaged; then build or load the image again".to_owned()
+                DAMAGED.to_owned()
             }
             Self::Configuration { .. } | Self::Record { .. } => "this is a mistake in hoist, please report it".to_owned(),
         }
@@ -152,6 +152,8 @@ impl StoreError {
     }
 }
 
+const DAMAGED: &str = "the disk or another program changed the store: `hoist image verify IMAGE` finds what is damaged; then build or load the image again";
+
 /// What to do about an error of the file system.
 pub(crate) fn io_hint(error: &io::Error) -> String {
     match error.kind() {
@@ -160,6 +162,7 @@ pub(crate) fn io_hint(error: &io::Error) -> String {
         }
         io::ErrorKind::PermissionDenied => "the store belongs to another user: run as that user, or choose another store".to_owned(),
         io::ErrorKind::ReadOnlyFilesystem => "the store's file system is mounted read-only: choose another store".to_owned(),
+        io::ErrorKind::InvalidData => DAMAGED.to_owned(),
         io::ErrorKind::BrokenPipe => "the reader ended early: look at its error".to_owned(),
         _ => "look at the path; `hoist system df` shows the store".to_owned(),
     }

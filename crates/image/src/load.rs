@@ -166,7 +166,8 @@ impl LoadError {
             Self::TooLarge { .. } => "if you trust it, allow more: `hoist image load --max-size 200G …`".to_owned(),
             Self::Store(error) => error.hint(),
             Self::Layer { source, .. } => match source {
-                LayerError::Io { .. } | LayerError::Store(_) => source.hint(),
+                LayerError::Store(_) => source.hint(),
+                LayerError::Io { source: refused, .. } if refused.kind() != io::ErrorKind::InvalidData => source.hint(),
                 _ => "the layer was not made by a usual tool; do not use it if you do not know where it comes from"
                     .to_owned(),
             },

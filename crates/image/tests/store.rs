@@ -170,6 +170,7 @@ fn verify_names_the_first_file_that_differs() {
     assert_eq!(problems[0].to_string(), format!("layer {}: `/b` has another content", layer.diff_id()));
     let error = layer.write_tar(&mut std::io::sink()).unwrap_err();
     assert!(page(&error, &error.hint()).contains("has another length"), "{error}");
+    assert!(error.hint().contains("`hoist image verify IMAGE` finds what is damaged"), "{}", error.hint());
     fs::remove_dir_all(layer.tree_dir().parent().unwrap()).unwrap();
     assert_eq!(store.verify(&image), [Problem::Missing { diff_id: layer.diff_id() }]);
 }
