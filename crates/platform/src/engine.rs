@@ -116,7 +116,8 @@ impl LocalEngine {
             }
             BaseChoice::Locked(lock) => request.lock = Some((**lock).clone()),
         }
-        let base = ensure_base(&self.store, &request, &|| self.mirroring(), self.reporter())?;
+        let base = ensure_base(&self.store, &request, &|| self.mirroring(), self.reporter())
+            .map_err(|error| if self.cancel.is_cancelled() { PlatformError::Cancelled } else { error.into() })?;
         match choice {
             BaseChoice::Present => {}
             BaseChoice::Newest => {
@@ -162,6 +163,8 @@ impl LocalEngine {
         if let Some(path) = &self.settings.keyring {
             mirroring.keyring = Keyring::read(path).map_err(|source| BaseError::Keyring { source })?;
         }
+        let cancel = self.cancel.clone();
+        mirroring.fetcher = mirroring.fetcher.stop_when(move || cancel.is_cancelled());
         Ok(mirroring)
     }
 
