@@ -1,8 +1,8 @@
 //! The virtual environment: what `python -m venv --without-pip` makes, without what differs from one run to the next.
 //!
-//! While uv is at work the environment is *open*: it has no `pyvenv.cfg`, so the interpreter that uv asks about itself does not see
-//! site-packages, where wheels may put code that runs at every start (`.pth`, `sitecustomize`, `_manylinux`). A wheel's code never runs
-//! where the shared cache can be written.
+//! While uv is at work where the shared cache can be written, the environment is *open*: it has no `pyvenv.cfg`, so the interpreter that uv
+//! asks about itself does not see site-packages, where wheels may put code that runs at every start (`.pth`, `sitecustomize`, `_manylinux`).
+//! A wheel's code never runs there. Nothing is built in an open environment: builds look for the interpreter behind it.
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};

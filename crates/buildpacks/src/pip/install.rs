@@ -14,7 +14,7 @@ use super::environment::{Mark, VirtualEnvironment};
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::requirements::RequirementsTree;
+use super::requirements::{RequirementsTree, find_links_of};
 use super::settings::{Settings, mask_credentials};
 use super::uv::{Uv, UvError};
 use crate::bytecode;
@@ -22,7 +22,7 @@ use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
 use crate::output::Output;
 use crate::process;
 
-/// Libraries that are told of one by one.
+/// Distributions whose missing libraries are told of.
 const MAX_LIBRARY_WARNINGS: usize = 6;
 
 /// All that an installation needs to know.
@@ -59,6 +59,10 @@ impl Installation<'_> {
     /// Installs into the environment, which may hold an older state. When `is_new` is set it is empty.
     pub(crate) fn run(&self, is_new: bool) -> Result<Installed, Failure> {
         let mark = Mark::of(self.interpreter).map_err(|error| Failure::io("looking at the interpreter", &error))?;
+        if !self.deny_source_builds {
+            // Builds need an environment that knows its base; and the shared cache is not here.
+            self.environment.close(self.interpreter).map_err(|error| Failure::io("closing the environment", &error))?;
+        }
         let recalled = if is_new { self.install_recalled()? } else { None };
         if recalled.is_none() {
             match &self.uv {
@@ -179,7 +183,7 @@ impl Installation<'_> {
         arguments
     }
 
-    /// The environment as uv is told it: its interpreter does not know yet that it is one.
+    /// The environment as uv is told it, always: while it is open its interpreter takes itself for the machine's own.
     fn prefix(&self) -> [OsString; 2] {
         ["--prefix".into(), self.environment.dir.clone().into()]
     }
@@ -203,15 +207,7 @@ impl Installation<'_> {
         }
         self.environment.create(self.interpreter).map_err(|error| io(&error))?;
         self.environment.close(self.interpreter).map_err(|error| io(&error))?;
-        let command = self.interpreter.pip_with(&self.environment.python, &self.settings.pip, self.temporary);
-        let mut command = command.ok_or_else(|| {
-            Failure::new(
-                doing,
-                "the interpreter has no pip",
-                "uv is not enough here, and nothing else can install",
-                "use hoist/python, which brings pip to the build",
-            )
-        })?;
+        let mut command = self.interpreter.pip_for(&self.environment.python, &self.settings.pip, self.temporary);
         let requirements = self.requirements_file()?;
         command.args(["install", "--no-compile", "--no-warn-script-location", "--quiet", "--no-cache-dir"]);
         command.arg("--requirement").arg(requirements).current_dir(self.app_dir);
@@ -244,7 +240,7 @@ impl Installation<'_> {
             let base = self.app_dir.join(file.path.parent().unwrap_or(Path::new("")));
             let write = || -> std::io::Result<()> {
                 fs::create_dir_all(path.parent().unwrap_or(&dir))?;
-                fs::write(&path, absolute_paths(&file.text, &base))
+                fs::write(&path, absolute_links(&file.text, &base))
             };
             write().map_err(|error| Failure::io("decoding the requirements", &error))?;
         }
@@ -299,7 +295,8 @@ impl Installation<'_> {
             self.output.detail(advice);
         }
         if missing.len() > MAX_LIBRARY_WARNINGS {
-            self.output.warning(format!("and {} more such libraries", missing.len() - MAX_LIBRARY_WARNINGS));
+            self.output
+                .warning(format!("and {} more packages want such libraries", missing.len() - MAX_LIBRARY_WARNINGS));
         }
     }
 
@@ -363,22 +360,16 @@ fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<
     done.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// Requirements that are paths, made absolute: a decoded copy lies elsewhere than the file.
-fn absolute_paths(text: &str, base: &Path) -> String {
+/// Folders to look into, made absolute: they lie beside the file, and a decoded copy lies elsewhere.
+fn absolute_links(text: &str, base: &Path) -> String {
     let mut result = String::with_capacity(text.len());
     for line in text.lines() {
-        let (option, target) = match line.split_once(' ') {
-            Some((option @ ("-e" | "--editable" | "-f" | "--find-links"), target)) => (Some(option), target.trim()),
-            _ => (None, line.trim_start()),
-        };
-        if target == "." || target.starts_with("./") || target.starts_with("../") {
-            if let Some(option) = option {
-                result.push_str(option);
-                result.push(' ');
+        match find_links_of(line.trim()) {
+            Some(links) => {
+                result.push_str("--find-links ");
+                result.push_str(&base.join(links).to_string_lossy());
             }
-            result.push_str(&base.join(target.strip_prefix("./").unwrap_or(target)).to_string_lossy());
-        } else {
-            result.push_str(line);
+            None => result.push_str(line),
         }
         result.push('\n');
     }
@@ -432,11 +423,11 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_decoded_requirements_still_mean_the_app() {
-        let text = "flask\n-e .\n./vendor/a.whl\n-r base.txt\n--find-links ./w\n";
+    fn folders_of_decoded_requirements_are_still_those_of_the_app() {
+        let text = "flask\n-e .\n./vendor/a.whl\n-r base.txt\n--find-links ./w\n-f https://h/w\n";
         assert_eq!(
-            absolute_paths(text, Path::new("/workspace/sub")),
-            "flask\n-e /workspace/sub/.\n/workspace/sub/vendor/a.whl\n-r base.txt\n--find-links /workspace/sub/w\n"
+            absolute_links(text, Path::new("/workspace/sub")),
+            "flask\n-e .\n./vendor/a.whl\n-r base.txt\n--find-links /workspace/sub/./w\n-f https://h/w\n"
         );
     }
 }

@@ -74,22 +74,24 @@ impl Interpreter {
     }
 
     /// pip run by this interpreter, with its settings; arguments are still to be added.
-    pub(crate) fn pip(&self, settings: &Environment, home: &Path) -> Option<Command> {
-        self.pip_with(&self.executable, settings, home)
+    pub(crate) fn pip(&self, settings: &Environment, home: &Path) -> Command {
+        self.pip_for(&self.executable, settings, home)
     }
 
-    /// pip run by another interpreter of the same version, such as that of an environment.
-    pub(crate) fn pip_with(&self, python: &Path, settings: &Environment, home: &Path) -> Option<Command> {
+    /// pip for an environment of this interpreter, given by its `python`.
+    pub(crate) fn pip_for(&self, python: &Path, settings: &Environment, home: &Path) -> Command {
         let mut environment = settings.clone();
         environment.insert("HOME".into(), home.into());
         environment.insert("TMPDIR".into(), home.into());
         environment.insert("SOURCE_DATE_EPOCH".into(), "315532801".into());
-        let mut command = process::command(python, &environment);
-        match &self.pip_wheel {
-            Some(wheel) => command.arg(wheel.join("pip")),
-            None if python == self.executable => command.args([OsStr::new("-m"), OsStr::new("pip")]),
-            None => return None,
+        let Some(wheel) = &self.pip_wheel else {
+            // pip is among the interpreter's own packages, and works on the environment from outside.
+            let mut command = process::command(&self.executable, &environment);
+            command.args([OsStr::new("-m"), OsStr::new("pip"), OsStr::new("--python")]).arg(python);
+            return command;
         };
-        Some(command)
+        let mut command = process::command(python, &environment);
+        command.arg(wheel.join("pip"));
+        command
     }
 }

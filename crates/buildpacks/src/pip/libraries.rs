@@ -16,6 +16,8 @@ pub(crate) const RUN_PACKAGES: &str = "usr/share/hoist/run-packages";
 /// dpkg's lists of the files of each package.
 const LISTS: &str = "var/lib/dpkg/info";
 const KNOWN: &str = include_str!("../../runner/hoist_runner/libraries.txt");
+/// Libraries of a distribution that are named.
+const SHOWN: usize = 4;
 /// More files than the largest environments have; beyond them nobody looks.
 const MAX_FILES: usize = 20_000;
 /// Longer lists are none of dpkg's.
@@ -31,16 +33,14 @@ pub(crate) struct Provided {
     build_only: BTreeMap<String, String>,
 }
 
-/// A library that is not there.
+/// Libraries that a distribution wants and that are not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Missing {
-    /// Whose file wants it.
     pub(crate) distribution: String,
-    /// One of the files that want it, below site-packages.
+    /// One of the files that want the first of them, below site-packages.
     pub(crate) file: PathBuf,
-    pub(crate) library: String,
-    /// The Debian package that has it.
-    pub(crate) package: Option<String>,
+    /// Their names, each with the Debian package that has it, where one is known.
+    pub(crate) libraries: Vec<(String, Option<String>)>,
 }
 
 impl Provided {
@@ -88,23 +88,19 @@ fn libraries_of_list(path: &Path) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// `libx.so`, `libx.so.1`, `_module.cpython-313-x86_64-linux-gnu.so`.
+/// `libx.so`, `libx.so.1`, `libcrypto-5409cd36.so.1.1.1k`, `_module.cpython-313-x86_64-linux-gnu.so`.
 pub(crate) fn is_library(name: &str) -> bool {
-    let mut rest = name;
-    while let Some((before, last)) = rest.rsplit_once('.') {
-        if last == "so" {
-            return !before.is_empty();
-        }
-        if last.is_empty() || !last.bytes().all(|byte| byte.is_ascii_digit()) {
-            return false;
-        }
-        rest = before;
-    }
-    false
+    let Some((before, after)) = name.split_once(".so") else { return false };
+    let is_version = |text: &str| {
+        let parts = || text.split('.');
+        parts().all(|part| {
+            part.starts_with(|c: char| c.is_ascii_digit()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+    };
+    !before.is_empty() && (after.is_empty() || after.strip_prefix('.').is_some_and(is_version))
 }
 
 /// What the files of `fresh` distributions (name, paths below site-packages) want, and is neither provided nor in `all` files of the environment.
-/// One for each distribution and library.
 pub(crate) fn missing(
     fresh: &[(&str, &[PathBuf])],
     all: &[PathBuf],
@@ -130,14 +126,18 @@ pub(crate) fn missing(
     // A library that was loaded by hand answers to its own name, whatever its file is called.
     let own_names: BTreeSet<String> =
         all.iter().take(MAX_FILES).filter_map(|file| elf_of(&site_packages.join(file))?.soname).collect();
-    found
-        .into_iter()
-        .filter(|((_, library), _)| !own_names.contains(library))
-        .map(|((distribution, library), file)| {
-            let package = provided.package_of(&library);
-            Missing { distribution, file, library, package }
-        })
-        .collect()
+    let mut missing: Vec<Missing> = Vec::new();
+    for ((distribution, library), file) in found {
+        if own_names.contains(&library) {
+            continue;
+        }
+        let package = provided.package_of(&library);
+        match missing.last_mut().filter(|last| last.distribution == distribution) {
+            Some(last) => last.libraries.push((library, package)),
+            None => missing.push(Missing { distribution, file, libraries: vec![(library, package)] }),
+        }
+    }
+    missing
 }
 
 /// What a file for this processor says of itself.
@@ -154,21 +154,31 @@ fn machine() -> u16 {
 impl Missing {
     /// What a person reads.
     pub(crate) fn lines(&self) -> [String; 2] {
-        let Self { distribution, file, library, package } = self;
-        let advice = match (library.as_str(), distribution.as_str()) {
-            ("libGL.so.1" | "libgthread-2.0.so.0" | "libglib-2.0.so.0", name) if name.starts_with("opencv-") => {
-                format!("require {} instead, which needs no display", headless(name))
-            }
-            ("libpq.so.5", "psycopg2") => "require psycopg2-binary instead, which has it inside".to_owned(),
-            _ => match package {
-                Some(package) => {
-                    format!("Debian's {package} has it: take a run image with that package if the app uses this part")
-                }
-                None => "take a run image that has it if the app uses this part".to_owned(),
-            },
+        let Self { distribution, file, libraries } = self;
+        let names: Vec<&str> = libraries.iter().map(|(library, _)| library.as_str()).collect();
+        let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+        let list = names[..names.len().min(SHOWN)].join(", ");
+        let what = format!("{distribution} wants {list}{more} ({}), which the image will not have", file.display());
+        [what, self.advice()]
+    }
+
+    fn advice(&self) -> String {
+        let distribution = self.distribution.as_str();
+        if distribution.starts_with("opencv-") && !distribution.ends_with("-headless") {
+            return format!("require {} instead, which needs no display", headless(distribution));
+        }
+        if distribution == "psycopg2" {
+            return "require psycopg2-binary instead, which has it inside".to_owned();
+        }
+        let mut packages: Vec<&str> = self.libraries.iter().filter_map(|(_, package)| package.as_deref()).collect();
+        packages.sort_unstable();
+        packages.dedup();
+        let whose = match packages.as_slice() {
+            [] => return "take a run image that has it if the app uses this part".to_owned(),
+            [one] => format!("Debian's {one} has it"),
+            many => format!("Debian's {} have them", many.join(", ")),
         };
-        let what = format!("{distribution} wants {library} ({}), which the image will not have", file.display());
-        [what, advice]
+        format!("{whose}: take a run image with that if the app uses this part")
     }
 }
 
@@ -182,7 +192,9 @@ mod tests {
 
     #[test]
     fn libraries_are_known_by_their_names() {
-        for name in ["libz.so.1", "libz.so.1.3.1", "_x.cpython-313-x86_64-linux-gnu.so", "a.abi3.so"] {
+        for name in
+            ["libz.so.1", "libz.so.1.3.1", "_x.cpython-313-x86_64-linux-gnu.so", "a.abi3.so", "libc-5409cd36.so.1.1.1k"]
+        {
             assert!(is_library(name), "{name}");
         }
         for name in ["so", ".so", "a.so.txt", "libz.so.1.py", "a.so.", "notes.so-so", "1.2"] {
@@ -229,8 +241,7 @@ mod tests {
         let expected = Missing {
             distribution: "pkg".into(),
             file: "_module.so".into(),
-            library: "libc.so.6".into(),
-            package: Some("built".into()),
+            libraries: vec![("libc.so.6".into(), Some("built".into()))],
         };
         assert_eq!(found, [expected]);
         assert_eq!(look(base("libc.so.6", "libz.so.1").path(), &files), [], "the run image has it");
@@ -242,21 +253,29 @@ mod tests {
 
     #[test]
     fn advice_names_the_package_or_what_does_without() {
-        let lines = |distribution: &str, library: &str, package: Option<&str>| {
-            let package = package.map(str::to_owned);
-            Missing { distribution: distribution.into(), file: "a.so".into(), library: library.into(), package }.lines()
+        let lines = |distribution: &str, libraries: &[(&str, Option<&str>)]| {
+            let libraries = libraries.iter().map(|(name, package)| ((*name).to_owned(), package.map(str::to_owned)));
+            Missing { distribution: distribution.into(), file: "a.so".into(), libraries: libraries.collect() }.lines()
         };
         assert_eq!(
-            lines("opencv-python", "libGL.so.1", Some("libgl1")),
+            lines("opencv-python", &[("libGL.so.1", Some("libgl1"))]),
             [
                 "opencv-python wants libGL.so.1 (a.so), which the image will not have",
                 "require opencv-python-headless instead, which needs no display"
             ]
         );
         assert_eq!(
-            lines("x", "libgomp.so.1", Some("libgomp1"))[1],
-            "Debian's libgomp1 has it: take a run image with that package if the app uses this part"
+            lines("x", &[("libgomp.so.1", Some("libgomp1"))])[1],
+            "Debian's libgomp1 has it: take a run image with that if the app uses this part"
         );
-        assert_eq!(lines("x", "libq.so", None)[1], "take a run image that has it if the app uses this part");
+        let many = [("a.so", Some("a")), ("b.so", Some("b")), ("c.so", Some("a")), ("d.so", None), ("e.so", None)];
+        assert_eq!(
+            lines("x", &many),
+            [
+                "x wants a.so, b.so, c.so, d.so and 1 more (a.so), which the image will not have",
+                "Debian's a, b have them: take a run image with that if the app uses this part"
+            ]
+        );
+        assert_eq!(lines("x", &[("libq.so", None)])[1], "take a run image that has it if the app uses this part");
     }
 }

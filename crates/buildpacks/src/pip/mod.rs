@@ -194,7 +194,9 @@ fn install_into(
         environment.open().map_err(opened)?;
     }
     let cache_dir = cache_dir(context)?;
-    let uv = Uv::obtain(interpreter, settings, &cache_dir.join("uv-bin"), &cache_dir.join("uv"), temporary.path());
+    // What uv remembers of an open environment's interpreter is not true of a closed one.
+    let uv_cache_dir = cache_dir.join(if deny_source_builds { "uv" } else { "uv-building" });
+    let uv = Uv::obtain(interpreter, settings, &cache_dir.join("uv-bin"), &uv_cache_dir, temporary.path());
     if let Err(error @ (UvError::Hash { .. } | UvError::Io { .. })) = uv {
         return Err(install::uv_failure(&error));
     }

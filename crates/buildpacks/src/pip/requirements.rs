@@ -138,8 +138,10 @@ fn read_file(
             }
             continue;
         }
-        let local = if is_option(&text) { find_links_of(&text) } else { local_path_of(&text) };
-        tree.local_paths.extend(local.and_then(|local| lexical(&base.join(local))));
+        // As the installers have it: folders to look into lie beside the file, requirements below the app.
+        let links = find_links_of(&text).and_then(|links| lexical(&base.join(links)));
+        let required = local_path_of(&text).filter(|_| !is_option(&text)).and_then(|local| lexical(Path::new(local)));
+        tree.local_paths.extend(links.or(required));
         if is_option(&text) {
             tree.options.take(&text);
         } else {
@@ -277,7 +279,7 @@ fn is_editable(line: &str) -> bool {
 }
 
 /// The folder of `-f x`, `--find-links x`, `--find-links=x`, when it is one of the app.
-fn find_links_of(line: &str) -> Option<&str> {
+pub(crate) fn find_links_of(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("--find-links").or_else(|| line.strip_prefix("-f"))?;
     let target = rest.trim_start_matches(['=', ' ', '\t']).trim_matches(['"', '\'']);
     let target = target.strip_prefix("file:").map_or(target, |path| path.trim_start_matches("//"));
@@ -288,7 +290,7 @@ fn find_links_of(line: &str) -> Option<&str> {
 fn local_path_of(line: &str) -> Option<&str> {
     let editable = line.strip_prefix("-e").or_else(|| line.strip_prefix("--editable"));
     let target = editable.map_or(line, |rest| rest.trim_start_matches(['=', ' ']));
-    let target = target.split(" ;").next()?.trim();
+    let target = target.split(" ;").next()?.split(" --").next()?.trim();
     let target = target.split_once(" @ ").map_or(target, |(_, url)| url.trim());
     let target = target.strip_prefix("file:").map_or(target, |path| path.trim_start_matches("//"));
     if target.contains("://") || target.starts_with('/') {
@@ -392,7 +394,7 @@ mod tests {
     fn included_files_are_read_with_their_places() {
         let dir = app(&[
             ("requirements.txt", b"# top\nFlask==3.0 # web\n-r reqs/base.txt\n-c limits.txt\n-e ./own\n"),
-            ("reqs/base.txt", b"Zope.Interface>=5\\\n  --hash=sha256:00\n--requirement=../more.txt\n"),
+            ("reqs/base.txt", b"Zope.Interface>=5\\\n  --hash=sha256:00\n--requirement=../more.txt\n./beside\n"),
             ("more.txt", b"lib @ git+https://h/x.git#egg=Other_Name\nwheels/a.whl\n"),
             ("limits.txt", b"werkzeug<4\n"),
         ]);
@@ -406,7 +408,7 @@ mod tests {
         );
         assert!(tree.place_of("other.name").unwrap().starts_with("more.txt line 1"));
         assert!(tree.requirements.iter().any(|line| line.constraint && line.name.as_deref() == Some("werkzeug")));
-        assert_eq!(tree.local_paths, [PathBuf::from("wheels/a.whl"), PathBuf::from("own")]);
+        assert_eq!(tree.local_paths, ["wheels/a.whl", "beside", "own"].map(PathBuf::from));
     }
 
     #[test]

@@ -42,8 +42,6 @@ open(sys.argv[1] + '/uv', 'wb').write(wheel.read(name))
 pub(crate) enum UvError {
     #[error("there is no pinned uv for {architecture}")]
     Architecture { architecture: &'static str },
-    #[error("the interpreter has no pip to fetch uv with")]
-    NoPip,
     #[error("pip could not fetch uv {UV_VERSION} from the package index: {message}")]
     Fetch { message: String },
     #[error("what pip fetched as uv has another hash than the pinned one: {found}")]
@@ -147,7 +145,7 @@ fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path)
     fs::create_dir_all(dir).map_err(io)?;
     let list = dir.join("uv.txt");
     fs::write(&list, format!("uv=={UV_VERSION} --hash=sha256:{hash}\n")).map_err(io)?;
-    let mut command = interpreter.pip(&settings.pip, dir).ok_or(UvError::NoPip)?;
+    let mut command = interpreter.pip(&settings.pip, dir);
     command.args([
         "download",
         "--quiet",

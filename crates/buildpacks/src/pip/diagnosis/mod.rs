@@ -48,7 +48,7 @@ impl Evidence<'_> {
 /// Explains a failed installation.
 pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
     let flat = text::flatten(evidence.text);
-    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 13] = [
+    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 14] = [
         repository::failed_repository,
         access::nothing_there,
         access::unreachable_index,
@@ -57,6 +57,7 @@ pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
         build::forbidden_build,
         build::failed_build,
         resolution::unreadable_line,
+        resolution::unknown_option,
         resolution::wrong_python,
         resolution::unknown_package,
         resolution::unknown_version,
@@ -90,6 +91,8 @@ pub(crate) fn refused_by_uv(text: &str) -> Option<&'static str> {
         ("Unexpected '-', expected", "an option in the requirements file"),
         ("Unexpected '--', expected", "an option in the requirements file"),
         ("Unsupported requirement", "a form of requirement"),
+        ("Unsupported editable requirement", "an editable requirement that is no folder"),
+        ("Unsupported URL prefix", "a repository that is not git's"),
         ("Unsupported option", "an option in the requirements file"),
     ];
     REFUSED.iter().find(|(symptom, _)| text.contains(symptom)).map(|(_, what)| *what)

@@ -53,12 +53,17 @@ const CAUSES: &[(&str, &str, &str)] = &[
 
 /// A repository that cannot be had.
 pub(super) fn failed_repository(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    if flat.contains("Git executable not found") || flat.contains("Cannot find command 'git'") {
+    let missing = if flat.contains("Git executable not found") {
+        Some("git")
+    } else {
+        between(flat, "Cannot find command '", "'")
+    };
+    if let Some(program) = missing {
         return Some(Failure::new(
             DOING,
             place(evidence, flat),
-            "the requirement is a repository, and the build image has no git",
-            "take a build image with git (hoist's own has it), or require a released version",
+            format!("the requirement is a repository, and the build image has no {program}"),
+            format!("take a build image with {program} (hoist's own has git), or require a released version"),
         ));
     }
     if !flat.contains("Git operation failed") && !flat.contains("git clone") {
@@ -84,7 +89,8 @@ fn place(evidence: &Evidence<'_>, flat: &str) -> String {
         let url = line.text.split([' ', '#', ';']).find(|word| word.contains("://")).unwrap_or_default();
         let url = url.split_once('+').map_or(url, |(_, url)| url);
         let bare = url.rsplit_once('@').filter(|(before, _)| before.contains("://")).map_or(url, |(before, _)| before);
-        !bare.is_empty() && flat.contains(&*super::super::settings::mask_credentials(bare))
+        let missing = flat.contains("Cannot find command") && line.text.contains('+');
+        missing || !bare.is_empty() && flat.contains(&*super::super::settings::mask_credentials(bare))
     });
     line.map_or_else(
         || "a requirement that is a repository".to_owned(),

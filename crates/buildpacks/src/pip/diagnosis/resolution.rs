@@ -39,6 +39,22 @@ pub(super) fn unreadable_line(evidence: &Evidence<'_>, flat: &str) -> Option<Fai
     )
 }
 
+/// An option that no installer takes in a requirements file.
+pub(super) fn unknown_option(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let option = flat.split_once("no such option: ")?.1.split(' ').next()?;
+    let tree = evidence.tree;
+    let place = tree.files.iter().find_map(|file| {
+        let (at, line) = file.text.lines().enumerate().find(|(_, line)| line.contains(option))?;
+        Some(format!("{} line {}: {}", file.path.display(), at + 1, line.trim()))
+    });
+    Some(Failure::new(
+        DOING,
+        place.unwrap_or_else(|| option.to_owned()),
+        format!("{option} is no option of requirements files"),
+        "remove it from the line",
+    ))
+}
+
 /// A package that this Python is too old or too new for.
 pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let wanted = between(flat, ") does not satisfy Python", " ")?.trim_matches(['(', ')', ',']);
@@ -68,9 +84,16 @@ pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
 pub(super) fn unknown_package(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let before = flat
         .split_once(" was not found in the package registry")
-        .or_else(|| flat.split_once(" was not found in the provided package locations"))?
-        .0;
-    let name = before.rsplit(' ').next()?.trim_matches('`');
+        .or_else(|| flat.split_once(" was not found in the provided package locations"))
+        .map(|(before, _)| before);
+    let name = match before {
+        Some(before) => before.rsplit(' ').next()?.trim_matches('`'),
+        // pip's words; with a version in them there are other versions.
+        None if flat.contains("(from versions: none)") => {
+            split_requirement(flat.split_once("No matching distribution found for ")?.1.split(' ').next()?).0
+        }
+        None => return None,
+    };
     let normal = normalize(name);
     let failure = |why: String, fix: String| Failure::new(DOING, evidence.place(name), why, fix);
     if let Some(distribution) = distribution_of_import(&normal) {
