@@ -131,6 +131,8 @@ fn pour(count: usize) {
 fn terminal() {
     let signals = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGWINCH);
     signals.thread_block().unwrap();
+    let interrupts = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGINT);
+    interrupts.thread_block().unwrap();
     let size = || {
         let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
         assert_eq!(unsafe { libc::ioctl(0, libc::TIOCGWINSZ, &raw mut size) }, 0);
@@ -153,7 +155,12 @@ fn terminal() {
         signals.wait().unwrap();
     }
     println!("size {} {}", size().0, size().1);
-    std::thread::sleep(Duration::from_secs(1000));
+    interrupts.wait().unwrap();
+    for word in ["interrupted", "going", "gone"] {
+        println!("{word}");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    std::process::exit(9);
 }
 
 /// Answers every datagram in capitals.

@@ -44,6 +44,7 @@ impl Desk {
         Shown {
             screen: Screen::new(self.terminal.as_fd()).unwrap(),
             terminal: self.terminal.try_clone().unwrap().into(),
+            runs: false,
         }
     }
 
@@ -77,11 +78,17 @@ impl Desk {
 struct Shown {
     screen: Screen,
     terminal: File,
+    runs: bool,
 }
 
 impl OutputSink for Shown {
     fn stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        assert!(self.runs, "shown before it was said to run: a user could type before the terminal is raw");
         self.terminal.write_all(bytes)
+    }
+
+    fn started(&mut self) {
+        self.runs = true;
     }
 
     fn stderr(&mut self, _: &[u8]) -> io::Result<()> {
@@ -118,7 +125,8 @@ fn conversation(room: &Room) {
         nix::unistd::write(&resized, &1_u64.to_ne_bytes()).unwrap();
         desk.expect("size 50 132\r\n");
         desk.type_in("\u{3}");
-        assert_eq!(running.join().unwrap().unwrap().status, ExitStatus::Signaled(libc::SIGINT));
+        desk.expect("^Cinterrupted\r\ngoing\r\ngone\r\n");
+        assert_eq!(running.join().unwrap().unwrap().status, ExitStatus::Exited(9));
     });
 }
 
