@@ -122,7 +122,8 @@ sys.exit(5)
 
 #[test]
 fn the_terminal_is_as_it_was_at_every_end() {
-    let program = "import time; print('ready', flush=True); time.sleep(60)";
+    // In short sleeps: a signal just before a long one is noticed only after it.
+    let program = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.02)";
     let mut typed = Desk::python(&["-it"], program);
     typed.expect("ready\r\n");
     assert!(typed.is_raw(), "it is raw before anything is shown");
