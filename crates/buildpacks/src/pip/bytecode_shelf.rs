@@ -16,8 +16,8 @@ use crate::bytecode::pyc_path;
 const LAYOUT: &str = "2";
 /// The last entry of a parcel: one that lacks it was not written to its end.
 const END: &str = "end";
-/// Fewer sources than this are compiled faster than they are looked up.
-const LEAST_SOURCES: usize = 8;
+/// Even one source is looked up: when everything is found, no interpreter is started.
+const LEAST_SOURCES: usize = 1;
 /// More than any real distribution has; a parcel beyond it is not ours.
 const MAX_PARCEL_BYTES: u64 = 1 << 30;
 
@@ -144,7 +144,7 @@ mod tests {
 
     fn sources(dir: &Path) -> Vec<PathBuf> {
         fs::create_dir_all(dir.join("lib/__pycache__")).unwrap();
-        (0..LEAST_SOURCES)
+        (0..8)
             .map(|number| {
                 let source = dir.join(format!("lib/m{number}.py"));
                 fs::write(&source, format!("x = {number}")).unwrap();
@@ -169,7 +169,7 @@ mod tests {
 
         let other = BytecodeShelf::new(&dir.path().join("cache"), "3.13.6 amd64".into());
         assert_ne!(other.key(&site, &sources).unwrap().unwrap(), key, "another interpreter");
-        assert_eq!(shelf.key(&site, &sources[..LEAST_SOURCES - 1]).unwrap(), None, "too few to be worth it");
+        assert_eq!(shelf.key(&site, &[]).unwrap(), None, "nothing to be kept");
         let whole = fs::read(shelf.path(&key)).unwrap();
         for length in [0, 512, 700, whole.len() - 1536] {
             fs::write(shelf.path(&key), &whole[..length]).unwrap();
