@@ -179,7 +179,7 @@ def run(values: list[float], factor: int = 1) -> Answer:
     assert_eq!(report, "made of 2 values\n");
     fs_err::remove_dir_all(&output).expect("the folder goes");
     let wrong = r#"{"values": [1], "factor": "x"}"#;
-    run(hoist().args(["job", "run", "--data", wrong]).arg(app.path())).code(1).says("factor is \"x\"");
+    run(hoist().args(["job", "run", "--data", wrong]).arg(app.path())).code(2).says("factor is \"x\"");
 }
 
 #[test]
