@@ -260,6 +260,16 @@ impl LocalEngine {
         Ok(own.unwrap_or_default().into_iter().collect())
     }
 
+    /// Removes what was noted of builders that are no longer in the store.
+    pub(crate) fn forget_gone_builders(&self) -> Result<(), PlatformError> {
+        for record in self.store().records(OWN_RECORD)? {
+            if self.store().image(&record.key).is_err() {
+                self.store().remove_record(OWN_RECORD, &record.key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// An image of the store; the images of the base are made if they are not there.
     pub(crate) fn wanted_image(&self, what: &'static str, name: &str) -> Result<Image, PlatformError> {
         if name == BUILD_IMAGE_NAME || name == RUN_IMAGE_NAME {

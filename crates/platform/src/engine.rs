@@ -223,6 +223,9 @@ impl LocalEngine {
             }
         }
         let mut pruned = self.store.prune(options)?;
+        if !options.dry_run {
+            self.forget_gone_builders()?;
+        }
         pruned.bytes += cache_bytes;
         Ok(pruned)
     }

@@ -429,3 +429,18 @@ fn a_package_whose_labels_lie_is_refused() {
         assert!(found.contains(why), "{found}");
     }
 }
+
+#[test]
+fn prune_forgets_what_was_noted_of_a_removed_builder() {
+    let world = World::new();
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    world.create("[[buildpacks]]\nuri = \"a\"\n").unwrap();
+    let noted = || world.store().records("own-builder").unwrap().len();
+    world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
+    assert_eq!(noted(), 1);
+    for name in ["acme/builder", "acme/builder:1"] {
+        world.store().remove_name(&name.parse().unwrap()).unwrap();
+    }
+    world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
+    assert_eq!(noted(), 0);
+}
