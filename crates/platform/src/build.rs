@@ -26,6 +26,9 @@ use crate::request::{BuildNetwork, BuildRequest};
 use crate::run::set_root_mode;
 use crate::runner::SandboxRunner;
 
+/// Kind of the records of images whose cached layers foreign code could write to. It stays until a build with `--clear-cache`.
+pub(crate) const FOREIGN_CODE_RECORD: &str = "foreign-code";
+
 /// An image was built.
 #[derive(Debug)]
 pub struct BuiltService {
@@ -134,7 +137,9 @@ impl LocalEngine {
         let (sources, keyring) = self.apt_binding()?;
         write_platform_dir(&places.platform_dir, &env, self.host(), &sources, &keyring)?;
         let root = self.build_root(builder, places)?;
-        let runner = self.sandbox_runner(request, builder, places, &root)?;
+        let cache_key = record_key(name);
+        let tainted = !request.clear_cache && self.store().record::<bool>(FOREIGN_CODE_RECORD, &cache_key)?.is_some();
+        let runner = self.sandbox_runner(request, builder, places, &root, tainted)?;
         let site = Site {
             runner: &runner,
             reporter: self.reporter(),
@@ -149,7 +154,6 @@ impl LocalEngine {
             counters: Counters::default(),
         };
         let setup = Setup { site, store: self.store() };
-        let cache_key = record_key(name);
         if request.clear_cache {
             self.store().remove_record(hoist_lifecycle::CACHE_RECORD_KIND, &cache_key)?;
         }
@@ -160,7 +164,7 @@ impl LocalEngine {
                 previous,
                 run_image: builder.run_image.clone(),
                 run_image_names: builder.run_image_names.clone(),
-                cache_key: Some(cache_key),
+                cache_key: Some(cache_key.clone()),
                 // An interpreter is the same for every app, and nothing of an app is in it.
                 shared: Some(SharedLayers {
                     key: "default".to_owned(),
@@ -185,9 +189,21 @@ impl LocalEngine {
             share_layers: !runner.ran_foreign_code(),
             created: None,
         };
+        self.note_foreign_code(&cache_key, runner.ran_foreign_code())?;
         let exported = export(&setup, &built, &wanted)?;
         let reused = setup.counters.counts().layers_reused + builder.run_image.diff_ids().len() as u64;
         Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
+    }
+
+    /// Noted before the layers are cached: whoever goes on from them knows that they may be other than their buildpack made them.
+    fn note_foreign_code(&self, cache_key: &str, ran: bool) -> Result<(), PlatformError> {
+        let noted = self.store().record::<bool>(FOREIGN_CODE_RECORD, cache_key)?.is_some();
+        if ran && !noted {
+            self.store().put_record(FOREIGN_CODE_RECORD, cache_key, &true, &[])?;
+        } else if noted && !ran {
+            self.store().remove_record(FOREIGN_CODE_RECORD, cache_key)?;
+        }
+        Ok(())
     }
 
     /// After Ctrl-C whatever a phase complains of is a consequence of that.
@@ -212,6 +228,7 @@ impl LocalEngine {
         builder: &Builder,
         places: &Places,
         root: &BuildRoot,
+        tainted: bool,
     ) -> Result<SandboxRunner, PlatformError> {
         Ok(SandboxRunner {
             lower_dirs: root.lower_dirs.clone(),
@@ -226,7 +243,7 @@ impl LocalEngine {
                 BuildNetwork::None => Network::None,
             },
             cancel: self.cancel().clone(),
-            foreign_code: AtomicBool::new(false),
+            foreign_code: AtomicBool::new(tainted),
         })
     }
 

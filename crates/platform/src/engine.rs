@@ -57,8 +57,14 @@ pub struct LocalEngine {
 const CHOSEN_LOCK: (&str, &str) = ("base-choice", "default");
 
 /// Kinds of records that `prune --all` empties: all of them can be made again.
-const REMAKABLE_RECORDS: [&str; 5] =
-    ["builder", "base", hoist_lifecycle::CACHE_RECORD_KIND, hoist_lifecycle::SHARED_RECORD_KIND, "import-check"];
+const REMAKABLE_RECORDS: [&str; 6] = [
+    "builder",
+    "base",
+    hoist_lifecycle::CACHE_RECORD_KIND,
+    hoist_lifecycle::SHARED_RECORD_KIND,
+    crate::build::FOREIGN_CODE_RECORD,
+    "import-check",
+];
 
 impl LocalEngine {
     /// Opens the store; made if it does not exist.

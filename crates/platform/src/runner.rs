@@ -20,6 +20,8 @@ use hoist_sandbox::{
 
 /// Where a buildpack finds the shared cache.
 pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
+/// Those of hoist's own buildpacks that fetch something.
+const CACHING: [&str; 2] = ["hoist/python", "hoist/pip"];
 /// A buildpack of hoist's own ends with this code when it has to run a stranger's build script (`EX_TEMPFAIL` of sysexits.h).
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.
@@ -51,7 +53,7 @@ pub(crate) struct SandboxRunner {
     pub(crate) network: Network,
     /// Raised by Ctrl-C.
     pub(crate) cancel: Cancel,
-    /// Whether code that is not hoist's own ran where it could write to the layers.
+    /// Whether code that is not hoist's own ran where it could write to the layers: in this build, or in the one whose layers it goes on from.
     pub(crate) foreign_code: AtomicBool,
 }
 
@@ -78,7 +80,8 @@ impl Runner for SandboxRunner {
 }
 
 impl SandboxRunner {
-    /// Whether a buildpack that is not hoist's own was run to build, or a source distribution's build script.
+    /// Whether a buildpack that is not hoist's own was run to build, or a source distribution's build script; see
+    /// [`SandboxRunner::foreign_code`].
     pub(crate) fn ran_foreign_code(&self) -> bool {
         self.foreign_code.load(Ordering::Relaxed)
     }
@@ -123,6 +126,10 @@ impl SandboxRunner {
         spec.mounts.extend(self.index_dirs.iter().map(|dir| bind(dir, dir, true)));
         if self.own_buildpacks.contains(&call.full_name()) {
             let answer = match source_builds {
+                // An interpreter that foreign code could have changed is not started where it can write to what others use.
+                SourceBuilds::Denied if self.ran_foreign_code() || !CACHING.contains(&call.buildpack_id.as_str()) => {
+                    "deny"
+                }
                 SourceBuilds::Denied => {
                     spec.mounts.push(bind(&self.cache_dir, CACHE_TARGET, false));
                     spec.process.env.push((OsString::from("HOIST_CACHE_DIR"), OsString::from(CACHE_TARGET)));
@@ -249,6 +256,13 @@ mod tests {
         };
         assert!(shown("hoist/pip", SourceBuilds::Denied));
         assert!(!shown("hoist/pip", SourceBuilds::Allowed));
+        let mut tainted = runner();
+        tainted.foreign_code = AtomicBool::new(true);
+        let mounts = tainted.spec(&call("hoist/pip", BuildpackPhase::Build), SourceBuilds::Denied).mounts;
+        assert!(
+            !mounts.iter().any(|mount| mount.target == Path::new(CACHE_TARGET)),
+            "layers that foreign code could write"
+        );
         assert!(!shown("acme/pip", SourceBuilds::Denied));
     }
 }

@@ -233,13 +233,14 @@ fn buildpacks_come_from_folders_tars_and_packages() {
 fn inspect_shows_a_builder_and_refuses_another_image() {
     let world = World::new();
     world.buildpack("a", "acme/a", "1.0.0", "");
-    world.create(&format!("[[buildpacks]]\nuri = \"a\"\n[[system.pre.buildpacks]]\nid = \"acme/a\"\n{ORDER}")).unwrap();
+    world.buildpack("s", "acme/s", "2.0.0", "");
+    world.create(&format!("[[buildpacks]]\nuri = \"a\"\n[[buildpacks]]\nuri = \"s\"\n[[system.pre.buildpacks]]\nid = \"acme/s\"\n{ORDER}")).unwrap();
     let name = "acme/builder".parse().unwrap();
     let found = world.engine.inspect_builder(Some(&name)).unwrap();
     assert_eq!((found.uid, found.gid, found.target.as_str()), (1001, 1000, "linux/amd64 (debian)"));
     assert_eq!(found.run_images[0].image, "acme/run");
     let group: Vec<&str> = found.order[0].group.iter().map(|entry| entry.version.as_str()).collect();
-    assert_eq!(group, ["1.0.0", "1.0.0"], "the system buildpack stands before the group, with its version");
+    assert_eq!(group, ["2.0.0", "1.0.0"], "the system buildpack stands before the group, with its version");
     let error = world.engine.inspect_builder(Some(&"acme/run".parse().unwrap())).unwrap_err();
     assert_eq!(error.to_string(), "acme/run:latest is no builder: it has no label io.buildpacks.builder.metadata");
     let error = world.engine.inspect_builder(Some(&"acme/none".parse().unwrap())).unwrap_err();
@@ -439,7 +440,7 @@ fn prune_forgets_what_was_noted_of_a_removed_builder() {
     world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
     assert_eq!(noted(), 1);
     for name in ["acme/builder", "acme/builder:1"] {
-        world.store().remove_name(&name.parse().unwrap()).unwrap();
+        world.store().remove_image(name).unwrap();
     }
     world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
     assert_eq!(noted(), 0);
