@@ -152,3 +152,29 @@ fn damage_is_named(store: &Path) {
     fs_err::write(file, &bytes).expect("a file as it was");
     run(hoist_with_store(store).args(["image", "verify", "test/two-stores"])).ok();
 }
+
+/// A build script can write into all layers of its build. Its own image is its own affair; nobody else's may have what it left.
+#[test]
+fn an_interpreter_that_a_build_script_could_change_stays_with_its_image() {
+    let setup = "open('/layers/hoist_python/python/TRAP', 'w').close()\nfrom setuptools import setup\nsetup(name='trap', version='1.0', py_modules=['trap'])\n";
+    let app = tree(&[
+        ("main.py", "print(1)\n"),
+        ("Procfile", "web: python main.py\n"),
+        ("requirements.txt", "./trap\n"),
+        ("trap/setup.py", setup),
+        ("trap/trap.py", ""),
+    ]);
+    let other = tree(&[("main.py", "print(2)\n"), ("Procfile", "web: python main.py\n")]);
+    let build = |name: &str, dir: &Path| run(hoist().args(["build", name, "--clear-cache", "--path"]).arg(dir)).ok();
+    let listed =
+        |name: &str| hoist_says(["run", "--entrypoint", "/bin/ls", name, "/layers/hoist_python/python"]).ok().stdout;
+    build("rebuild-trap", app.path());
+    assert!(listed("rebuild-trap").contains("TRAP"), "the build script ran");
+    // No foreign code runs in this build, but its interpreter is the changed one.
+    fs_err::write(app.path().join("requirements.txt"), "colorama\n").expect("a file");
+    run(hoist().args(["build", "rebuild-trap", "--path"]).arg(app.path())).ok();
+    assert!(listed("rebuild-trap").contains("TRAP"), "the cached layer was used");
+    run(hoist().args(["build", "rebuild-other", "--path"]).arg(other.path())).ok();
+    assert!(!listed("rebuild-other").contains("TRAP"), "another app took it");
+    hoist_says(["image", "rm", "rebuild-trap", "rebuild-other"]).ok();
+}

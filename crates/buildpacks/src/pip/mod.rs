@@ -140,7 +140,7 @@ fn build_environment(context: &BuildContext<'_>, file: &Path) -> Result<(), Fail
     let is_new = match old.as_ref().map(|old| key.verdict(&old.key)) {
         Some(Verdict::Keep) => {
             let old_lock = old.map(|old| old.lock).unwrap_or_default();
-            context.output.step(format!("{} packages, unchanged", old_lock.len()));
+            context.output.step(format!("{}, unchanged", packages(old_lock.len())));
             keep_caches(context)?;
             return write_layer(context, &environment, &EnvironmentMetadata::new(key, old_lock));
         }
@@ -228,7 +228,7 @@ fn install_into(
             return Err(failure);
         }
     };
-    context.output.step(format!("{} packages, {} of them new or changed", done.distributions.len(), done.fresh));
+    context.output.step(format!("{}, {} of them new or changed", packages(done.distributions.len()), done.fresh));
     layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(&done.distributions, &done.lock))?;
     let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
     write_layer(context, &installation.environment, &metadata)
@@ -272,4 +272,8 @@ fn keep_caches(context: &BuildContext<'_>) -> Result<(), Failure> {
         layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
     }
     Ok(())
+}
+/// `1 package`, `8 packages`.
+fn packages(count: usize) -> String {
+    if count == 1 { "1 package".to_owned() } else { format!("{count} packages") }
 }
