@@ -138,8 +138,8 @@ impl LocalEngine {
         write_platform_dir(&places.platform_dir, &env, self.host(), &sources, &keyring)?;
         let root = self.build_root(builder, places)?;
         let cache_key = record_key(name);
-        let tainted = !request.clear_cache && self.store().record::<bool>(FOREIGN_CODE_RECORD, &cache_key)?.is_some();
-        let runner = self.sandbox_runner(request, builder, places, &root, tainted)?;
+        let noted = self.store().record::<bool>(FOREIGN_CODE_RECORD, &cache_key)?.is_some();
+        let runner = self.sandbox_runner(request, builder, places, &root, noted && !request.clear_cache)?;
         let site = Site {
             runner: &runner,
             reporter: self.reporter(),
@@ -189,15 +189,14 @@ impl LocalEngine {
             share_layers: !runner.ran_foreign_code(),
             created: None,
         };
-        self.note_foreign_code(&cache_key, runner.ran_foreign_code())?;
+        self.note_foreign_code(&cache_key, noted, runner.ran_foreign_code())?;
         let exported = export(&setup, &built, &wanted)?;
         let reused = setup.counters.counts().layers_reused + builder.run_image.diff_ids().len() as u64;
         Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
     }
 
     /// Noted before the layers are cached: whoever goes on from them knows that they may be other than their buildpack made them.
-    fn note_foreign_code(&self, cache_key: &str, ran: bool) -> Result<(), PlatformError> {
-        let noted = self.store().record::<bool>(FOREIGN_CODE_RECORD, cache_key)?.is_some();
+    fn note_foreign_code(&self, cache_key: &str, noted: bool, ran: bool) -> Result<(), PlatformError> {
         if ran && !noted {
             self.store().put_record(FOREIGN_CODE_RECORD, cache_key, &true, &[])?;
         } else if noted && !ran {

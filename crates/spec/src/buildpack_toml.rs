@@ -106,12 +106,7 @@ impl BuildpackDescriptor {
     /// Reads `buildpack.toml` and checks what the specification says MUST be.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let descriptor: Self = parse_toml(DOCUMENT, text)?;
-        descriptor
-            .api
-            .require_buildpack()
-            .map_err(|error| DocumentError::invalid(DOCUMENT, "api", error.to_string(), error.hint()))?;
-        check_id(DOCUMENT, "buildpack.id", &descriptor.buildpack.id)?;
-        check_version(DOCUMENT, "buildpack.version", &descriptor.buildpack.version)?;
+        check_identity(DOCUMENT, "buildpack", descriptor.api, &descriptor.buildpack)?;
         descriptor.check_order()?;
         Ok(descriptor)
     }
@@ -179,9 +174,22 @@ impl BuildpackDescriptor {
     }
 }
 
+/// What buildpacks and extensions have in common: an API that is spoken, an id and a version. `table` is the one that holds `info`.
+pub(crate) fn check_identity(
+    document: &'static str,
+    table: &str,
+    api: ApiVersion,
+    info: &BuildpackInfo,
+) -> Result<(), DocumentError> {
+    api.require_buildpack()
+        .map_err(|error| DocumentError::invalid(document, "api", error.to_string(), error.hint()))?;
+    check_id(document, &format!("{table}.id"), &info.id)?;
+    check_version(document, &format!("{table}.version"), &info.version)
+}
+
 /// "MUST only contain numbers, letters, and the characters `.`, `/`, and `-`. MUST NOT be `app`, `config`, `generated`, or `sbom`."
 /// An underscore is let through, because published buildpacks have one.
-pub(crate) fn check_id(document: &'static str, field: &str, id: &str) -> Result<(), DocumentError> {
+fn check_id(document: &'static str, field: &str, id: &str) -> Result<(), DocumentError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '-' | '_');
     let fix = "use letters, digits, `.`, `/` and `-`, for example acme/python";
     if id.is_empty() || !id.chars().all(allowed) {
@@ -199,7 +207,7 @@ pub(crate) fn check_id(document: &'static str, field: &str, id: &str) -> Result<
 
 /// "MUST be in the form `<X>.<Y>.<Z>`". Versions with a suffix are published too; what matters here is that a version is one
 /// harmless folder name.
-pub(crate) fn check_version(document: &'static str, field: &str, version: &str) -> Result<(), DocumentError> {
+fn check_version(document: &'static str, field: &str, version: &str) -> Result<(), DocumentError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
     if version.is_empty() || !version.chars().all(allowed) || version.starts_with('.') {
         let message = format!("`{version}` is not a version");

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
-use crate::buildpack_toml::{BuildpackInfo, check_id, check_version};
+use crate::buildpack_toml::{BuildpackInfo, check_identity};
 use crate::error::{DocumentError, parse_toml};
 use crate::target::Target;
 
@@ -28,12 +28,7 @@ impl ExtensionDescriptor {
     /// Reads `extension.toml` and checks what the specification says MUST be.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let descriptor: Self = parse_toml(DOCUMENT, text)?;
-        descriptor
-            .api
-            .require_buildpack()
-            .map_err(|error| DocumentError::invalid(DOCUMENT, "api", error.to_string(), error.hint()))?;
-        check_id(DOCUMENT, "extension.id", &descriptor.extension.id)?;
-        check_version(DOCUMENT, "extension.version", &descriptor.extension.version)?;
+        check_identity(DOCUMENT, "extension", descriptor.api, &descriptor.extension)?;
         Ok(descriptor)
     }
 }

@@ -265,18 +265,15 @@ pub(crate) fn finish(mut builder: LayerBuilder, descriptor: &ModuleDescriptor) -
 
 /// "A missing version, a wrong order": an id or version beside the location must be what is found there.
 fn check_wanted(wanted: &ModuleConfig, found: &ModuleDescriptor) -> Result<(), ModuleError> {
-    let differs = |what, wanted: &Option<String>, seen: &str| match wanted {
-        Some(wanted) if wanted != seen => {
-            Err(ModuleError::Other { location: String::new(), what, wanted: wanted.clone(), seen: seen.to_owned() })
+    for (what, asked, seen) in [("id", &wanted.id, &found.id), ("version", &wanted.version, &found.version)] {
+        if let Some(asked) = asked.as_ref().filter(|asked| *asked != seen) {
+            return Err(ModuleError::Other {
+                location: wanted.location.clone(),
+                what,
+                wanted: asked.clone(),
+                seen: seen.clone(),
+            });
         }
-        _ => Ok(()),
-    };
-    let at = |error| match error {
-        ModuleError::Other { what, wanted: expected, seen, .. } => {
-            ModuleError::Other { location: wanted.location.clone(), what, wanted: expected, seen }
-        }
-        other => other,
-    };
-    differs("id", &wanted.id, &found.id).map_err(at)?;
-    differs("version", &wanted.version, &found.version).map_err(at)
+    }
+    Ok(())
 }
