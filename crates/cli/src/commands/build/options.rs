@@ -1,45 +1,16 @@
-//! `hoist build`: an app or service to an image.
+//! The options that `build`, `plan`, `job run` and `check` share: what the build is given of the app and of this machine.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use hoist_image::Reference;
 use hoist_platform::{BuildNetwork, BuildRequest};
 use hoist_service::Contract;
-use serde_json::json;
 
 use crate::commands::run::read_env_files;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
 use crate::settings::Key;
-
-/// Build an app or a service into an image
-#[derive(Debug, Args)]
-pub(crate) struct BuildArgs {
-    /// Name of the image
-    image: String,
-    /// Folder or zip of the app
-    #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
-    path: PathBuf,
-    /// Builder to build with; hoist's own without one
-    #[arg(short = 'B', long, value_name = "NAME")]
-    builder: Option<String>,
-    /// Further names of the image
-    #[arg(short, long = "tag", value_name = "NAME")]
-    tags: Vec<String>,
-    /// Process that the image starts with; otherwise the one that a buildpack proposes
-    #[arg(short = 'D', long, value_name = "TYPE")]
-    default_process: Option<String>,
-    /// Begin without the layers of earlier builds of this image
-    #[arg(long)]
-    clear_cache: bool,
-    /// Folder to write report.toml to (names and id of the image); without it none is written
-    #[arg(long, value_name = "DIR")]
-    report_output_dir: Option<PathBuf>,
-    #[command(flatten)]
-    how: BuildOptions,
-}
 
 /// The options that `build`, `job run` and `check` share.
 #[derive(Debug, Args)]
@@ -87,30 +58,5 @@ impl BuildOptions {
             None => BuildNetwork::Host,
         };
         Ok(request)
-    }
-}
-
-impl BuildArgs {
-    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let names: Result<Vec<Reference>, _> =
-            std::iter::once(&self.image).chain(&self.tags).map(|name| name.parse::<Reference>()).collect();
-        let mut request = self.how.request(context, self.path)?;
-        request.names = names?;
-        request.builder = self.builder.as_deref().map(str::parse::<Reference>).transpose()?;
-        request.default_process = self.default_process;
-        request.clear_cache = self.clear_cache;
-        request.report_dir = self.report_output_dir;
-        let built = engine::open_on(context, self.how.locked.as_deref())?.build(&request)?;
-        if context.json {
-            return context.print_json(&json!({
-                "image": self.image,
-                "image_id": built.image.id().to_string(),
-                "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "layers": built.image.diff_ids().len(),
-                "reused_layers": built.reused_layers,
-                "elapsed_ms": built.elapsed.as_millis(),
-            }));
-        }
-        context.print(&format!("{}\n", built.image.id()))
     }
 }

@@ -1,0 +1,66 @@
+//! `hoist build`: an app or service to an image.
+//!
+//! The options stand in groups, one file each, and each group writes its own part of the request.
+
+mod buildpacks;
+mod caches;
+mod image;
+mod options;
+mod outputs;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::engine;
+use crate::failure::Failure;
+
+pub(crate) use buildpacks::BuildpackOptions;
+pub(crate) use caches::CacheOptions;
+pub(crate) use image::ImageOptions;
+pub(crate) use options::BuildOptions;
+pub(crate) use outputs::OutputOptions;
+
+/// Build an app or a service into an image
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    /// Name of the image
+    image: String,
+    /// Folder or zip of the app
+    #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
+    path: PathBuf,
+    #[command(flatten)]
+    buildpacks: BuildpackOptions,
+    #[command(flatten)]
+    outputs: OutputOptions,
+    #[command(flatten)]
+    image_options: ImageOptions,
+    #[command(flatten)]
+    caches: CacheOptions,
+    #[command(flatten)]
+    how: BuildOptions,
+}
+
+impl BuildArgs {
+    pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        let mut request = self.how.request(context, self.path)?;
+        self.buildpacks.apply(context, &mut request)?;
+        self.image_options.apply(context, &mut request)?;
+        self.outputs.apply(context, &self.image, &mut request)?;
+        self.caches.apply(context, &mut request)?;
+        let built = engine::open_on(context, self.how.locked.as_deref())?.build(&request)?;
+        if context.json {
+            return context.print_json(&json!({
+                "image": self.image,
+                "image_id": built.image.id().to_string(),
+                "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "layers": built.image.diff_ids().len(),
+                "reused_layers": built.reused_layers,
+                "elapsed_ms": built.elapsed.as_millis(),
+            }));
+        }
+        context.print(&format!("{}\n", built.image.id()))
+    }
+}

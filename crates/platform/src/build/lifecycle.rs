@@ -1,0 +1,186 @@
+//! The phases of the lifecycle for a prepared build: what each is given, and what is noted between them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::sync::atomic::AtomicBool;
+
+use hoist_image::{Image, Reference};
+use hoist_lifecycle::{
+    AnalyzeRequest, Analyzed, BuildRoot, BuildUser, Buildpacks, Counters, Detected, Directories, ExportRequest, Setup,
+    SharedLayers, Site, analyze, build, detect, export, restore,
+};
+use hoist_sandbox::Network;
+use hoist_service::Staged;
+use hoist_spec::{ApiVersion, ProjectMetadata, Report};
+
+use crate::bindings::write_platform_dir;
+use crate::build::places::{Places, make_dir};
+use crate::build::{FOREIGN_CODE_RECORD, Prepared, record_key};
+use crate::builder::Builder;
+use crate::engine::LocalEngine;
+use crate::error::PlatformError;
+use crate::request::{BuildNetwork, BuildRequest};
+use crate::runner::SandboxRunner;
+
+impl LocalEngine {
+    pub(super) fn run_lifecycle(
+        &self,
+        request: &BuildRequest,
+        prepared: &Prepared,
+    ) -> Result<(Image, usize, Report), PlatformError> {
+        let cache_key = record_key(&prepared.own_name);
+        let noted = self.store().record::<bool>(FOREIGN_CODE_RECORD, &cache_key)?.is_some();
+        let root = self.build_root(&prepared.builder, &prepared.places)?;
+        let runner = self.sandbox_runner(request, prepared, &root, noted && !request.clear_cache)?;
+        let setup = self.setup(request, prepared, &runner, root)?;
+        if request.clear_cache {
+            self.store().remove_record(hoist_lifecycle::CACHE_RECORD_KIND, &cache_key)?;
+        }
+        let analyzed = analyze(&setup, self.start(request, prepared)?)?;
+        let detected = self.detect_app(&setup, analyzed, &prepared.builder)?;
+        let restored = restore(&setup, detected)?;
+        let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
+        let wanted = self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code());
+        self.note_foreign_code(&cache_key, noted, runner.ran_foreign_code())?;
+        let exported = export(&setup, &built, &wanted)?;
+        let reused = setup.counters.counts().layers_reused + prepared.builder.run_image.diff_ids().len() as u64;
+        Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
+    }
+
+    /// Where and how the buildpacks of this build are called. Writes `/platform`.
+    fn setup<'a>(
+        &'a self,
+        request: &BuildRequest,
+        prepared: &Prepared,
+        runner: &'a SandboxRunner,
+        root: BuildRoot,
+    ) -> Result<Setup<'a>, PlatformError> {
+        let Prepared { staged, builder, places, .. } = prepared;
+        let mut env: Vec<(String, String)> = staged.build_env.clone();
+        env.extend(request.env.iter().cloned());
+        let (sources, keyring) = self.apt_binding()?;
+        write_platform_dir(&places.platform_dir, &env, self.host(), &sources, &keyring)?;
+        let site = Site {
+            runner,
+            reporter: self.reporter(),
+            root,
+            scratch_dir: places.exchange_dir.clone(),
+            user: BuildUser { uid: builder.user.uid, gid: builder.user.gid, chown: nix::unistd::geteuid().is_root() },
+            directories: Directories::default(),
+            environment: self.lifecycle_environment(&builder.image),
+            platform_env: env.into_iter().map(|(name, value)| (OsString::from(name), value.into_bytes())).collect(),
+            exec_env: "production".to_owned(),
+            platform_api: ApiVersion::NEWEST_PLATFORM,
+            counters: Counters::default(),
+        };
+        Ok(Setup { site, store: self.store() })
+    }
+
+    /// What the build starts from: run image, previous image, caches.
+    fn start(&self, request: &BuildRequest, prepared: &Prepared) -> Result<AnalyzeRequest, PlatformError> {
+        let Prepared { builder, own_name, .. } = prepared;
+        Ok(AnalyzeRequest {
+            previous: self.previous_image(request, own_name)?,
+            run_image: builder.run_image.clone(),
+            run_image_names: builder.run_image_names.clone(),
+            cache_key: Some(record_key(own_name)),
+            // An interpreter is the same for every app, and nothing of an app is in it.
+            shared: Some(SharedLayers {
+                key: "default".to_owned(),
+                made_for: builder.image.id().to_string(),
+                buildpacks: vec!["hoist/python".to_owned()],
+                take: !request.clear_cache,
+            }),
+        })
+    }
+
+    fn previous_image(&self, request: &BuildRequest, own_name: &Reference) -> Result<Option<Image>, PlatformError> {
+        if request.clear_cache { Ok(None) } else { Ok(self.store().find_image(own_name)?) }
+    }
+
+    /// Finds the group of the builder's order that applies.
+    fn detect_app(&self, setup: &Setup<'_>, analyzed: Analyzed, builder: &Builder) -> Result<Detected, PlatformError> {
+        let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
+        detect(setup, analyzed, &builder.order.order, &buildpacks).map_err(|error| self.unless_cancelled(error))
+    }
+
+    /// What the image is to be.
+    fn image_wanted(&self, request: &BuildRequest, staged: &Staged, share_layers: bool) -> ExportRequest<'static> {
+        ExportRequest {
+            // The image gets its names when its import was tried.
+            names: Vec::new(),
+            launcher: self.launcher(),
+            default_process: request.default_process.clone(),
+            project: ProjectMetadata::default(),
+            app_fingerprint: Some(staged.fingerprint.clone()),
+            share_layers,
+            created: None,
+        }
+    }
+
+    /// Noted before the layers are cached: whoever goes on from them knows that they may be other than their buildpack made them.
+    fn note_foreign_code(&self, cache_key: &str, noted: bool, ran: bool) -> Result<(), PlatformError> {
+        if ran && !noted {
+            self.store().put_record(FOREIGN_CODE_RECORD, cache_key, &true, &[])?;
+        } else if noted && !ran {
+            self.store().remove_record(FOREIGN_CODE_RECORD, cache_key)?;
+        }
+        Ok(())
+    }
+
+    /// After Ctrl-C whatever a phase complains of is a consequence of that.
+    fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
+        if self.cancel().is_cancelled() { PlatformError::Cancelled } else { error.into() }
+    }
+
+    fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
+        for dir in ["layers", "workspace"] {
+            let dir = places.upper_dir.join(dir);
+            make_dir(&dir)?;
+            self.give_to(&dir, builder.user)?;
+        }
+        let mut lower_dirs = vec![places.app_root.clone()];
+        lower_dirs.extend(builder.image.lower_dirs()?);
+        Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
+    }
+
+    fn sandbox_runner(
+        &self,
+        request: &BuildRequest,
+        prepared: &Prepared,
+        root: &BuildRoot,
+        tainted: bool,
+    ) -> Result<SandboxRunner, PlatformError> {
+        let Prepared { builder, places, .. } = prepared;
+        Ok(SandboxRunner {
+            lower_dirs: root.lower_dirs.clone(),
+            work_dir: places.work_dir.clone(),
+            platform_dir: places.platform_dir.clone(),
+            cache_dir: self.build_cache_dir()?,
+            index_dirs: self.host().local_index_dirs.clone(),
+            own_buildpacks: builder.own_buildpacks.clone(),
+            user: builder.user,
+            network: match request.network {
+                BuildNetwork::Host => Network::Host,
+                BuildNetwork::None => Network::None,
+            },
+            cancel: self.cancel().clone(),
+            foreign_code: AtomicBool::new(tainted),
+        })
+    }
+
+    /// The builder's own variables, and the host's proxies, which the specification lets through to buildpacks.
+    fn lifecycle_environment(&self, image: &Image) -> Vec<(OsString, OsString)> {
+        let config = image.config().config().clone().unwrap_or_default();
+        let mut variables: BTreeMap<String, String> = config
+            .env()
+            .iter()
+            .flatten()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        variables.insert("HOME".to_owned(), "/home/cnb".to_owned());
+        variables.extend(self.host().proxies.clone());
+        variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! A build: stage, detect, restore, build, export, try the import, and only then give the image its names.
+
+mod lifecycle;
+mod places;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use hoist_events::{Event, Phase};
+use hoist_image::{Image, Reference, Scratch};
+use hoist_service::Staged;
+
+use crate::build::places::Places;
+use crate::build::report::write_report;
+use crate::builder::{BUILD_USER, Builder};
+use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
+use crate::engine::LocalEngine;
+use crate::error::PlatformError;
+use crate::request::BuildRequest;
+
+/// Kind of the records of images whose cached layers foreign code could write to. It stays until a build with `--clear-cache`.
+pub(crate) const FOREIGN_CODE_RECORD: &str = "foreign-code";
+
+/// An image was built.
+#[derive(Debug)]
+pub struct BuiltService {
+    /// The image.
+    pub image: Image,
+    /// Its names; none where it was built for one job.
+    pub names: Vec<Reference>,
+    /// What was staged. Its folder is gone.
+    pub staged: Staged,
+    /// How many of its layers were in the store before.
+    pub reused_layers: usize,
+    /// From the first to the last step.
+    pub elapsed: Duration,
+}
+
+/// What an image is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To stay, under its names.
+    Image,
+    /// To execute one job; unless it is kept it gets no name, while the caches are still those of its own name.
+    Job { keep: bool },
+}
+
+/// Everything that the lifecycle starts from. What is temporary goes away with it.
+struct Prepared {
+    _scratch: Scratch,
+    places: Places,
+    staged: Staged,
+    builder: Builder,
+    /// Names the caches.
+    own_name: Reference,
+}
+
+impl LocalEngine {
+    /// Builds an app or service into an image.
+    pub fn build(&self, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
+        self.build_for(Purpose::Image, request)
+    }
+
+    /// The same; what is no service is refused before anything is built for a job.
+    pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
+        let started = Instant::now();
+        let prepared = self.prepare(purpose, request)?;
+        let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
+        let Prepared { staged, own_name, .. } = prepared;
+        if request.import_check && staged.contract.is_some() {
+            self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
+        }
+        self.warn_without_process(&image);
+        let names = match (purpose == (Purpose::Job { keep: false }), request.names.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => vec![own_name],
+            (false, false) => request.names.clone(),
+        };
+        // Not only named but put once more: a job of the same service that ended meanwhile may have removed the image with its last name.
+        self.store().put_image_bytes(image.config_bytes().to_vec(), &names)?;
+        self.reporter().report(&Event::ImageWritten {
+            reference: names.first().map(ToString::to_string).unwrap_or_default(),
+            image_id: image.id().to_string(),
+            layers: image.diff_ids().len(),
+            reused: reused_layers,
+        });
+        if let Some(dir) = &request.report_dir {
+            write_report(report, &names, dir)?;
+        }
+        Ok(BuiltService { image, names, staged, reused_layers, elapsed: started.elapsed() })
+    }
+
+    /// Stages the app and finds its builder.
+    fn prepare(&self, purpose: Purpose, request: &BuildRequest) -> Result<Prepared, PlatformError> {
+        let scratch = self.store().scratch("build")?;
+        let places = Places::make(&scratch)?;
+        // A builder of another name says whom the staged app is for; hoist's own is made when the app turned out to be one.
+        let asked = request.builder.as_ref().map(|name| self.named_builder(name)).transpose()?;
+        let user = asked.as_ref().map_or(BUILD_USER, |builder| builder.user);
+        let staged = self.phase(Phase::Stage, || {
+            let app_dir = places.app_root.join("workspace");
+            Ok(stage_source(request, &app_dir, user, self.reporter())?)
+        })?;
+        if purpose != Purpose::Image && staged.contract.is_none() {
+            return Err(PlatformError::NotAService { what: request.source.display().to_string() });
+        }
+        let builder = match asked {
+            Some(builder) => builder,
+            None => self.phase(Phase::Base, || self.builder())?,
+        };
+        let own_name: Reference = match request.names.first() {
+            Some(name) => name.clone(),
+            None => staged.name.parse()?,
+        };
+        Ok(Prepared { _scratch: scratch, places, staged, builder, own_name })
+    }
+
+    fn warn_without_process(&self, image: &Image) {
+        let config = image.config().config().clone().unwrap_or_default();
+        let starts = config.entrypoint().iter().flatten().next().is_some_and(|path| path.starts_with("/cnb/process/"));
+        if !starts {
+            self.reporter().warn(NO_PROCESS, Some(NO_PROCESS_HINT));
+        }
+    }
+}
+
+/// Records are files: the key of a name has only letters that any file system takes.
+pub(crate) fn record_key(name: &Reference) -> String {
+    name.to_string()
+}

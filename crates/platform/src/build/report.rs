@@ -1,0 +1,42 @@
+//! `report.toml` (platform.md, "report.toml") with the names that the image got at last.
+
+use std::path::Path;
+
+use fs_err as fs;
+use hoist_image::Reference;
+use hoist_spec::Report;
+
+use crate::error::PlatformError;
+
+pub(super) fn write_report(mut report: Report, names: &[Reference], dir: &Path) -> Result<(), PlatformError> {
+    report.image.tags = names.iter().map(ToString::to_string).collect();
+    let path = dir.join("report.toml");
+    let text = report
+        .write()
+        .map_err(|error| PlatformError::Host { action: "writing report.toml".to_owned(), source: Box::new(error) })?;
+    fs::create_dir_all(dir)
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|source| PlatformError::Report { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_the_image_and_goes_where_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut report = Report::default();
+        report.image.image_id = Some("sha256:00".into());
+        write_report(report, &["bell".parse().unwrap(), "bell:2".parse().unwrap()], &dir.path().join("a/b")).unwrap();
+        let read = Report::parse(&fs::read_to_string(dir.path().join("a/b/report.toml")).unwrap()).unwrap();
+        assert_eq!(read.image.tags, ["bell:latest", "bell:2"]);
+        assert_eq!(read.image.image_id.as_deref(), Some("sha256:00"));
+        fs::write(dir.path().join("file"), "").unwrap();
+        let error = write_report(Report::default(), &[], &dir.path().join("file")).unwrap_err();
+        assert!(
+            error.to_string().ends_with("file/report.toml") && error.hint().contains("--report-output-dir"),
+            "{error}"
+        );
+    }
+}

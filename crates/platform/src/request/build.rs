@@ -1,0 +1,92 @@
+//! What a build is asked for. Each group of fields belongs to one group of options; everything has a default.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use hoist_image::Reference;
+use hoist_service::{Contract, Manager};
+
+/// The network of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BuildNetwork {
+    /// The host's: packages have to come from somewhere.
+    #[default]
+    Host,
+    /// None: everything must be in the caches.
+    None,
+}
+
+impl FromStr for BuildNetwork {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            _ => Err(format!("{text:?} is no network of a build: there are host and none")),
+        }
+    }
+}
+
+/// A build.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// Folder or zip; only read.
+    pub source: PathBuf,
+    /// The service contract, where it is forced.
+    pub contract: Option<Contract>,
+    /// What declares the dependencies, where it is forced.
+    pub dependencies: Option<Manager>,
+
+    // Which buildpacks are tried.
+    /// The builder to build with; none for hoist's own.
+    pub builder: Option<Reference>,
+
+    // What the buildpacks see.
+    /// Variables for the buildpacks; later ones win.
+    pub env: Vec<(String, String)>,
+    /// The network of buildpacks.
+    pub network: BuildNetwork,
+
+    // What of earlier builds is used.
+    /// Whether the layers of earlier builds are left out.
+    pub clear_cache: bool,
+
+    // What the image is like.
+    /// The process to start with, instead of the one a buildpack proposes.
+    pub default_process: Option<String>,
+    /// Whether a service's entry point is imported once after the build.
+    pub import_check: bool,
+
+    // What is left, and where.
+    /// What the image is to be called; the first one also names the caches. Without any, the service's own name does, and the image
+    /// has none.
+    pub names: Vec<Reference>,
+    /// Folder for `report.toml`; made if it does not exist.
+    pub report_dir: Option<PathBuf>,
+}
+
+impl Default for BuildRequest {
+    fn default() -> Self {
+        Self {
+            source: PathBuf::from("."),
+            contract: None,
+            dependencies: None,
+            builder: None,
+            env: Vec::new(),
+            network: BuildNetwork::default(),
+            clear_cache: false,
+            default_process: None,
+            import_check: true,
+            names: Vec::new(),
+            report_dir: None,
+        }
+    }
+}
+
+impl BuildRequest {
+    /// A build of `source` with nothing special.
+    pub fn new(source: PathBuf) -> Self {
+        Self { source, ..Self::default() }
+    }
+}
