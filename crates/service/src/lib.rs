@@ -33,5 +33,7 @@ pub use limits::Limits;
 pub use planqk_json::{Gpu, PlanqkJson, PlanqkJsonError, Resources};
 pub use result::{JobExit, JobResult, Outcome, ResultError, ResultFile, collect};
 pub use scanner::{Block, ResultScanner, Scanned};
-pub use staging::{Owner, StageError, StageRequest, Staged, stage};
+pub use staging::{
+    IgnoreFile, Owner, SelectedFiles, Selection, StageError, StageRequest, Staged, read_source_text, stage,
+};
 pub use templates::{Template, TemplateFile, templates};

@@ -87,6 +87,7 @@ mod tests {
                 contract: None,
                 dependencies: None,
                 lift: true,
+                selection: crate::Selection::default(),
                 owner: None,
                 limits: Limits::default(),
             };

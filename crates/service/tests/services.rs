@@ -29,6 +29,7 @@ fn staged(files: &[(&str, &str)]) -> (tempfile::TempDir, Staged, Vec<Event>) {
         contract: None,
         dependencies: None,
         lift: true,
+        selection: hoist_service::Selection::default(),
         owner: None,
         limits: Limits::default(),
     };

@@ -42,6 +42,7 @@ fn each_file_is_read_once_and_written_once() {
         contract: None,
         dependencies: None,
         lift: true,
+        selection: hoist_service::Selection::default(),
         owner: None,
         limits: Limits::default(),
     };

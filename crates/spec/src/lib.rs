@@ -22,6 +22,7 @@ mod metadata;
 mod order;
 mod plan;
 mod project_metadata;
+mod project_toml;
 mod report;
 mod resolve;
 mod run_toml;
@@ -60,6 +61,9 @@ pub use metadata::{BuildMetadata, MetadataBuildpack, Process};
 pub use order::{GroupEntry, Order, OrderError, OrderGroup, flatten_order};
 pub use plan::{BuildPlan, BuildpackPlan, Plan, PlanEntry, PlanSections, Provide, Provider, Require};
 pub use project_metadata::{PROJECT_METADATA_LABEL, ProjectMetadata, ProjectSource};
+pub use project_toml::{
+    InlineScript, ProjectBuildpack, ProjectBuildpackSource, ProjectDescriptor, ProjectFiles, ProjectVariable,
+};
 pub use report::{ImageReport, Report};
 pub use resolve::{Candidate, Resolution, ResolveError, resolve_plan};
 pub use run_toml::{RunImage, RunToml, StackToml};

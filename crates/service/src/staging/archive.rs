@@ -14,7 +14,7 @@ use zip::result::ZipError;
 
 use super::StageError;
 use super::content::Pourer;
-use super::ignore::{Dialect, Ignore, Verdict, is_never_staged};
+use super::ignore::{Ignore, Verdict, is_never_staged};
 use super::tree::Tree;
 use crate::limits::Limits;
 
@@ -24,7 +24,7 @@ const RATIO_FROM_BYTES: u64 = 64 << 20;
 const MAX_DECLARED: usize = 65_534;
 const NAME_BYTES: usize = 4096;
 const LINK_BYTES: u64 = 4096;
-const IGNORE_FILE_BYTES: u64 = 1 << 20;
+const TEXT_BYTES: u64 = 1 << 20;
 
 /// An archive whose directory was read and judged.
 pub(super) struct Archive {
@@ -193,16 +193,22 @@ impl Archive {
         self.entries.iter().any(|entry| entry.kind == Kind::File && entry.path == Path::new(path))
     }
 
-    /// Reads an ignore file of the archive.
-    pub(super) fn ignore(&mut self, path: &str, dialect: Dialect) -> Result<Ignore, StageError> {
-        let Some(index) = self.entries.iter().find(|entry| entry.path == Path::new(path)).map(|entry| entry.index)
-        else {
-            return Ok(Ignore::default());
-        };
+    /// A text of the archive; none where it has no such file.
+    pub(super) fn text(&mut self, path: &Path) -> Result<Option<String>, StageError> {
+        let is_it = |entry: &&Entry| entry.kind == Kind::File && entry.path == path;
+        let Some(index) = self.entries.iter().find(is_it).map(|entry| entry.index) else { return Ok(None) };
         let mut bytes = Vec::new();
         let entry = self.zip.by_index(index).map_err(|error| broken(&self.path, &error))?;
-        entry.take(IGNORE_FILE_BYTES).read_to_end(&mut bytes).map_err(|source| StageError::read(&self.path, source))?;
-        Ok(Ignore::parse(&String::from_utf8_lossy(&bytes), dialect))
+        entry.take(TEXT_BYTES).read_to_end(&mut bytes).map_err(|source| StageError::read(&self.path, source))?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The files of this name, those of upper folders first.
+    pub(super) fn named(&self, name: &str) -> Vec<PathBuf> {
+        let is_it = |entry: &&Entry| entry.kind == Kind::File && entry.path.file_name().is_some_and(|own| own == name);
+        let mut paths: Vec<PathBuf> = self.entries.iter().filter(is_it).map(|entry| entry.path.clone()).collect();
+        paths.sort_by_key(|path| path.components().count());
+        paths
     }
 
     /// Unpacks into the tree.

@@ -23,10 +23,11 @@ const MAX_THREADS: usize = 8;
 /// Files that a thread takes at a time.
 const BATCH: usize = 16;
 
-/// Copies the folder `source` into the tree.
+/// Copies the folder `source` into the tree; with `git`, what the `.gitignore` of each folder leaves.
 pub(super) fn copy(
     source: &Path,
-    ignore: &Ignore,
+    ignore: &mut Ignore,
+    git: bool,
     tree: &mut Tree<'_>,
     reporter: &dyn Reporter,
 ) -> Result<(), StageError> {
@@ -45,6 +46,9 @@ pub(super) fn copy(
         }
         if verdict == Verdict::Take {
             tree.dir(&dir)?;
+        }
+        if git && let Some(text) = super::read_text(&host_dir.join(super::IgnoreFile::Git.name()))? {
+            ignore.add_git(&text, &dir.to_string_lossy());
         }
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {

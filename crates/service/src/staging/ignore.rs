@@ -4,6 +4,9 @@
 //! leave. A service's `.planqkignore` is honoured as `.gitignore` is read (a name without a slash matches at any depth); where there is none,
 //! its `.dockerignore` (every pattern stands at the root). Neither can take away what the contract needs: `planqk.json`, `src/program.py`,
 //! a Procfile and the dependency files. Plain apps are staged whole, as other buildpack platforms do.
+//!
+//! What the caller asks for comes on top ([`crate::Selection`]): the patterns of a project descriptor, which take away whatever they say, and
+//! the ignore files of other tools.
 
 use crate::dependencies::Manager;
 
@@ -30,10 +33,30 @@ const NEVER: &[&str] = &[
 /// More patterns than this nobody writes by hand; each is tried on each path.
 const MAX_PATTERNS: usize = 1000;
 
-/// Patterns of an ignore file.
+/// What stays out of the staged app: several sets of patterns, each of which has to let a path in.
 #[derive(Debug, Default)]
 pub(super) struct Ignore {
+    rules: Vec<Rules>,
+}
+
+/// Patterns that are read together: the last one that matches a path decides.
+#[derive(Debug)]
+struct Rules {
     patterns: Vec<Pattern>,
+    reading: Reading,
+}
+
+/// What a set of patterns means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// What matches is left out, but never what the contract needs.
+    Service,
+    /// What matches is left out; a file of a folder that is left out can be kept.
+    Exclude,
+    /// The same, but nothing of a folder that is left out can be kept, as git has it.
+    Git,
+    /// What does not match is left out.
+    Include,
 }
 
 #[derive(Debug)]
@@ -54,9 +77,33 @@ pub(super) enum Dialect {
 }
 
 impl Ignore {
+    /// The patterns of one text.
+    #[cfg(test)]
     pub(super) fn parse(text: &str, dialect: Dialect) -> Self {
-        let patterns = text.strip_prefix('\u{feff}').unwrap_or(text).lines().filter_map(|line| pattern(line, dialect));
-        Self { patterns: patterns.take(MAX_PATTERNS).collect() }
+        let mut ignore = Self::default();
+        ignore.add(text, dialect, Reading::Service);
+        ignore
+    }
+
+    /// Adds a set of patterns, one in each line.
+    pub(super) fn add(&mut self, text: &str, dialect: Dialect, reading: Reading) {
+        self.rules.push(Rules { patterns: Vec::new(), reading });
+        self.extend_last(text, dialect, "");
+    }
+
+    /// Adds the patterns of `.gitignore` in the folder `dir` to those of the folders above it.
+    pub(super) fn add_git(&mut self, text: &str, dir: &str) {
+        if !self.rules.last().is_some_and(|rules| rules.reading == Reading::Git) {
+            self.rules.push(Rules { patterns: Vec::new(), reading: Reading::Git });
+        }
+        self.extend_last(text, Dialect::Git, dir);
+    }
+
+    fn extend_last(&mut self, text: &str, dialect: Dialect, dir: &str) {
+        let Some(rules) = self.rules.last_mut() else { return };
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines();
+        let room = MAX_PATTERNS.saturating_sub(rules.patterns.len());
+        rules.patterns.extend(lines.filter_map(|line| pattern(line, dialect, dir)).take(room));
     }
 
     /// Whether `path` (relative, with `/`) stays out. What lies above it was judged before.
@@ -65,19 +112,32 @@ impl Ignore {
         if is_never_staged(name) {
             return Verdict::Leave;
         }
-        if self.patterns.is_empty() || is_needed(path) {
+        self.rules.iter().map(|rules| rules.judge(path, is_dir)).max().unwrap_or(Verdict::Take)
+    }
+}
+
+impl Rules {
+    fn judge(&self, path: &str, is_dir: bool) -> Verdict {
+        if self.patterns.is_empty() && self.reading != Reading::Include
+            || self.reading == Reading::Service && is_needed(path)
+        {
             return Verdict::Take;
         }
         let parts: Vec<&str> = path.split('/').collect();
-        let mut excluded = false;
+        let mut matched = false;
         for pattern in &self.patterns {
-            let hit = matches(&pattern.parts, &parts) && (is_dir || !pattern.dirs_only);
-            if hit {
-                excluded = !pattern.keep;
+            if pattern.matches(&parts, is_dir) {
+                matched = !pattern.keep;
             }
         }
-        let open = is_dir && (self.patterns.iter().any(|pattern| pattern.keep) || leads_to_needed(path));
-        match (excluded, open) {
+        let keeps = || self.patterns.iter().any(|pattern| pattern.keep);
+        let (excluded, open) = match self.reading {
+            Reading::Service => (matched, keeps() || leads_to_needed(path)),
+            Reading::Exclude => (matched, keeps()),
+            Reading::Git => (matched, false),
+            Reading::Include => (!matched, true),
+        };
+        match (excluded, is_dir && open) {
             (false, _) => Verdict::Take,
             (true, true) => Verdict::Open,
             (true, false) => Verdict::Leave,
@@ -85,8 +145,17 @@ impl Ignore {
     }
 }
 
+impl Pattern {
+    /// Whether it matches the path, or a folder above it.
+    fn matches(&self, parts: &[&str], is_dir: bool) -> bool {
+        matches(&self.parts, parts) && (is_dir || !self.dirs_only)
+            // What is meant to be a folder is one where something is below it.
+            || self.dirs_only && parts.len() > 1 && matches(&self.parts, &parts[..parts.len() - 1])
+    }
+}
+
 /// What becomes of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// It is staged.
     Take,
@@ -101,7 +170,8 @@ pub(super) fn is_never_staged(name: &str) -> bool {
     NEVER.contains(&name) || name.starts_with("._")
 }
 
-fn pattern(line: &str, dialect: Dialect) -> Option<Pattern> {
+/// One line; the pattern holds below `dir`.
+fn pattern(line: &str, dialect: Dialect, dir: &str) -> Option<Pattern> {
     let line = line.trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
@@ -110,15 +180,29 @@ fn pattern(line: &str, dialect: Dialect) -> Option<Pattern> {
     let dirs_only = line.ends_with('/');
     let body = line.trim_end_matches('/');
     let anchored = dialect == Dialect::Docker || body.contains('/');
-    let mut parts: Vec<String> =
-        body.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
-    if parts.is_empty() || parts.len() > 64 {
+    let own = body.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned);
+    let mut parts: Vec<String> = dir.split('/').filter(|part| !part.is_empty()).map(literal).collect();
+    if !anchored {
+        parts.push("**".to_owned());
+    }
+    let above = parts.len();
+    parts.extend(own);
+    if parts.len() == above || parts.len() > 64 {
         return None;
     }
-    if !anchored {
-        parts.insert(0, "**".to_owned());
-    }
     Some(Pattern { parts, keep, dirs_only: dirs_only && dialect == Dialect::Git })
+}
+
+/// A pattern that matches this name alone.
+fn literal(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// Whether the pattern matches the path or a folder above it. Without recursion, as [`glob`]: of several `**` only the last one met has to be

@@ -9,6 +9,7 @@ mod content;
 mod error;
 mod folder;
 mod ignore;
+mod selection;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ pub use app::Owner;
 pub(crate) use app::{StagedApp, Target};
 use archive::Archive;
 pub use error::StageError;
-use ignore::{Dialect, Ignore};
+use ignore::{Dialect, Ignore, Reading};
+pub use selection::{IgnoreFile, SelectedFiles, Selection};
 use tree::Tree;
 
 /// `planqk.json`, `program.py` and ignore files are text that people wrote.
@@ -44,6 +46,8 @@ pub struct StageRequest<'a> {
     pub dependencies: Option<Manager>,
     /// Whether dependency files are lifted and chosen from; false for an app that goes to a foreign builder, which has rules of its own.
     pub lift: bool,
+    /// Which files are wanted; by default all that an app is staged with.
+    pub selection: Selection,
     /// Whose the app is to be, where that is not who stages.
     pub owner: Option<Owner>,
     /// The bounds.
@@ -93,12 +97,12 @@ pub fn stage(request: &StageRequest<'_>, reporter: &dyn Reporter) -> Result<Stag
     target.claim_root().map_err(|source| StageError::write(request.app_dir, source))?;
     let mut tree = Tree::new(target, &request.limits);
     if source.is_dir() {
-        let ignore = folder_ignore(&source)?;
-        folder::copy(&source, &ignore, &mut tree, reporter)?;
+        let mut ignore = folder_ignore(&source, &request.selection, reporter)?;
+        let git = request.selection.asks_for(IgnoreFile::Git);
+        folder::copy(&source, &mut ignore, git, &mut tree, reporter)?;
     } else {
         let mut archive = Archive::open(&source, &request.limits)?;
-        let (file, dialect) = ignore_file(|path| archive.has(path), archive_is_service(&archive));
-        let ignore = archive.ignore(file, dialect)?;
+        let ignore = archive_ignore(&mut archive, &request.selection, reporter)?;
         archive.unpack(&ignore, &mut tree)?;
     }
     tree.finish()?;
@@ -127,11 +131,11 @@ fn check_app_dir(app_dir: &Path, source: &Path) -> Result<(), StageError> {
 }
 
 /// Which ignore file holds. Plain apps have none.
-fn ignore_file(has: impl Fn(&str) -> bool, is_service: bool) -> (&'static str, Dialect) {
+fn ignore_file(has: impl Fn(&str) -> bool, is_service: bool) -> Option<(&'static str, Dialect)> {
     match is_service {
-        true if has(".planqkignore") => (".planqkignore", Dialect::Git),
-        true => (".dockerignore", Dialect::Docker),
-        false => ("", Dialect::Git),
+        true if has(".planqkignore") => Some((".planqkignore", Dialect::Git)),
+        true => Some((".dockerignore", Dialect::Docker)),
+        false => None,
     }
 }
 
@@ -141,12 +145,64 @@ fn archive_is_service(archive: &Archive) -> bool {
         .any(|path| archive.has(path))
 }
 
-fn folder_ignore(source: &Path) -> Result<Ignore, StageError> {
-    let (file, dialect) = ignore_file(|path| source.join(path).is_file(), Layout::of(source).is_service());
-    if file.is_empty() {
-        return Ok(Ignore::default());
+fn folder_ignore(source: &Path, selection: &Selection, reporter: &dyn Reporter) -> Result<Ignore, StageError> {
+    let is_service = Layout::of(source).is_service();
+    let own = ignore_file(|path| source.join(path).is_file(), is_service);
+    ignore_of(own, is_service, selection, reporter, &mut |path| read_text(&source.join(path)))
+}
+
+fn archive_ignore(archive: &mut Archive, selection: &Selection, reporter: &dyn Reporter) -> Result<Ignore, StageError> {
+    let is_service = archive_is_service(archive);
+    let own = ignore_file(|path| archive.has(path), is_service);
+    let mut ignore = ignore_of(own, is_service, selection, reporter, &mut |path| archive.text(Path::new(path)))?;
+    if selection.asks_for(IgnoreFile::Git) {
+        for path in archive.named(IgnoreFile::Git.name()) {
+            let text = archive.text(&path)?.unwrap_or_default();
+            let dir = path.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
+            ignore.add_git(&text, &dir);
+        }
     }
-    Ok(read_text(&source.join(file))?.map_or_else(Ignore::default, |text| Ignore::parse(&text, dialect)))
+    Ok(ignore)
+}
+
+/// The source's own ignore file and what the caller asks for. `.gitignore` files are added where they are met.
+fn ignore_of(
+    own: Option<(&'static str, Dialect)>,
+    is_service: bool,
+    selection: &Selection,
+    reporter: &dyn Reporter,
+    read: &mut dyn FnMut(&str) -> Result<Option<String>, StageError>,
+) -> Result<Ignore, StageError> {
+    let mut ignore = Ignore::default();
+    if let Some((file, dialect)) = own
+        && let Some(text) = read(file)?
+    {
+        ignore.add(&text, dialect, Reading::Service);
+    }
+    selection.add_to(&mut ignore);
+    for file in &selection.ignore_files {
+        let Some(text) = read(file.name())? else {
+            let text = format!("{} is to be honoured, and the source has none at its root", file.name());
+            reporter.warn(&text, None);
+            continue;
+        };
+        if *file == IgnoreFile::Docker {
+            let reading = if is_service { Reading::Service } else { Reading::Exclude };
+            ignore.add(&text, Dialect::Docker, reading);
+        }
+    }
+    Ok(ignore)
+}
+
+/// A text of a source that is not staged yet; none where it has no such file. `path` has slashes and stays inside.
+pub fn read_source_text(source: &Path, path: &str, limits: &Limits) -> Result<Option<String>, StageError> {
+    if source.is_dir() {
+        return read_text(&source.join(path));
+    }
+    if !source.exists() {
+        return Err(StageError::NotFound { path: source.to_owned() });
+    }
+    Archive::open(source, limits)?.text(Path::new(path))
 }
 
 /// A text of the source; none where there is no such file.

@@ -16,6 +16,7 @@ fn request<'a>(source: &'a Path, app_dir: &'a Path) -> StageRequest<'a> {
         contract: None,
         dependencies: None,
         lift: true,
+        selection: Selection::default(),
         owner: None,
         limits: Limits::default(),
     }
@@ -397,4 +398,81 @@ fn a_slug_is_a_name_that_images_take() {
     assert_eq!(slug("grizzly bear").as_deref(), Some("grizzly-bear"));
     assert_eq!(slug("--Ärger__2.0--").as_deref(), Some("rger-2-0"));
     assert_eq!(slug("!!"), None);
+}
+
+fn selected(source: &Path, selection: Selection) -> Vec<String> {
+    let app = tempfile::tempdir().unwrap();
+    stage(&StageRequest { selection, ..request(source, app.path()) }, &NullReporter).unwrap();
+    names(app.path())
+}
+
+fn patterns(list: &[&str]) -> Vec<String> {
+    list.iter().map(|pattern| (*pattern).to_owned()).collect()
+}
+
+/// The same files as a folder and as an archive.
+fn both(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tree(files);
+    let mut zip = ZipWriter::new(fs::File::create(dir.path().with_extension("zip")).unwrap().into_file());
+    for (name, text) in files {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    let path = dir.path().with_extension("zip");
+    (dir, path)
+}
+
+#[test]
+fn a_selection_by_patterns_is_as_a_project_descriptor_means_it() {
+    let files = ["cmd/a/main.go", "cmd/a/x.txt", "go.mod", "docs/a.md", "docs/keep.md", "lib/b.go", "Procfile"];
+    let files: Vec<(&str, &str)> = files.iter().map(|path| (*path, "x")).collect();
+    let (dir, zip) = both(&files);
+    for source in [dir.path(), &zip] {
+        let include = SelectedFiles::Include(patterns(&["cmd/", "go.mod", "/lib/*.go"]));
+        let found = selected(source, Selection { files: include, ..Selection::default() });
+        assert_eq!(found, ["cmd/a/main.go", "cmd/a/x.txt", "go.mod", "lib/b.go"]);
+        // Also what a service could not do without: whoever writes it down means it.
+        let exclude = SelectedFiles::Exclude(patterns(&["docs/", "!keep.md", "*.go", "Procfile", "*.txt"]));
+        let found = selected(source, Selection { files: exclude, ..Selection::default() });
+        assert!(!found.contains(&"Procfile".to_owned()) && !found.contains(&"docs/a.md".to_owned()), "{found:?}");
+        assert!(found.contains(&"docs/keep.md".to_owned()) && found.contains(&"go.mod".to_owned()), "{found:?}");
+    }
+    fs::remove_file(zip).unwrap();
+}
+
+#[test]
+fn the_ignore_files_of_other_tools_are_read_as_they_read_them() {
+    let (dir, zip) = both(&[
+        (".gitignore", "*.log\n/build/\nsub/secret\n"),
+        (".dockerignore", "docs\n*.log\n!keep.log\n"),
+        ("a.log", ""),
+        ("keep.log", ""),
+        ("build/x", ""),
+        ("docs/a.md", ""),
+        ("x/build/y", ""),
+        ("sub/.gitignore", "!b.log\n*.tmp\n"),
+        ("sub/b.log", ""),
+        ("sub/c.tmp", ""),
+        ("sub/secret", ""),
+        ("c.tmp", ""),
+    ]);
+    for source in [dir.path(), &zip] {
+        let found = |file| {
+            let found = selected(source, Selection { ignore_files: vec![file], ..Selection::default() });
+            found.into_iter().filter(|name| !name.contains("ignore")).collect::<Vec<_>>()
+        };
+        assert_eq!(found(IgnoreFile::Git), ["c.tmp", "docs/a.md", "sub/b.log", "x/build/y"]);
+        let docker = found(IgnoreFile::Docker);
+        assert!(!docker.contains(&"a.log".to_owned()) && !docker.contains(&"docs/a.md".to_owned()), "{docker:?}");
+        for kept in ["keep.log", "sub/b.log", "build/x", "sub/secret"] {
+            assert!(docker.contains(&kept.to_owned()), "{kept}: {docker:?}");
+        }
+    }
+    fs::remove_file(zip).unwrap();
+    let reporter = RecordingReporter::default();
+    let (source, app) = (tree(&[("a", "")]), tempfile::tempdir().unwrap());
+    let selection = Selection { ignore_files: vec![IgnoreFile::Docker], ..Selection::default() };
+    stage(&StageRequest { selection, ..request(source.path(), app.path()) }, &reporter).unwrap();
+    assert!(format!("{:?}", reporter.events()).contains(".dockerignore is to be honoured"));
 }
