@@ -137,7 +137,7 @@ pub(crate) fn stage_source(
         contract: request.contract,
         dependencies: request.dependencies,
         lift: true,
-        selection: Selection::default(),
+        selection: hoist_service::Selection::default(),
         owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid }),
         limits: hoist_service::Limits::default(),
     };
