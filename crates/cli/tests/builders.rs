@@ -110,6 +110,7 @@ fn the_default_builder_is_made_of_what_print_default_shows() {
     let own = hoist(&["builder", "inspect", "--json"]).ok().json();
     let made = hoist(&["builder", "create", "test-default", "--json"]).ok().json();
     assert_eq!(made["image_id"], own["id"]);
+    hoist(&["image", "inspect", "hoist/build"]).ok();
     hoist(&["image", "rm", "test-default"]).ok();
 }
 

@@ -116,18 +116,19 @@ impl LocalEngine {
         {
             return Ok(builder(image));
         }
-        let image = self.make_default(&run_image)?;
+        let image = self.make_default(&base, &run_image)?;
         let made = Made { image: image.id().to_string(), ..wanted };
         self.store().put_record(RECORD.0, RECORD.1, &made, &[image.id().into()])?;
         Ok(builder(image))
     }
 
     /// The default builder is made as any other, from its own builder.toml.
-    fn make_default(&self, run_image: &Image) -> Result<Image, PlatformError> {
+    fn make_default(&self, base: &Base, run_image: &Image) -> Result<Image, PlatformError> {
         let path = Path::new("hoist's own builder.toml");
         let config = BuilderConfig::parse(&default_builder_toml(self.parts()))
             .map_err(|source| BuilderError::Config { path: path.to_owned(), source })?;
         let made = self.make_builder(&config, path, Path::new("/"), &[BUILDER_NAME.parse()?], &[])?;
+        self.store().tag(&self.store().image(&base.build_image)?, &BUILD_IMAGE_NAME.parse()?)?;
         self.store().tag(run_image, &RUN_IMAGE_NAME.parse()?)?;
         Ok(made.image)
     }

@@ -11,7 +11,7 @@ use hoist_image::{PruneOptions, Pruned, Store};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::{Cancel, User};
 
-use crate::builder::BuilderParts;
+use crate::builder::{BUILD_IMAGE_NAME, BUILDER_NAME, BuilderParts, RUN_IMAGE_NAME};
 use crate::check::Foresight;
 use crate::error::PlatformError;
 use crate::host::HostTrust;
@@ -242,7 +242,7 @@ impl LocalEngine {
                 self.store.remove_record(kind, &record.key)?;
             }
         }
-        for name in [crate::builder::BUILDER_NAME, crate::builder::RUN_IMAGE_NAME] {
+        for name in [BUILDER_NAME, BUILD_IMAGE_NAME, RUN_IMAGE_NAME] {
             self.store.remove_name(&name.parse()?)?;
         }
         let cache_dir = self.store.root_dir().join("cache");
