@@ -84,6 +84,7 @@ enum EventFormat {
 enum Command {
     Init(commands::init::InitArgs),
     Check(commands::check::CheckArgs),
+    Plan(commands::plan::PlanArgs),
     Build(commands::build::BuildArgs),
     Run(commands::run::RunArgs),
     Job(commands::job::JobArgs),
@@ -163,6 +164,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Init(args) => args.run(context),
         Command::Check(args) => args.run(context),
+        Command::Plan(args) => args.run(context),
         Command::Build(args) => args.run(context),
         Command::Run(args) => args.run(context),
         Command::Job(args) => args.run(context),

@@ -55,7 +55,7 @@ pub(crate) fn group_buildpack(buildpack: &Buildpack) -> GroupBuildpack {
 }
 
 /// What one buildpack of a group answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// `id@version`.
     pub buildpack: String,
@@ -65,10 +65,12 @@ pub struct Answer {
     pub outcome: DetectOutcome,
     /// What it wrote, or why it was not asked.
     pub said: String,
+    /// What it provides and requires, where it applies.
+    pub plan: BuildPlan,
 }
 
 /// Why one group does not apply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GroupFailure {
     /// Its buildpacks.
     pub answers: Vec<Answer>,
@@ -190,23 +192,62 @@ pub(crate) fn detect_group(
     order: &[OrderGroup],
     buildpacks: &Buildpacks,
 ) -> Result<(Vec<Buildpack>, Plan), DetectError> {
+    let Search { failures, found, .. } = search(site, target, order, buildpacks)?;
+    if let Some(Match { group, plan, .. }) = found {
+        return Ok((group, plan));
+    }
+    let errored = has_error(&failures);
+    Err(DetectError::NoGroup { groups: failures, errored })
+}
+
+/// Whether a buildpack of these groups failed with an unexpected code.
+pub(crate) fn has_error(failures: &[GroupFailure]) -> bool {
+    let is_error = |answer: &Answer| matches!(answer.outcome, DetectOutcome::Error { .. });
+    failures.iter().flat_map(|failure| &failure.answers).any(is_error)
+}
+
+/// What came of trying the groups of an order.
+pub(crate) struct Search {
+    /// Those that do not apply, each once.
+    pub(crate) failures: Vec<GroupFailure>,
+    /// The first that applies.
+    pub(crate) found: Option<Match>,
+    /// How many come after that.
+    pub(crate) untried: usize,
+}
+
+/// A group that applies.
+pub(crate) struct Match {
+    pub(crate) answers: Vec<Answer>,
+    /// Those of its buildpacks that take part.
+    pub(crate) group: Vec<Buildpack>,
+    pub(crate) plan: Plan,
+}
+
+/// Tries the groups until one applies.
+pub(crate) fn search(
+    site: &Site<'_>,
+    target: &ImageTarget,
+    order: &[OrderGroup],
+    buildpacks: &Buildpacks,
+) -> Result<Search, DetectError> {
     timed(site.reporter, Phase::Detect, || {
         let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
         let groups = flatten_order(order, &lookup).map_err(|error| unusable(buildpacks, error))?;
         let mut runs = BTreeMap::new();
         let mut failures: Vec<GroupFailure> = Vec::new();
+        let mut untried = groups.len();
         for group in groups {
+            untried -= 1;
             let members = members(site, &group, buildpacks);
             run_missing(site, target, &members, &mut runs)?;
             match judge(site, &members, &runs) {
-                Ok(found) => return Ok(found),
+                Ok(found) => return Ok(Search { failures, found: Some(found), untried }),
                 Err(failure) if failures.contains(&failure) => {}
                 Err(failure) => failures.push(failure),
             }
         }
-        let is_error = |answer: &Answer| matches!(answer.outcome, DetectOutcome::Error { .. });
-        let errored = failures.iter().flat_map(|failure| &failure.answers).any(is_error);
-        Err(DetectError::NoGroup { groups: failures, errored })
+        Ok(Search { failures, found: None, untried })
     })
 }
 
@@ -340,7 +381,7 @@ fn judge(
     site: &Site<'_>,
     members: &[(GroupEntry, &Buildpack)],
     runs: &BTreeMap<String, Run>,
-) -> Result<(Vec<Buildpack>, Plan), GroupFailure> {
+) -> Result<Match, GroupFailure> {
     let mut answers = Vec::new();
     let mut candidates = Vec::new();
     let mut refused = None;
@@ -352,14 +393,14 @@ fn judge(
         if outcome == DetectOutcome::Pass {
             let mut entry = entry.clone();
             entry.version.clone_from(&buildpack.descriptor.buildpack.version);
-            candidates.push(Candidate { entry, plan });
+            candidates.push(Candidate { entry, plan: plan.clone() });
         } else if !entry.optional && refused.is_none() {
             refused = Some(match outcome {
                 DetectOutcome::Error { .. } => format!("{name} failed, and the group needs it"),
                 _ => format!("{name} does not apply, and the group needs it"),
             });
         }
-        answers.push(Answer { buildpack: name, optional: entry.optional, outcome, said });
+        answers.push(Answer { buildpack: name, optional: entry.optional, outcome, said, plan });
     }
     let reason = match refused {
         Some(reason) => reason,
@@ -368,7 +409,7 @@ fn judge(
             Ok(resolution) => {
                 let chosen = |entry: &GroupEntry| members.iter().find(|(member, _)| member.id == entry.id);
                 let group = resolution.group.iter().filter_map(chosen).map(|(_, buildpack)| (*buildpack).clone());
-                return Ok((group.collect(), resolution.plan));
+                return Ok(Match { answers, group: group.collect(), plan: resolution.plan });
             }
             Err(error) => error.to_string(),
         },

@@ -29,7 +29,7 @@ mod request;
 mod run;
 mod runner;
 
-pub use build::BuiltService;
+pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
 pub use check::{CheckReport, Chosen, Foresee, Foresight, Parameter, Problem};
 pub use create::{BuilderError, BuilderRequest, CreatedBuilder};

@@ -10,5 +10,6 @@ pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod job;
 pub(crate) mod lifecycle;
+pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod system;

@@ -131,6 +131,19 @@ pub fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
     dir
 }
 
+/// Makes the programs of all buildpacks below a folder executable.
+pub fn executable_below(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in fs_err::read_dir(dir).expect("a folder").flatten() {
+        for program in ["detect", "build"] {
+            let path = entry.path().join("bin").join(program);
+            if path.is_file() {
+                fs_err::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a mode");
+            }
+        }
+    }
+}
+
 /// Mounts of this machine that lie below the tests' folder: none may be left behind.
 pub fn mounts_left() -> Vec<String> {
     let mounts = fs_err::read_to_string("/proc/self/mounts").expect("the mounts");

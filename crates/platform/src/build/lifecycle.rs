@@ -48,7 +48,7 @@ impl LocalEngine {
     }
 
     /// Where and how the buildpacks of this build are called. Writes `/platform`.
-    fn setup<'a>(
+    pub(super) fn setup<'a>(
         &'a self,
         request: &BuildRequest,
         prepared: &Prepared,
@@ -129,11 +129,11 @@ impl LocalEngine {
     }
 
     /// After Ctrl-C whatever a phase complains of is a consequence of that.
-    fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
+    pub(super) fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
         if self.cancel().is_cancelled() { PlatformError::Cancelled } else { error.into() }
     }
 
-    fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
+    pub(super) fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
         for dir in ["layers", "workspace"] {
             let dir = places.upper_dir.join(dir);
             make_dir(&dir)?;
@@ -144,7 +144,7 @@ impl LocalEngine {
         Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
     }
 
-    fn sandbox_runner(
+    pub(super) fn sandbox_runner(
         &self,
         request: &BuildRequest,
         prepared: &Prepared,

@@ -2,6 +2,7 @@
 
 mod lifecycle;
 mod places;
+mod plan;
 mod report;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::request::BuildRequest;
+
+pub use plan::{Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
 
 /// Kind of the records of images whose cached layers foreign code could write to. It stays until a build with `--clear-cache`.
 pub(crate) const FOREIGN_CODE_RECORD: &str = "foreign-code";
