@@ -94,7 +94,7 @@ impl SaveError {
     }
 }
 
-fn doing(action: &'static str) -> impl FnOnce(io::Error) -> SaveError {
+pub(crate) fn doing(action: &'static str) -> impl FnOnce(io::Error) -> SaveError {
     move |source| SaveError::Io { action, source }
 }
 
@@ -116,7 +116,7 @@ struct Layout {
     parts: Vec<Part>,
 }
 
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 impl Image {
     /// Writes the image as one tar, to a file, a pipe or a socket. `names` become its names in the archive; an empty list writes none.
@@ -131,7 +131,7 @@ impl Image {
         self.store().session()?.hold_image(self)?;
         match format {
             ArchiveFormat::Oci => self.save_oci(out, names, compression)?,
-            ArchiveFormat::Docker => self.save_docker(out, names)?,
+            ArchiveFormat::Docker => self.save_docker(out, names, &BTreeSet::new())?,
         }
         tar_write::write_end(out).and_then(|()| out.flush()).map_err(doing("finishing the archive"))
     }
@@ -234,7 +234,13 @@ impl Image {
         Ok(Layout { index: index.to_string().into_bytes(), parts })
     }
 
-    fn save_docker(&self, out: &mut dyn Write, names: &[Reference]) -> Result<(), SaveError> {
+    /// Without the layers that the receiver has; the list of layers names them all the same.
+    pub(crate) fn save_docker(
+        &self,
+        out: &mut dyn Write,
+        names: &[Reference],
+        there: &BTreeSet<DiffId>,
+    ) -> Result<(), SaveError> {
         let action = "writing the docker-archive";
         let config = format!("{}.json", self.id().hex());
         let layers = self.layers()?;
@@ -246,7 +252,7 @@ impl Image {
         }]);
         put(out, "manifest.json", manifest.to_string().as_bytes()).map_err(doing(action))?;
         put(out, &config, self.config_bytes()).map_err(doing(action))?;
-        let mut done = BTreeSet::new();
+        let mut done = there.clone();
         for layer in layers {
             if !done.insert(layer.diff_id()) {
                 continue;
@@ -281,7 +287,7 @@ impl Layout {
     }
 }
 
-fn descriptor(media_type: &str, digest: &Digest, size_bytes: u64) -> Value {
+pub(crate) fn descriptor(media_type: &str, digest: &Digest, size_bytes: u64) -> Value {
     json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size_bytes })
 }
 
@@ -295,18 +301,18 @@ fn named(listed: &Value, name: &Reference) -> Value {
     listed
 }
 
-fn put(out: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn put(out: &mut dyn Write, name: &str, bytes: &[u8]) -> io::Result<()> {
     put_header(out, name, bytes.len() as u64)?;
     out.write_all(bytes)?;
     tar_write::write_padding(out, bytes.len() as u64)
 }
 
-fn put_header(out: &mut dyn Write, name: &str, size_bytes: u64) -> io::Result<()> {
+pub(crate) fn put_header(out: &mut dyn Write, name: &str, size_bytes: u64) -> io::Result<()> {
     put_entry(out, name, Kind::File { size_bytes, crc32: 0 }, 0o644)
 }
 
 /// Some readers (scanners) unpack an archive without making the folders that it does not have.
-fn put_dir(out: &mut dyn Write, name: &str) -> io::Result<()> {
+pub(crate) fn put_dir(out: &mut dyn Write, name: &str) -> io::Result<()> {
     put_entry(out, name, Kind::Directory, 0o755)
 }
 

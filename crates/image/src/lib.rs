@@ -5,8 +5,8 @@
 //!                                                      └─save→ archive ─load→ Image
 //! ```
 //!
-//! The store keeps trees, not tarballs (see [`Store`]); a layer's diffID is the one that the Go lifecycle would give it. Nothing here talks
-//! to a network.
+//! The store keeps trees, not tarballs (see [`Store`]); a layer's diffID is the one that the Go lifecycle would give it. Only [`Daemon`] talks to
+//! anybody: to a docker daemon, over its socket.
 #![forbid(unsafe_code)]
 
 mod adopt;
@@ -15,6 +15,7 @@ mod blob;
 mod builder;
 mod compress;
 mod digest;
+mod docker;
 mod durable;
 mod entry;
 mod error;
@@ -43,6 +44,7 @@ pub use blob::Blob;
 pub use builder::{LayerBuilder, Order, SealedLayer};
 pub use compress::Compression;
 pub use digest::{DiffId, Digest, DigestError, Hasher, ImageId};
+pub use docker::{Daemon, DaemonTimes, DaemonVersion, DockerAddress, DockerError, Pulled, Pushed};
 pub use entry::{Attributes, Entry, Kind, LAYER_MTIME, Ownership};
 pub use error::{LayerError, StoreError};
 pub use image::{Image, Removed};

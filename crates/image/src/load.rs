@@ -229,7 +229,7 @@ impl Store {
     pub fn load_unnamed(&self, path: &Path, limits: LoadLimits) -> Result<Vec<Image>, LoadError> {
         let scratch = self.scratch("load")?;
         let source = Source::open(path, scratch.path(), limits)?;
-        let mut loading = Loading { names: false, ..Loading::new(self, &source, limits) };
+        let mut loading = Loading { names: Names::Given(&[]), ..Loading::new(self, &source, limits) };
         Ok(loading.load()?.into_iter().map(|loaded| loaded.image).collect())
     }
 
@@ -239,6 +239,30 @@ impl Store {
         let source = Source::spool(reader, Path::new("-"), scratch.path(), limits)?;
         Loading::new(self, &source, limits).load()
     }
+
+    /// The one image of an archive that comes through a pipe, under `names` and not under those that the archive gives it.
+    pub(crate) fn load_as(
+        &self,
+        reader: &mut dyn Read,
+        names: &[Reference],
+        limits: LoadLimits,
+    ) -> Result<Image, LoadError> {
+        let scratch = self.scratch("load")?;
+        let source = Source::spool(reader, Path::new("-"), scratch.path(), limits)?;
+        let mut loading = Loading { names: Names::Given(names), ..Loading::new(self, &source, limits) };
+        let mut loaded = loading.load()?;
+        match (loaded.pop(), loaded.len()) {
+            (Some(one), 0) => Ok(one.image),
+            (_, more) => Err(LoadError::Document {
+                name: "the archive".to_owned(),
+                problem: if more == 0 {
+                    format!("it has no image for this machine ({})", std::env::consts::ARCH)
+                } else {
+                    format!("it has {} images, and one was asked for", more + 1)
+                },
+            }),
+        }
+    }
 }
 
 struct Loading<'a> {
@@ -247,13 +271,26 @@ struct Loading<'a> {
     /// Bytes that layers may still unpack to.
     left_bytes: u64,
     limit_bytes: u64,
-    /// Whether the archive's names are taken over.
-    names: bool,
+    names: Names<'a>,
+}
+
+/// What images are called.
+enum Names<'a> {
+    /// As the archive says.
+    Archive,
+    /// As somebody else says.
+    Given(&'a [Reference]),
 }
 
 impl<'a> Loading<'a> {
     fn new(store: &'a Store, source: &'a Source, limits: LoadLimits) -> Self {
-        Self { store, source, left_bytes: limits.unpacked_bytes, limit_bytes: limits.unpacked_bytes, names: true }
+        Self {
+            store,
+            source,
+            left_bytes: limits.unpacked_bytes,
+            limit_bytes: limits.unpacked_bytes,
+            names: Names::Archive,
+        }
     }
 
     fn load(&mut self) -> Result<Vec<Loaded>, LoadError> {
@@ -366,7 +403,10 @@ impl<'a> Loading<'a> {
                 self.left_bytes = self.left_bytes.saturating_sub(size);
             }
         }
-        let names = if self.names { names } else { Vec::new() };
+        let names = match self.names {
+            Names::Archive => names,
+            Names::Given(given) => given.to_vec(),
+        };
         let image = self.store.put_image_bytes(config, &names)?;
         Ok(Loaded { image, names })
     }
