@@ -14,6 +14,7 @@ use crate::compress::decoder;
 use crate::digest::{DiffId, Digest};
 use crate::error::{LayerError, StoreError, io_hint};
 use crate::image::{Image, MAX_CONFIG_BYTES, MAX_LAYERS};
+use crate::layer::Layer;
 use crate::load_layer::{LayerSource, load_layer};
 use crate::reference::Reference;
 use crate::source::Source;
@@ -231,6 +232,27 @@ impl Store {
         let source = Source::open(path, scratch.path(), limits)?;
         let mut loading = Loading { names: Names::Given(&[]), ..Loading::new(self, &source, limits) };
         Ok(loading.load()?.into_iter().map(|loaded| loaded.image).collect())
+    }
+
+    /// Loads one layer: the file `name` in the folder `dir`, a tar that must have this diffID. None where there is no such file; links are not
+    /// followed. A layer that the store has is not read. It stays only while a lease holds it or something refers to it.
+    pub fn load_layer_tar(
+        &self,
+        dir: &Path,
+        name: &str,
+        diff_id: &DiffId,
+        limits: LoadLimits,
+    ) -> Result<Option<Layer>, LoadError> {
+        if let Some(layer) = self.layer(diff_id)? {
+            return Ok(Some(layer));
+        }
+        let source = Source::Folder(dir.to_owned());
+        if !source.has(name) {
+            return Ok(None);
+        }
+        let layer = LayerSource { name: name.to_owned(), blob: None };
+        load_layer(self, &source, *diff_id, &layer, limits.unpacked_bytes, limits.unpacked_bytes)?;
+        Ok(self.layer(diff_id)?)
     }
 
     /// As [`load`](Self::load), from a pipe.

@@ -12,6 +12,9 @@ use hoist_spec::{
 };
 
 use crate::cache::{CacheRecord, SharedLayers, SharedRecord};
+use crate::cache_error::CacheError;
+use crate::cache_folder::CacheFolder;
+use crate::portable_cache::{OpenCache, PortableCache};
 use crate::setup::Setup;
 use crate::timing::timed;
 use crate::tree::Tree;
@@ -29,6 +32,10 @@ pub struct AnalyzeRequest {
     pub run_image_names: RunImage,
     /// Names the build cache among those in the store: usually the image's name. None for a build without a cache.
     pub cache_key: Option<String>,
+    /// A cache that takes the place of the record's layers. The record then only keeps what hoist made itself.
+    pub portable_cache: Option<PortableCache>,
+    /// A folder that keeps the layers of the image, as the Go lifecycle does it beside a daemon.
+    pub launch_cache: Option<CacheFolder>,
     /// Layers that the builds of different images share.
     pub shared: Option<SharedLayers>,
 }
@@ -41,6 +48,8 @@ pub struct Analyzed {
     pub(crate) previous: Option<LifecycleMetadata>,
     pub(crate) cache_key: Option<String>,
     pub(crate) cache: CacheRecord,
+    pub(crate) portable: Option<OpenCache>,
+    pub(crate) launch_cache: Option<CacheFolder>,
     pub(crate) shared_layers: Option<SharedLayers>,
     pub(crate) shared: SharedRecord,
 }
@@ -69,6 +78,9 @@ pub enum AnalyzeError {
         #[source]
         source: StoreError,
     },
+    /// A cache outside of the store cannot be brought into it.
+    #[error("reading the build cache")]
+    Portable(#[source] CacheError),
 }
 
 impl AnalyzeError {
@@ -76,6 +88,7 @@ impl AnalyzeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Cache { .. } => Some("build once with --clear-cache".to_owned()),
+            Self::Portable(error) => error.hint(),
         }
     }
 }
@@ -93,12 +106,18 @@ pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, A
                 None
             }
         });
-        let cache = match &request.cache_key {
+        let mut cache = match &request.cache_key {
             None => CacheRecord::default(),
             Some(key) => CacheRecord::read(setup.store, key)
                 .map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?
                 .unwrap_or_default(),
         };
+        let portable = request.portable_cache.map(|place| OpenCache::open(setup, place)).transpose();
+        let portable = portable.map_err(AnalyzeError::Portable)?;
+        if let Some(open) = &portable {
+            cache.buildpacks.clone_from(&open.buildpacks);
+            cache.sbom.clone_from(&open.sbom);
+        }
         let shared = match &request.shared {
             Some(shared) if shared.take => SharedRecord::read(setup.store, shared)
                 .map_err(|source| AnalyzeError::Cache { key: shared.key.clone(), source })?,
@@ -111,6 +130,8 @@ pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, A
             previous,
             cache_key: request.cache_key,
             cache,
+            portable,
+            launch_cache: request.launch_cache,
             shared_layers: request.shared,
             shared,
         })

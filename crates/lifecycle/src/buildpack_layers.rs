@@ -9,8 +9,10 @@ use hoist_spec::{BuildpackLayers, LayerRecord, LifecycleMetadata, SplitLayer, Sp
 
 use crate::build::{Built, BuiltBuildpack, BuiltLayer};
 use crate::cache::{CacheRecord, diff_ids, find_layers};
+use crate::cache_error::CacheError;
 use crate::content::{Change, Content, ContentError, Maker, Source, changes};
 use crate::export::ExportError;
+use crate::portable_cache;
 use crate::restore::{RestoredLayer, report};
 use crate::setup::Setup;
 use crate::split;
@@ -170,10 +172,28 @@ fn without_content(
     let Some(record) = record else { return Err(ExportError::NoContent { buildpack: id, layer: name }) };
     let ids: Vec<String> = diff_ids(record).iter().map(ToString::to_string).collect();
     let found = find_layers(exporting.setup.store, &ids).map_err(ExportError::Store)?;
-    if ids.is_empty() || found.is_none() {
+    let found = found.is_some() || from_launch_cache(exporting, record)?;
+    if ids.is_empty() || !found {
         return Err(ExportError::NoContent { buildpack: id, layer: name });
     }
     Ok(reuse(exporting.setup, buildpack, layer, record, "it is taken from the previous image"))
+}
+
+/// Whether the layers are in the store after the launch cache was asked for them.
+fn from_launch_cache(exporting: &Exporting<'_>, record: &LayerRecord) -> Result<bool, ExportError> {
+    let Some(folder) = &exporting.built.restored.detected.analyzed.launch_cache else { return Ok(false) };
+    for diff_id in diff_ids(record) {
+        match folder.load(exporting.setup.store, &diff_id) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(false),
+            Err(CacheError::Store { source, .. }) => return Err(ExportError::Store(source)),
+            Err(error) => {
+                portable_cache::warn(exporting.setup, &error, "the layer is not used");
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn reuse(
@@ -211,7 +231,7 @@ fn make(
     };
     if layer.toml.hoist_split() != Some("distributions") {
         let paths = content.entries.keys().collect();
-        let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
+        let made = maker.make(begin(setup, &buildpack.id)?, content, &paths)?;
         report(setup, &buildpack.id, &layer.name, LayerAction::Made, reason, Some(made.size_bytes()));
         let record = LayerRecord::new(made.diff_id().to_string(), &layer.toml);
         return Ok(ExportedLayer { record, parts: vec![(made.diff_id(), false)] });
@@ -226,7 +246,7 @@ fn make(
             setup.counters.layers_reused(1);
             (old.diff_id, true)
         } else {
-            let made = maker.make(begin(setup, buildpack)?, content, &paths)?;
+            let made = maker.make(begin(setup, &buildpack.id)?, content, &paths)?;
             size_bytes += made.size_bytes();
             (made.diff_id(), false)
         };
@@ -241,16 +261,23 @@ fn make(
     Ok(ExportedLayer { record, parts })
 }
 
-fn begin(setup: &Setup<'_>, buildpack: &BuiltBuildpack) -> Result<LayerBuilder, ContentError> {
+/// One layer of the parts of a layer: the layer that it would be if hoist did not divide it.
+pub(crate) fn join(setup: &Setup<'_>, buildpack: &str, layer: &str, parts: &[Layer]) -> Result<Layer, ContentError> {
+    let content = whole(parts, &setup.buildpack_layers_dir(buildpack).join(layer))?;
+    let maker = Maker { user: setup.user, counters: &setup.counters, restored: parts, adopt: false };
+    maker.make(begin(setup, buildpack)?, &content, &content.entries.keys().collect())
+}
+
+fn begin(setup: &Setup<'_>, buildpack: &str) -> Result<LayerBuilder, ContentError> {
     let mut builder = setup.store.layer_builder()?;
     let user = Attributes::new(setup.user.uid, setup.user.gid, 0o755);
     builder.parent(&setup.directories.layers_dir, user)?;
-    builder.parent(setup.buildpack_layers_dir(&buildpack.id), user)?;
+    builder.parent(setup.buildpack_layers_dir(buildpack), user)?;
     Ok(builder)
 }
 
 /// What stands in the label for a layer that is several: a digest over the list.
-fn split_sha(split: &SplitLayer) -> String {
+pub(crate) fn split_sha(split: &SplitLayer) -> String {
     let lines: Vec<String> = split.layers.iter().map(|part| format!("{} {}", part.group, part.sha)).collect();
     Digest::of(lines.join("\n").as_bytes()).to_string()
 }

@@ -3,18 +3,23 @@
 //! platform.md, "exporter". Order of layers: run image, launch layers of the buildpacks, SBOM, app slices, launcher, config, process
 //! types. A layer that the build did not touch is taken over by its diffID, unread; of a split layer only the touched groups are made.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hoist_events::{Event, LayerAction, Phase};
 use hoist_image::{Image, LayerError, Reference, StoreError};
 use hoist_spec::{BuilderStack, DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunImageRecord};
 
+use crate::analyze::Analyzed;
 use crate::build::Built;
-use crate::buildpack_layers::{self, Exporting};
+use crate::buildpack_layers::{self, Exporting, ImageLayer};
 use crate::cache::{CacheRecord, SharedRecord};
+use crate::cache_error::CacheError;
+use crate::cache_folder::{CacheFolder, CacheWritten};
 use crate::content::ContentError;
 use crate::generated;
 use crate::image_config;
+use crate::portable_cache::warn;
 use crate::setup::Setup;
 use crate::timing::timed;
 
@@ -183,9 +188,7 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     }
     let config = image_config::make(setup, built, request, &exporting)?;
     let image = setup.store.put_image(&config, &request.names).map_err(ExportError::Store)?;
-    if let Some(key) = &analyzed.cache_key {
-        cache.write(setup.store, key).map_err(ExportError::Store)?;
-    }
+    write_caches(setup, analyzed, &cache, &exporting)?;
     if let Some(shared) = analyzed.shared_layers.as_ref().filter(|_| request.share_layers) {
         SharedRecord::write(setup.store, shared, &cache).map_err(ExportError::Store)?;
     }
@@ -203,6 +206,52 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     report.image.tags = request.names.iter().map(ToString::to_string).collect();
     report.image.image_id = Some(image.id().to_string());
     Ok(Exported { image, report, metadata: exporting.metadata })
+}
+
+/// Leaves this build's layers for the next one.
+fn write_caches(
+    setup: &Setup<'_>,
+    analyzed: &Analyzed,
+    cache: &CacheRecord,
+    exporting: &Exporting<'_>,
+) -> Result<(), ExportError> {
+    if let Some(portable) = &analyzed.portable {
+        portable.write(setup, cache);
+    }
+    if let Some(key) = &analyzed.cache_key {
+        let own = if analyzed.portable.is_none() {
+            cache.clone()
+        } else {
+            // The layers that are cached under this key stay as they are.
+            let before = CacheRecord::read(setup.store, key).map_err(ExportError::Store)?.unwrap_or_default();
+            CacheRecord { made_from: cache.made_from.clone(), ..before }
+        };
+        own.write(setup.store, key).map_err(ExportError::Store)?;
+    }
+    if let Some(folder) = &analyzed.launch_cache
+        && let Err(error) = write_launch_cache(setup, folder, exporting)
+    {
+        warn(setup, &error, "the next build does not find the layers of this one there");
+    }
+    Ok(())
+}
+
+/// All layers above the run image, as the Go lifecycle keeps them.
+fn write_launch_cache(
+    setup: &Setup<'_>,
+    folder: &CacheFolder,
+    exporting: &Exporting<'_>,
+) -> Result<CacheWritten, CacheError> {
+    let in_store = |source| CacheError::Store { cache: folder.name(), source };
+    let mut writer = folder.begin(&BTreeSet::new())?;
+    for ImageLayer { diff_id, .. } in &exporting.layers {
+        let missing = || in_store(StoreError::MissingLayer { what: folder.name(), diff_id: *diff_id });
+        let layer = setup.store.layer(diff_id).map_err(in_store)?.ok_or_else(missing)?;
+        if !writer.keep(diff_id, Some(layer.size_bytes())) {
+            writer.add(&layer)?;
+        }
+    }
+    writer.commit(None)
 }
 
 /// Says which layers of the previous image are no longer part of it.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use hoist_events::{Event, LayerAction, Phase};
 use hoist_image::{DiffId, Layer, Lease, StoreError};
-use hoist_spec::{BuildpackLayers, DocumentError, LayerRecord, escape_id};
+use hoist_spec::{ApiVersion, BuildpackLayers, DocumentError, LayerRecord, escape_id};
 
-use crate::cache::diff_ids;
+use crate::cache::{diff_ids, find_layers};
 use crate::detect::Detected;
+use crate::portable_cache::OpenCache;
 use crate::setup::{Setup, Site};
 use crate::timing::timed;
 use crate::tree::{Node, Tree, TreeError, UpperWriter};
@@ -151,20 +152,26 @@ fn restore_buildpack(
     let shared = detected.analyzed.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
     let reason = if shared.is_some() { "another build of this machine made it" } else { "it is cached" };
     let mut known = Vec::new();
-    for (name, decision) in decide(previous, own.or(shared)) {
+    for (name, decision) in decide(previous, own.or(shared), setup.platform_api) {
         let record = match decision {
             Decision::Metadata(record) => record,
             Decision::Content(record) => {
-                let found = find(setup, id, &name, &record)?;
-                let Some(layers) = found else {
-                    let reason = "it is no longer in the store".to_owned();
+                let portable = detected.analyzed.portable.as_ref().filter(|_| shared.is_none());
+                let key = (id.to_owned(), name.clone());
+                let found = find(setup, portable, &key, &record).map_err(|source| {
+                    let (buildpack, layer) = key.clone();
+                    RestoreError::Store { buildpack, layer, source }
+                })?;
+                let Some((record, layers)) = found else {
+                    let place = if portable.is_some() { "cache" } else { "store" };
+                    let reason = format!("it is no longer in the {place}");
                     report(setup, id, &name, LayerAction::Dropped, reason, None);
                     continue;
                 };
                 let size = layers.iter().map(Layer::size_bytes).sum();
                 report(setup, id, &name, LayerAction::Restored, reason.to_owned(), Some(size));
                 let layer = RestoredLayer { record: record.clone(), layers, shared: shared.is_some() };
-                restored.insert((id.to_owned(), name.clone()), layer);
+                restored.insert(key, layer);
                 record
             }
             Decision::Dropped(reason) => {
@@ -189,8 +196,13 @@ enum Decision {
     Dropped(&'static str),
 }
 
-/// The matrix of buildpack.md: content is restored only where `cache`; metadata where `cache`, or for `launch` alone.
-fn decide(previous: Option<&BuildpackLayers>, cache: Option<&BuildpackLayers>) -> Vec<(String, Decision)> {
+/// The matrix of buildpack.md: content is restored only where `cache`; metadata where `cache`, or for `launch` alone. Below Platform API 0.14
+/// a cached launch layer that the previous image does not have is not restored.
+fn decide(
+    previous: Option<&BuildpackLayers>,
+    cache: Option<&BuildpackLayers>,
+    platform_api: ApiVersion,
+) -> Vec<(String, Decision)> {
     let in_image = |name: &str| previous.and_then(|layers| layers.layers.get(name)).filter(|record| record.launch);
     let in_cache = |name: &str| cache.and_then(|layers| layers.layers.get(name)).filter(|record| record.cache);
     let names = [previous, cache].into_iter().flatten().flat_map(|layers| layers.layers.keys());
@@ -198,15 +210,18 @@ fn decide(previous: Option<&BuildpackLayers>, cache: Option<&BuildpackLayers>) -
     let mut decisions = Vec::new();
     for name in names {
         let decision = match (in_image(name), in_cache(name)) {
-            (Some(image), Some(cached)) if image.cache && image.sha != cached.sha => {
-                Decision::Dropped("the cache and the previous image have different versions of it")
-            }
-            (Some(image), Some(cached)) if image.cache => {
+            // A layer that was not for launch is the cache's alone, whatever an older image has under its name.
+            (_, Some(cached)) if !cached.launch => Decision::Content(cached.clone()),
+            (Some(image), _) if image.build && !image.cache => Decision::Dropped("it is for build and not cached"),
+            (Some(image), Some(cached)) if image.sha == cached.sha => {
                 Decision::Content(LayerRecord { hoist: cached.hoist.clone(), ..image.clone() })
             }
+            (Some(_), Some(_)) => Decision::Dropped("the cache and the previous image have different versions of it"),
             (Some(image), None) if image.cache => Decision::Dropped("it is not in the cache"),
-            (Some(image), _) if image.build => Decision::Dropped("it is for build and not cached"),
-            (Some(image), _) => Decision::Metadata(image.clone()),
+            (Some(image), None) => Decision::Metadata(image.clone()),
+            (None, Some(_)) if !platform_api.at_least(14) => {
+                Decision::Dropped("there is no previous image that has it, which Platform API 0.14 does not ask for")
+            }
             (None, Some(cached)) => Decision::Content(cached.clone()),
             (None, None) => continue,
         };
@@ -221,19 +236,19 @@ pub(crate) fn is_layer_name(name: &str) -> bool {
     !reserved && name.len() <= 200 && !name.contains(['/', '\0'])
 }
 
-fn find(setup: &Setup<'_>, id: &str, name: &str, record: &LayerRecord) -> Result<Option<Vec<Layer>>, RestoreError> {
-    let ids = diff_ids(record);
-    let mut layers = Vec::with_capacity(ids.len());
-    for diff_id in &ids {
-        let found = setup.store.layer(diff_id).map_err(|source| RestoreError::Store {
-            buildpack: id.to_owned(),
-            layer: name.to_owned(),
-            source,
-        })?;
-        let Some(layer) = found else { return Ok(None) };
-        layers.push(layer);
+/// The layers and the record that fits them, in the store or from where the cache is.
+fn find(
+    setup: &Setup<'_>,
+    portable: Option<&OpenCache>,
+    key: &LayerKey,
+    record: &LayerRecord,
+) -> Result<Option<(LayerRecord, Vec<Layer>)>, StoreError> {
+    if let Some(portable) = portable {
+        return portable.find(setup, key, record);
     }
-    Ok((!layers.is_empty()).then_some(layers))
+    let ids: Vec<String> = diff_ids(record).iter().map(ToString::to_string).collect();
+    let layers = find_layers(setup.store, &ids)?.filter(|layers| !layers.is_empty());
+    Ok(layers.map(|layers| (record.clone(), layers)))
 }
 
 pub(crate) fn report(
@@ -261,9 +276,14 @@ fn restore_sboms(
     let cache = detected.analyzed.cache.sbom.as_ref();
     let shared = detected.analyzed.shared.sbom.as_ref();
     for (sha, kind, is_shared) in [(shared, "cache", true), (cache, "cache", false), (launch, "launch", false)] {
-        let Some(diff_id) = sha.and_then(|sha| sha.parse::<DiffId>().ok()) else { continue };
         // A missing SBOM layer only means that buildpacks must write their documents again.
-        let Ok(Some(layer)) = setup.store.layer(&diff_id) else { continue };
+        let portable = detected.analyzed.portable.as_ref().filter(|_| kind == "cache" && !is_shared);
+        let found = match (portable, sha.and_then(|sha| sha.parse::<DiffId>().ok())) {
+            (Some(portable), _) => portable.sbom_layer(setup),
+            (None, Some(diff_id)) => setup.store.layer(&diff_id),
+            (None, None) => Ok(None),
+        };
+        let Ok(Some(layer)) = found else { continue };
         let tree = Tree::new(vec![layer.tree_dir()]);
         let root = setup.directories.layers_dir.join("sbom").join(kind);
         for buildpack in &detected.group {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hoist_base::BaseError;
 use hoist_image::{LayerError, ReferenceError, StoreError};
-use hoist_lifecycle::{AnalyzeError, BuildError, BuildpacksError, DetectError, ExportError, RestoreError};
+use hoist_lifecycle::{AnalyzeError, BuildError, BuildpacksError, CacheError, DetectError, ExportError, RestoreError};
 use hoist_sandbox::SandboxError;
 use hoist_service::{DependencyError, InputError, ResultError, StageError};
 use thiserror::Error;
@@ -48,6 +48,9 @@ pub enum PlatformError {
     /// The previous image or the cache cannot be looked at.
     #[error(transparent)]
     Analyze(#[from] AnalyzeError),
+    /// A cache outside of the store cannot be emptied.
+    #[error("forgetting the layers of earlier builds")]
+    Cache(#[from] CacheError),
     /// The builder's buildpacks cannot be read.
     #[error(transparent)]
     Buildpacks(#[from] BuildpacksError),
@@ -180,6 +183,7 @@ impl PlatformError {
             Self::Builder(error) => error.hint().unwrap_or_default(),
             Self::Base(error) => error.hint(),
             Self::Analyze(error) => error.hint().unwrap_or_default(),
+            Self::Cache(error) => error.hint().unwrap_or_default(),
             Self::Buildpacks(error) => error.hint().unwrap_or_default(),
             Self::Detect(error) => error.hint().unwrap_or_default(),
             Self::Restore(error) => error.hint().unwrap_or_default(),

@@ -39,4 +39,6 @@ pub use host::HostTrust;
 pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
-pub use request::{BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume};
+pub use request::{
+    BuildCache, BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume,
+};

@@ -10,6 +10,7 @@ mod build_toml;
 mod builder_config;
 mod builder_labels;
 mod buildpack_toml;
+mod cache_metadata;
 mod environment;
 mod error;
 mod extension_toml;
@@ -41,6 +42,7 @@ pub use builder_labels::{
     parse_order_label, write_order_label,
 };
 pub use buildpack_toml::{BuildpackDescriptor, BuildpackInfo, License, Stack, escape_id};
+pub use cache_metadata::{CACHE_METADATA_LABEL, CacheMetadata};
 pub use environment::{
     BUILD_PASSED, BUILD_PATHS, Environment, LAUNCH_PATHS, LAUNCH_REMOVED, Modification, Operation,
     parse_environment_dir,

@@ -19,9 +19,9 @@ use hoist_events::{Event, LayerAction, RecordingReporter, Stream};
 use hoist_image::oci::{ConfigBuilder, ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{Attributes, Image, Store};
 use hoist_lifecycle::{
-    AnalyzeRequest, BuildRoot, BuildUser, BuildpackCall, BuildpackExit, Buildpacks, Counters, Counts, Directories,
-    ExportRequest, Exported, Launcher, Runner, RunnerError, Setup, SharedLayers, Site, Upper, analyze, build, detect,
-    export, restore,
+    AnalyzeRequest, BuildRoot, BuildUser, BuildpackCall, BuildpackExit, Buildpacks, CacheFolder, Counters, Counts,
+    Directories, ExportRequest, Exported, Launcher, PortableCache, Runner, RunnerError, Setup, SharedLayers, Site,
+    Upper, analyze, build, detect, export, restore,
 };
 use hoist_spec::{ApiVersion, GroupEntry, OrderGroup, ProjectMetadata, RunImage};
 
@@ -109,6 +109,9 @@ pub(crate) struct World {
     pub(crate) name: String,
     pub(crate) shared: Option<SharedLayers>,
     pub(crate) share_layers: bool,
+    pub(crate) portable_cache: Option<PortableCache>,
+    pub(crate) launch_cache: Option<PathBuf>,
+    pub(crate) platform_api: ApiVersion,
 }
 
 /// What one build did.
@@ -173,6 +176,9 @@ impl World {
             name: "app".into(),
             shared: None,
             share_layers: false,
+            portable_cache: None,
+            launch_cache: None,
+            platform_api: ApiVersion::new(0, 15),
         }
     }
 
@@ -245,7 +251,7 @@ impl World {
             environment: self.environment.clone(),
             platform_env: self.platform_env.clone(),
             exec_env: self.exec_env.clone(),
-            platform_api: ApiVersion::new(0, 15),
+            platform_api: self.platform_api,
             counters: Counters::default(),
         };
         let setup = Setup { site, store: &self.store };
@@ -262,6 +268,8 @@ impl World {
             run_image: self.run_image(),
             run_image_names: RunImage { image: "run".into(), mirrors: Vec::new() },
             cache_key: Some(self.name.clone()),
+            portable_cache: self.portable_cache.clone(),
+            launch_cache: self.launch_cache.clone().map(CacheFolder::new),
             shared: self.shared.clone(),
         };
         let analyzed = analyze(&setup, request).map_err(|error| failure(&error, error.hint(), 32))?;

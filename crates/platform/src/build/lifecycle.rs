@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::atomic::AtomicBool;
 
-use hoist_image::{Image, Reference};
+use hoist_image::Image;
 use hoist_lifecycle::{
-    AnalyzeRequest, Analyzed, BuildRoot, BuildUser, Buildpacks, Counters, Detected, Directories, ExportRequest, Setup,
-    SharedLayers, Site, analyze, build, detect, export, restore,
+    AnalyzeRequest, Analyzed, BuildRoot, BuildUser, Buildpacks, CacheFolder, Counters, Detected, Directories,
+    ExportRequest, Setup, SharedLayers, Site, analyze, build, detect, export, restore,
 };
 use hoist_sandbox::Network;
 use hoist_service::Staged;
 use hoist_spec::{ApiVersion, ProjectMetadata, Report};
 
 use crate::bindings::write_platform_dir;
+use crate::build::Prepared;
 use crate::build::places::{Places, make_dir};
-use crate::build::{FOREIGN_CODE_RECORD, Prepared, record_key};
 use crate::builder::Builder;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -28,20 +28,20 @@ impl LocalEngine {
         request: &BuildRequest,
         prepared: &Prepared,
     ) -> Result<(Image, usize, Report), PlatformError> {
-        let cache_key = record_key(&prepared.own_name);
-        let noted = self.store().record::<bool>(FOREIGN_CODE_RECORD, &cache_key)?.is_some();
+        let cache_key = request.cache_key(&prepared.own_name);
+        let tainted = self.has_foreign_layers(request, &cache_key)?;
         let root = self.build_root(&prepared.builder, &prepared.places)?;
-        let runner = self.sandbox_runner(request, prepared, &root, noted && !request.clear_cache)?;
+        let runner = self.sandbox_runner(request, prepared, &root, tainted)?;
         let setup = self.setup(request, prepared, &runner, root)?;
         if request.clear_cache {
-            self.store().remove_record(hoist_lifecycle::CACHE_RECORD_KIND, &cache_key)?;
+            self.clear_cache(request, &cache_key)?;
         }
         let analyzed = analyze(&setup, self.start(request, prepared)?)?;
         let detected = self.detect_app(&setup, analyzed, &prepared.builder)?;
         let restored = restore(&setup, detected)?;
         let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
         let wanted = self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code());
-        self.note_foreign_code(&cache_key, noted, runner.ran_foreign_code())?;
+        self.note_foreign_code(request, &cache_key, runner.ran_foreign_code())?;
         let exported = export(&setup, &built, &wanted)?;
         let reused = setup.counters.counts().layers_reused + prepared.builder.run_image.diff_ids().len() as u64;
         Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
@@ -83,7 +83,9 @@ impl LocalEngine {
             previous: self.previous_image(request, own_name)?,
             run_image: builder.run_image.clone(),
             run_image_names: builder.run_image_names.clone(),
-            cache_key: Some(record_key(own_name)),
+            cache_key: Some(request.cache_key(own_name)),
+            portable_cache: request.portable_cache(),
+            launch_cache: request.launch_cache.as_ref().map(CacheFolder::new),
             // An interpreter is the same for every app, and nothing of an app is in it.
             shared: Some(SharedLayers {
                 key: "default".to_owned(),
@@ -92,10 +94,6 @@ impl LocalEngine {
                 take: !request.clear_cache,
             }),
         })
-    }
-
-    fn previous_image(&self, request: &BuildRequest, own_name: &Reference) -> Result<Option<Image>, PlatformError> {
-        if request.clear_cache { Ok(None) } else { Ok(self.store().find_image(own_name)?) }
     }
 
     /// Finds the group of the builder's order that applies.
@@ -116,16 +114,6 @@ impl LocalEngine {
             share_layers,
             created: None,
         }
-    }
-
-    /// Noted before the layers are cached: whoever goes on from them knows that they may be other than their buildpack made them.
-    fn note_foreign_code(&self, cache_key: &str, noted: bool, ran: bool) -> Result<(), PlatformError> {
-        if ran && !noted {
-            self.store().put_record(FOREIGN_CODE_RECORD, cache_key, &true, &[])?;
-        } else if noted && !ran {
-            self.store().remove_record(FOREIGN_CODE_RECORD, cache_key)?;
-        }
-        Ok(())
     }
 
     /// After Ctrl-C whatever a phase complains of is a consequence of that.

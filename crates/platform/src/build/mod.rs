@@ -1,5 +1,6 @@
 //! A build: stage, detect, restore, build, export, try the import, and only then give the image its names.
 
+mod caches;
 mod lifecycle;
 mod places;
 mod plan;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use hoist_image::Reference;
 use hoist_service::{Contract, Manager};
 
+use crate::request::caches::BuildCache;
+
 /// The network of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BuildNetwork {
@@ -49,7 +51,13 @@ pub struct BuildRequest {
     pub network: BuildNetwork,
 
     // What of earlier builds is used.
-    /// Whether the layers of earlier builds are left out.
+    /// Where the cached layers are.
+    pub build_cache: BuildCache,
+    /// Folder that keeps the layers of the image, for other lifecycles; the store has them anyway.
+    pub launch_cache: Option<PathBuf>,
+    /// The image to go on from, by name or id; otherwise the one of the same name.
+    pub previous_image: Option<String>,
+    /// Whether the layers of earlier builds are left out and forgotten.
     pub clear_cache: bool,
 
     // What the image is like.
@@ -75,6 +83,9 @@ impl Default for BuildRequest {
             builder: None,
             env: Vec::new(),
             network: BuildNetwork::default(),
+            build_cache: BuildCache::default(),
+            launch_cache: None,
+            previous_image: None,
             clear_cache: false,
             default_process: None,
             import_check: true,

@@ -1,0 +1,151 @@
+//! What can go wrong with a cache in a format that other lifecycles read too.
+
+use std::path::PathBuf;
+
+use hoist_image::{DiffId, LoadError, SaveError, StoreError};
+use hoist_spec::DocumentError;
+
+use crate::content::ContentError;
+
+/// A cache folder or a cache image cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The file system refused.
+    #[error("{action} `{path}`")]
+    Io {
+        /// What was being done: `writing`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Somebody else has been writing for too long.
+    #[error("writing the cache `{dir}`: another build has been writing it for {waited_secs} seconds")]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+        /// How long was waited.
+        waited_secs: u64,
+    },
+    /// What stands in the place of a cache is none.
+    #[error("using `{path}` as a cache: {problem}")]
+    NotACache {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        problem: &'static str,
+    },
+    /// The document that names the layers cannot be used.
+    #[error("reading what is in {cache}")]
+    Metadata {
+        /// Which cache.
+        cache: String,
+        /// Why not.
+        #[source]
+        source: Box<DocumentError>,
+    },
+    /// A layer is not what its name says.
+    #[error("reading layer {diff_id} of {cache}")]
+    Layer {
+        /// Which cache.
+        cache: String,
+        /// Which layer.
+        diff_id: DiffId,
+        /// What is wrong.
+        #[source]
+        source: Box<LoadError>,
+    },
+    /// A layer has what no layer of its buildpack has.
+    #[error("reading layer {diff_id} of {cache}: it has `{path}`, and {problem}")]
+    Misplaced {
+        /// Which cache.
+        cache: String,
+        /// Which layer.
+        diff_id: DiffId,
+        /// What is in it.
+        path: PathBuf,
+        /// Why it must not be.
+        problem: &'static str,
+    },
+    /// A cache image cannot be loaded.
+    #[error("reading {cache}")]
+    Load {
+        /// Which cache.
+        cache: String,
+        /// Why not.
+        #[source]
+        source: Box<LoadError>,
+    },
+    /// A cache image cannot be saved.
+    #[error("writing {cache}")]
+    Save {
+        /// Which cache.
+        cache: String,
+        /// Why not.
+        #[source]
+        source: SaveError,
+    },
+    /// A layer that hoist keeps in several parts cannot be put together.
+    #[error("putting the parts of layer `{layer}` together")]
+    Join {
+        /// The layer's name.
+        layer: String,
+        /// Why not.
+        #[source]
+        source: ContentError,
+    },
+    /// The configuration of a cache image cannot be made.
+    #[error("making the configuration of {cache}: {problem}")]
+    Configuration {
+        /// Which cache.
+        cache: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The store failed.
+    #[error("using the store for {cache}")]
+    Store {
+        /// Which cache.
+        cache: String,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+impl CacheError {
+    /// Whether the machine or hoist's store failed: then the build cannot go on either.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::Layer { source, .. } | Self::Load { source, .. } => source.is_of_the_machine(),
+            Self::Store { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Io { source, path, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                format!("make it writable for you, for example: chown -R \"$(id -u)\" '{}'", path.display())
+            }
+            Self::Io { .. } => "look at the folder, or choose another one for the cache".to_owned(),
+            Self::InUse { .. } => "give builds that run at the same time caches of their own".to_owned(),
+            Self::NotACache { .. } => "choose another place for the cache".to_owned(),
+            Self::Metadata { .. } | Self::Layer { .. } | Self::Misplaced { .. } | Self::Load { .. } => {
+                "if this is not expected, begin anew: build once with --clear-cache".to_owned()
+            }
+            Self::Save { source, .. } => source.hint(),
+            Self::Join { source, .. } => return source.hint(),
+            Self::Configuration { .. } => "this is a mistake in hoist, please report it".to_owned(),
+            Self::Store { source, .. } => source.hint(),
+        })
+    }
+}
+
+pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> CacheError {
+    let path = path.into();
+    move |source| CacheError::Io { action, path, source }
+}
