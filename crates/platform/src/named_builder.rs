@@ -130,7 +130,7 @@ impl Labels {
         let wrong = |error: DocumentError| not(error.to_string());
         let metadata = BuilderMetadata::parse(text(BUILDER_METADATA_LABEL)?).map_err(wrong)?;
         let layers = BuildpackLayersLabel::parse(text(BUILDPACK_LAYERS_LABEL)?).map_err(wrong)?;
-        let groups = parse_order_label(text(BUILDPACK_ORDER_LABEL)?).map_err(wrong)?;
+        let groups = parse_order_label(BUILDPACK_ORDER_LABEL, text(BUILDPACK_ORDER_LABEL)?).map_err(wrong)?;
         let system = match labels.get(SYSTEM_LABEL) {
             Some(text) => System::from_label(text).map_err(wrong)?,
             None => System::default(),
@@ -144,7 +144,7 @@ impl Labels {
             })
             .collect::<Result<_, BuilderError>>()?;
         let order_extensions = match labels.get(EXTENSION_ORDER_LABEL) {
-            Some(text) => parse_order_label(text).map_err(wrong)?,
+            Some(text) => parse_order_label(EXTENSION_ORDER_LABEL, text).map_err(wrong)?,
             None => Vec::new(),
         };
         Ok(Self { metadata, order: Order { order, order_extensions } })

@@ -176,7 +176,7 @@ pub struct BuildpackLayersLabel(pub BTreeMap<String, BTreeMap<String, BuildpackL
 impl BuildpackLayersLabel {
     /// Reads the label.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        parse_json(BUILDPACK_LAYERS_LABEL, text)
+        Ok(parse_json::<Option<_>>(BUILDPACK_LAYERS_LABEL, text)?.unwrap_or_default())
     }
 
     /// The label's text.
@@ -185,9 +185,10 @@ impl BuildpackLayersLabel {
     }
 }
 
-/// Reads the label `io.buildpacks.buildpack.order`.
-pub fn parse_order_label(text: &str) -> Result<Vec<OrderGroup>, DocumentError> {
-    parse_json(BUILDPACK_ORDER_LABEL, text)
+/// Reads one of the labels with an order, [`BUILDPACK_ORDER_LABEL`] or [`EXTENSION_ORDER_LABEL`]. `pack` writes `null` for an order
+/// without groups, which the order of extensions mostly is.
+pub fn parse_order_label(label: &'static str, text: &str) -> Result<Vec<OrderGroup>, DocumentError> {
+    Ok(parse_json::<Option<_>>(label, text)?.unwrap_or_default())
 }
 
 /// The text of the label `io.buildpacks.buildpack.order`.
@@ -225,5 +226,29 @@ impl BuildpackageMetadata {
     /// The label's text.
     pub fn to_label(&self) -> Result<String, DocumentError> {
         write_json(BUILDPACKAGE_METADATA_LABEL, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_null_that_pack_writes_for_no_order_is_an_order_without_groups() {
+        assert_eq!(parse_order_label(EXTENSION_ORDER_LABEL, "null").unwrap(), []);
+        assert_eq!(BuildpackLayersLabel::parse("null").unwrap(), BuildpackLayersLabel::default());
+        let error = parse_order_label(EXTENSION_ORDER_LABEL, "{}").unwrap_err().to_string();
+        assert!(error.contains(EXTENSION_ORDER_LABEL), "{error}");
+    }
+
+    #[test]
+    fn the_metadata_of_a_builder_made_by_pack_is_read() {
+        let text = r#"{"description":"","buildpacks":[{"id":"a","version":"1"}],"extensions":null,
+            "stack":{"runImage":{"image":"","mirrors":null}},"lifecycle":{"version":"0.21.17","api":{"buildpack":"0.7","platform":"0.7"},
+            "apis":{"buildpack":{"deprecated":[],"supported":["0.7"]},"platform":{"deprecated":null,"supported":["0.15"]}}},
+            "createdBy":{"name":"Pack CLI","version":"0.40.5"},"images":[{"image":"acme/run:1","mirrors":null}]}"#;
+        let metadata = BuilderMetadata::parse(text).unwrap();
+        assert_eq!(metadata.run_images().iter().map(|image| image.image.as_str()).collect::<Vec<_>>(), ["acme/run:1"]);
+        assert_eq!(metadata.created_by.name, "Pack CLI");
     }
 }
