@@ -223,6 +223,10 @@ pub(crate) fn buildpack_files(layer: &mut LayerBuilder, buildpack: &BuildpackFil
     Ok(())
 }
 
+/// The version of the Go lifecycle that hoist's stands for. `pack` sees from it which programs the lifecycle has (`creator` since 0.7.4) and
+/// which lifecycle image does the phases that need a registry: `buildpacksio/lifecycle:<version>`, which therefore has to exist.
+const LIFECYCLE_VERSION: &str = "0.21.0";
+
 /// What the metadata of every builder says of the lifecycle in it.
 pub(crate) fn lifecycle_metadata() -> BuilderMetadata {
     let versions = |from: ApiVersion, to: ApiVersion| ApiRange {
@@ -231,7 +235,7 @@ pub(crate) fn lifecycle_metadata() -> BuilderMetadata {
     };
     BuilderMetadata {
         lifecycle: BuilderLifecycle {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: LIFECYCLE_VERSION.to_owned(),
             apis: LifecycleApis {
                 buildpack: versions(ApiVersion::OLDEST_BUILDPACK, ApiVersion::NEWEST_BUILDPACK),
                 platform: versions(ApiVersion::OLDEST_PLATFORM, ApiVersion::NEWEST_PLATFORM),
