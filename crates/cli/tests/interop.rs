@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
+use support::docker::Daemon;
 use support::{Said, example, hoist, hoist_says, remove_groups, run};
 
 /// What a service gets without hoist: its input in variables.
@@ -107,52 +107,6 @@ fn podman_runs_what_is_saved_and_gives_it_back() {
 fn nothing_is_mounted(dir: &Path) {
     let mounts = fs_err::read_to_string("/proc/self/mounts").expect("the mounts");
     assert!(!mounts.contains(text(dir)), "{mounts}");
-}
-
-/// A daemon of its own, ended by its process id.
-struct Daemon {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Daemon {
-    fn start(dir: &Path) -> Self {
-        let socket = dir.join("s");
-        let log = fs_err::File::create(dir.join("log")).expect("the log");
-        let child = Command::new("dockerd")
-            .arg("--data-root")
-            .arg(dir.join("data"))
-            .arg("--exec-root")
-            .arg(dir.join("exec"))
-            .arg("--pidfile")
-            .arg(dir.join("pid"))
-            .arg(format!("--host=unix://{}", socket.display()))
-            .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
-            .stdout(Stdio::null())
-            .stderr(log.into_parts().0)
-            .spawn()
-            .expect("dockerd starts");
-        let daemon = Self { child, socket };
-        let started = Instant::now();
-        while daemon.docker(&["version"]).code != 0 {
-            let log = || fs_err::read_to_string(dir.join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_mins(1), "dockerd does not answer: {}", log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        daemon
-    }
-
-    fn docker(&self, args: &[&str]) -> Said {
-        run(Command::new("docker").arg(format!("--host=unix://{}", self.socket.display())).args(args))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

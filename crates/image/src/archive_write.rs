@@ -13,13 +13,11 @@ use serde_json::{Value, json};
 use crate::blob;
 use crate::compress::Compression;
 use crate::digest::{DiffId, Digest};
-use crate::durable;
 use crate::entry::{Attributes, Entry, Kind, LAYER_MTIME};
 use crate::error::{StoreError, io_hint};
 use crate::image::Image;
-use crate::outfile::{OutFile, beside};
+use crate::outfile::OutFile;
 use crate::reference::Reference;
-use crate::remove::remove_tree;
 use crate::store::Store;
 use crate::tar_write;
 
@@ -111,7 +109,7 @@ enum From {
 }
 
 /// The documents of an OCI layout.
-struct Layout {
+pub(crate) struct Layout {
     index: Vec<u8>,
     parts: Vec<Part>,
 }
@@ -152,24 +150,6 @@ impl Image {
         begun.publish().map_err(doing("putting the archive into its place"))
     }
 
-    /// Writes the image as a folder with an OCI layout. The folder appears when it is whole; it must not exist or be empty.
-    pub fn save_to_dir(&self, path: &Path, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
-        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file() {
-            return Err(SaveError::Taken { path: path.to_owned() });
-        }
-        self.store().session()?.hold_image(self)?;
-        let layout = self.layout(names, compression)?;
-        let temporary = beside(path);
-        let written = layout.write_dir(self.store(), &temporary).and_then(|()| {
-            let renamed = durable::sync_file_system(&temporary).and_then(|()| fs::rename(&temporary, path));
-            renamed.map_err(doing("putting the OCI layout into its place")) // it replaces an empty folder
-        });
-        if written.is_err() {
-            let _ = remove_tree(&temporary);
-        }
-        written
-    }
-
     fn save_oci(&self, out: &mut dyn Write, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
         let layout = self.layout(names, compression)?;
         let action = "writing the OCI archive";
@@ -193,7 +173,7 @@ impl Image {
     }
 
     /// Manifest, configuration and layers under one index.
-    fn layout(&self, names: &[Reference], compression: Compression) -> Result<Layout, SaveError> {
+    pub(crate) fn layout(&self, names: &[Reference], compression: Compression) -> Result<Layout, SaveError> {
         let mut parts = Vec::new();
         let mut layers = Vec::new();
         let mut done = BTreeSet::new();
@@ -267,7 +247,17 @@ impl Image {
 }
 
 impl Layout {
-    fn write_dir(&self, store: &Store, path: &Path) -> Result<(), SaveError> {
+    /// Whether exactly this layout lies at `path`, as far as names and lengths tell.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let blobs = path.join("blobs/sha256");
+        fs::read(path.join("index.json")).is_ok_and(|index| index == self.index)
+            && self
+                .parts
+                .iter()
+                .all(|part| fs::metadata(blobs.join(part.digest.hex())).is_ok_and(|file| file.len() == part.size_bytes))
+    }
+
+    pub(crate) fn write_dir(&self, store: &Store, path: &Path) -> Result<(), SaveError> {
         let action = "writing the OCI layout";
         let blobs = path.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(doing(action))?;

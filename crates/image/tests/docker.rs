@@ -420,15 +420,15 @@ fn nobody_at_the_socket_is_said_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let daemon = || Daemon::new(DockerAddress::Unix(path.clone()));
-    let error = daemon().version().unwrap_err();
+    let error = daemon().ping().unwrap_err();
     assert_eq!(error.to_string(), format!("connecting to the docker daemon at unix://{}", path.display()));
     assert!(error.hint().contains("start the daemon") && error.hint().contains("DOCKER_HOST"), "{}", error.hint());
     drop(UnixListener::bind(&path).unwrap());
-    assert!(daemon().version().unwrap_err().hint().contains("nobody listens"));
+    assert!(daemon().ping().unwrap_err().hint().contains("nobody listens"));
     let refused = DockerError::Connect { address: "x".into(), source: std::io::ErrorKind::PermissionDenied.into() };
     assert!(refused.hint().contains("member of the socket's group"));
     let fake = Fake::start(|_, _| ok(r#"{"Version":"26.1","ApiVersion":"1.45"}"#));
-    assert_eq!(fake.daemon().version().unwrap().api_version, "1.45");
+    assert_eq!(fake.daemon().ping().unwrap().api_version, "1.45");
 }
 
 fn pull(world: &World, fake: &Fake) -> Result<hoist_image::Pulled, DockerError> {
@@ -480,4 +480,62 @@ fn what_a_daemon_sends_is_read_as_a_strangers_archive() {
     let fake = Fake::start(|_, _| missing());
     let error = pull(&world, &fake).unwrap_err();
     assert_eq!(error.to_string(), "fetching `bell` from the docker daemon: the docker daemon has no image `bell`");
+}
+
+#[test]
+fn a_daemon_that_keeps_blobs_gets_an_oci_layout_without_those_it_has() {
+    let world = world();
+    let low = world.layers[0].clone();
+    let fake = Fake::start(move |line, before| {
+        let loads = before.iter().filter(|(line, _)| line.contains("/load")).count();
+        match line {
+            _ if line.contains("/load") => loaded(),
+            _ if line.contains("/info") => ok(r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#),
+            _ if line.contains("/tag?") => json("201 Created", ""),
+            // Its layers are in another order: a blob is a blob.
+            _ if line.contains("/bell:latest/") => inspected("sha256:00", &["bell:latest"], &[&low, &low]),
+            _ if loads == 1 && line.contains("/images/sha256:") => {
+                let id = line.split('/').nth(2).unwrap();
+                inspected(id, &[], &[])
+            }
+            _ => missing(),
+        }
+    });
+    let pushed = world.push(&fake).unwrap();
+    assert_eq!((pushed.layers_sent, pushed.layers_there), (1, 1));
+    let archive = &fake.archives()[0];
+    let blob = |layer: &Layer| format!("blobs/sha256/{}", layer.diff_id().hex());
+    assert!(archive.contains(&blob(&world.layers[1])) && !archive.contains(&blob(&world.layers[0])), "{archive:?}");
+    let requests = fake.requests.lock().unwrap();
+    let body = &requests.iter().find(|(line, _)| line.contains("/load")).unwrap().1;
+    let dir = tempfile::tempdir().unwrap();
+    tar::Archive::new(body.as_slice()).unpack(dir.path()).unwrap();
+    // With the layer that was left out it is a whole layout, and the same image.
+    let mut low = Vec::new();
+    world.layers[0].write_tar(&mut low).unwrap();
+    fs::write(dir.path().join(blob(&world.layers[0])), low).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let other = Store::open(other.path().join("store")).unwrap();
+    let loaded = other.load(dir.path(), LoadLimits::default()).unwrap();
+    assert_eq!(loaded[0].image.id(), world.image.id());
+    assert!(loaded[0].names.is_empty());
+}
+
+#[test]
+fn the_rest_of_a_load_that_failed_is_not_taken_for_the_image() {
+    let world = world();
+    let id = world.id();
+    // An image of a manifest's digest that has no name: with containerd a load that failed leaves one.
+    let fake = Fake::start(move |line, before| {
+        let loaded_before = before.iter().any(|(line, _)| line.contains("/load"));
+        match line {
+            _ if line.contains("/load") => loaded(),
+            _ if line.contains("/info") => ok(r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#),
+            _ if line.contains("/images/json") => ok("[]"),
+            _ if line.contains("/tag?") => json("201 Created", ""),
+            _ if line.contains(&id) || line.contains("bell") && !loaded_before => missing(),
+            _ => inspected(line.split('/').nth(2).unwrap(), &[], &[]),
+        }
+    });
+    assert_eq!(world.push(&fake).unwrap().layers_sent, 2);
 }

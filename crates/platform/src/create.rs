@@ -121,6 +121,8 @@ pub enum BuilderError {
         what: &'static str,
         /// Its name.
         name: String,
+        /// Whether the docker daemon has it.
+        in_docker: bool,
     },
     /// The image cannot be built on.
     #[error("the {what} {name} does not say as whom buildpacks run: {problem}")]
@@ -160,9 +162,7 @@ impl BuilderError {
             }
             Self::Order { fix, .. } => Some(fix.clone()),
             Self::Target { .. } => Some("use another build image, or the buildpack made for this one".to_owned()),
-            Self::NoImage { name, .. } => {
-                Some(format!("bring it into the store: hoist image load FILE (an archive of {name})"))
-            }
+            Self::NoImage { name, in_docker, .. } => Some(crate::place::how_to_bring(name, *in_docker)),
             Self::NoUser { .. } => Some(
                 "its configuration must have CNB_USER_ID and CNB_GROUP_ID as variables, neither of them 0".to_owned(),
             ),
@@ -278,7 +278,7 @@ impl LocalEngine {
             return Ok(self.store().image(id)?);
         }
         let found = self.store().find_image(&name.parse()?)?;
-        Ok(found.ok_or_else(|| BuilderError::NoImage { what, name: name.to_owned() })?)
+        Ok(found.ok_or_else(|| BuilderError::no_image(what, name.to_owned()))?)
     }
 
     /// A run image may be missing now; one of another system can never be right.

@@ -96,6 +96,12 @@ pub enum PlatformError {
         /// Who runs hoist.
         user: u32,
     },
+    /// A place besides the store that cannot be used.
+    #[error(transparent)]
+    Place(#[from] crate::place::PlaceError),
+    /// Places besides the store that did not get the image.
+    #[error(transparent)]
+    Places(#[from] crate::place::PlacesError),
     /// The report of a build cannot be written.
     #[error("cannot write {}", path.display())]
     Report {
@@ -203,6 +209,8 @@ impl PlatformError {
                 "let its owner remove it (it is only a cache): rm -r {}; or take a store of your own: --store DIR",
                 dir.display()
             ),
+            Self::Place(error) => error.hint(),
+            Self::Places(error) => error.hint(),
             Self::Report { .. } => "name a folder that you may write to: --report-output-dir DIR".to_owned(),
             Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
             Self::VolumeMissing { path } => format!("make it first: mkdir -p {}", path.display()),
@@ -244,6 +252,8 @@ impl PlatformError {
             return Fault::Machine;
         }
         match self {
+            Self::Place(error) => error.fault(),
+            Self::Places(error) => error.fault(),
             Self::ImportCheck { .. }
             | Self::Result(_)
             | Self::Cancelled

@@ -24,6 +24,7 @@ mod job;
 mod module;
 mod named_builder;
 mod output;
+mod place;
 mod process;
 mod request;
 mod run;
@@ -39,6 +40,7 @@ pub use host::HostTrust;
 pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
+pub use place::{PLACE_FORMS, Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use request::{
     BuildCache, BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume,
 };

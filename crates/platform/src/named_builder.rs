@@ -22,7 +22,7 @@ impl LocalEngine {
     /// The builder of that name, with the first of its run images that is there.
     pub(crate) fn named_builder(&self, name: &Reference) -> Result<Builder, PlatformError> {
         let found = self.store().find_image(name)?;
-        let image = found.ok_or_else(|| BuilderError::NoImage { what: "builder", name: name.to_string() })?;
+        let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
         let (uid, gid) = image_user(&image, "builder", &name.to_string())?;
         let (run_image, run_image_names) = self.run_image_of(&labels.metadata, name)?;
@@ -90,7 +90,7 @@ impl LocalEngine {
             None => (BUILDER_NAME.to_owned(), self.builder()?.image),
             Some(name) => {
                 let image = self.store().find_image(name)?;
-                let image = image.ok_or_else(|| BuilderError::NoImage { what: "builder", name: name.to_string() })?;
+                let image = image.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
                 (name.to_string(), image)
             }
         };

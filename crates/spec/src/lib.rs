@@ -66,7 +66,7 @@ pub use project_metadata::{PROJECT_METADATA_LABEL, ProjectMetadata, ProjectSourc
 pub use project_toml::{
     InlineScript, ProjectBuildpack, ProjectBuildpackSource, ProjectDescriptor, ProjectFiles, ProjectVariable,
 };
-pub use report::{ImageReport, Report};
+pub use report::{ImageReport, OutputReport, Report};
 pub use resolve::{Candidate, Resolution, ResolveError, resolve_plan};
 pub use run_toml::{RunImage, RunToml, StackToml};
 pub use store_toml::StoreToml;

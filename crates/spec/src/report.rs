@@ -21,11 +21,27 @@ pub struct ImageReport {
     pub manifest_size: Option<u64>,
 }
 
+/// A place that the image went to besides the store; hoist's own table, which other tools pass over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutputReport {
+    /// The place: `docker`, `oci-dir:out`, …
+    pub output: String,
+    /// The image's identity there, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether the image was there already.
+    pub unchanged: bool,
+}
+
 /// `report.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The image.
     pub image: ImageReport,
+    /// Where it is besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputReport>,
 }
 
 impl Report {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hoist_image::{ArchiveFormat, Compression, Image, ImageId, LoadError, LoadLimits, Reference, SaveError};
 use serde_json::{Value, json};
 
+use crate::commands::image_transfer::{PullArgs, PushArgs};
 use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::open_store;
@@ -74,6 +75,8 @@ enum ImageCommand {
         #[arg(long, value_name = "SIZE", default_value = "64G", value_parser = parse_size)]
         max_size: u64,
     },
+    Push(PushArgs),
+    Pull(PullArgs),
     /// Read an image again and compare every file and digest with what it was
     Verify {
         /// Name or id
@@ -92,7 +95,7 @@ enum SaveFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SaveCompression {
+pub(crate) enum SaveCompression {
     /// Not at all
     None,
     /// Every receiver takes it
@@ -132,6 +135,8 @@ impl ImageArgs {
             ImageCommand::Load { archive, input, max_size } => {
                 load(context, &archive.or(input).unwrap_or_default(), max_size)
             }
+            ImageCommand::Push(args) => args.run(context),
+            ImageCommand::Pull(args) => args.run(context),
             ImageCommand::Verify { image } => verify(context, &image),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod image;
+pub(crate) mod image_transfer;
 pub(crate) mod init;
 pub(crate) mod job;
 pub(crate) mod lifecycle;

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, missing_docs)] // each test file uses some of it
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic)] // tests start processes and fail loudly
 
+pub mod docker;
+
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -47,17 +47,6 @@ pub struct Daemon {
     stop: StopSign,
 }
 
-/// What a daemon says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct DaemonVersion {
-    /// The engine's version.
-    #[serde(rename = "Version")]
-    pub version: String,
-    /// The newest version of the API that it speaks.
-    #[serde(rename = "ApiVersion")]
-    pub api_version: String,
-}
-
 /// An image as a daemon describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Inspected {
@@ -152,11 +141,15 @@ impl Daemon {
         &self.address
     }
 
-    /// Asks who is there.
-    pub fn version(&self) -> Result<DaemonVersion, DockerError> {
-        let doing = "asking the docker daemon for its version";
-        let answer = self.ask(doing, self.agent.get("http://docker/version"))?;
-        self.read(doing, self.accepted(doing, answer)?)
+    /// Asks whether a docker daemon is there.
+    pub fn ping(&self) -> Result<(), DockerError> {
+        let doing = "asking whether a docker daemon is there";
+        let answer = self.ask(doing, self.agent.get("http://docker/_ping"))?;
+        let answer = self.accepted(doing, answer)?;
+        if self.bytes(doing, answer, MAX_ERROR_BYTES)?.trim_ascii() == b"OK" {
+            return Ok(());
+        }
+        Err(self.no_docker(doing, "it answers, but not as a daemon does".to_owned()))
     }
 
     /// Whether the daemon has an image of that name or id.

@@ -16,7 +16,7 @@ mod pull;
 mod push;
 
 pub use address::DockerAddress;
-pub use client::{Daemon, DaemonTimes, DaemonVersion};
+pub use client::{Daemon, DaemonTimes};
 pub use error::DockerError;
 pub use pull::Pulled;
 pub use push::Pushed;

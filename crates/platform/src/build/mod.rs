@@ -18,6 +18,7 @@ use crate::builder::{BUILD_USER, Builder};
 use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
+use crate::place::{Placed, check_places, write_places};
 use crate::request::BuildRequest;
 
 pub use plan::{Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
@@ -32,6 +33,8 @@ pub struct BuiltService {
     pub image: Image,
     /// Its names; none where it was built for one job.
     pub names: Vec<Reference>,
+    /// Where it is besides the store.
+    pub placed: Vec<Placed>,
     /// What was staged. Its folder is gone.
     pub staged: Staged,
     /// How many of its layers were in the store before.
@@ -68,6 +71,7 @@ impl LocalEngine {
     /// The same; what is no service is refused before anything is built for a job.
     pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
         let started = Instant::now();
+        check_places(&request.outputs, self.cancel())?;
         let prepared = self.prepare(purpose, request)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
@@ -88,10 +92,15 @@ impl LocalEngine {
             layers: image.diff_ids().len(),
             reused: reused_layers,
         });
+        let told = (self.reporter(), self.cancel());
+        let (placed, failed) = write_places(&image, &names, &request.outputs, request.output_compression, told);
         if let Some(dir) = &request.report_dir {
-            write_report(report, &names, dir)?;
+            write_report(report, &names, &placed, dir)?;
         }
-        Ok(BuiltService { image, names, staged, reused_layers, elapsed: started.elapsed() })
+        if let Some(error) = failed {
+            return Err(self.unless_cancelled(error));
+        }
+        Ok(BuiltService { image, names, placed, staged, reused_layers, elapsed: started.elapsed() })
     }
 
     /// Stages the app and finds its builder.

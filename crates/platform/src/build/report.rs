@@ -1,15 +1,24 @@
-//! `report.toml` (platform.md, "report.toml") with the names that the image got at last.
+//! `report.toml` (platform.md, "report.toml") with the names that the image got at last, and the places besides the store.
 
 use std::path::Path;
 
 use fs_err as fs;
 use hoist_image::Reference;
-use hoist_spec::Report;
+use hoist_spec::{OutputReport, Report};
 
 use crate::error::PlatformError;
+use crate::place::Placed;
 
-pub(super) fn write_report(mut report: Report, names: &[Reference], dir: &Path) -> Result<(), PlatformError> {
+pub(super) fn write_report(
+    mut report: Report,
+    names: &[Reference],
+    placed: &[Placed],
+    dir: &Path,
+) -> Result<(), PlatformError> {
     report.image.tags = names.iter().map(ToString::to_string).collect();
+    let output =
+        |one: &Placed| OutputReport { output: one.output.clone(), id: one.id.clone(), unchanged: one.unchanged };
+    report.outputs = placed.iter().map(output).collect();
     let path = dir.join("report.toml");
     let text = report
         .write()
@@ -28,12 +37,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut report = Report::default();
         report.image.image_id = Some("sha256:00".into());
-        write_report(report, &["bell".parse().unwrap(), "bell:2".parse().unwrap()], &dir.path().join("a/b")).unwrap();
+        let placed = Placed {
+            output: "docker".into(),
+            names: Vec::new(),
+            id: Some("sha256:01".into()),
+            unchanged: true,
+            sent: None,
+        };
+        let names = ["bell".parse().unwrap(), "bell:2".parse().unwrap()];
+        write_report(report, &names, &[placed], &dir.path().join("a/b")).unwrap();
         let read = Report::parse(&fs::read_to_string(dir.path().join("a/b/report.toml")).unwrap()).unwrap();
         assert_eq!(read.image.tags, ["bell:latest", "bell:2"]);
         assert_eq!(read.image.image_id.as_deref(), Some("sha256:00"));
+        let output = &read.outputs[0];
+        assert_eq!(
+            (output.output.as_str(), output.id.as_deref(), output.unchanged),
+            ("docker", Some("sha256:01"), true)
+        );
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = write_report(Report::default(), &[], &dir.path().join("file")).unwrap_err();
+        let error = write_report(Report::default(), &[], &[], &dir.path().join("file")).unwrap_err();
         assert!(
             error.to_string().ends_with("file/report.toml") && error.hint().contains("--report-output-dir"),
             "{error}"

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hoist_image::Reference;
+use hoist_image::{Compression, Reference};
 use hoist_service::{Contract, Manager};
 
+use crate::place::Place;
 use crate::request::caches::BuildCache;
 
 /// The network of a build.
@@ -70,6 +71,10 @@ pub struct BuildRequest {
     /// What the image is to be called; the first one also names the caches. Without any, the service's own name does, and the image
     /// has none.
     pub names: Vec<Reference>,
+    /// Where the image goes besides the store.
+    pub outputs: Vec<Place>,
+    /// How layers are compressed in OCI layouts among the outputs.
+    pub output_compression: Compression,
     /// Folder for `report.toml`; made if it does not exist.
     pub report_dir: Option<PathBuf>,
 }
@@ -90,6 +95,8 @@ impl Default for BuildRequest {
             default_process: None,
             import_check: true,
             names: Vec::new(),
+            outputs: Vec::new(),
+            output_compression: Compression::Gzip,
             report_dir: None,
         }
     }

@@ -58,6 +58,7 @@ impl BuildArgs {
                 "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "layers": built.image.diff_ids().len(),
                 "reused_layers": built.reused_layers,
+                "outputs": built.placed,
                 "elapsed_ms": built.elapsed.as_millis(),
             }));
         }

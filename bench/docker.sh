@@ -1,0 +1,82 @@
+#!/bin/bash
+# The image in a docker daemon at the end: `hoist build --docker` beside `docker build` (classic) of an equal Dockerfile, on examples/bell and
+# examples/web, with nothing changed and with one line changed. Prints a table for each, and what hoist sent.
+# As root. Needs hyperfine, jq, mmdebstrap, docker.io and the machine's own package indexes. Starts its own docker daemon in its own folder and ends it;
+# leaves nothing behind.
+# Usage: [VARIABLES] bench/docker.sh [RUNS]
+#   RUNS          of each command, 7 if not given
+#   HOIST         the binary to be measured; otherwise cargo builds one
+#   BENCH_DIR     folder to work in, /tmp if not given; needs 4 GB
+#   BENCH_TREES   folder that has base.tar of an earlier bench/job.sh, or gets it
+#   BENCH_STORE   a store of hoist with its base and caches; it is copied
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. bench/lib.sh
+runs=${1:-7}
+case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/docker.sh 7" ;; esac
+[ "$(id -u)" = 0 ] || fail "must be root"
+need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io
+find_hoist
+dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
+chmod 755 "$dir"
+daemon=
+groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d -name docker -prune | sort; }
+groups > "$dir/groups"
+clean() {
+    set +e
+    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
+    groups | comm -13 "$dir/groups" - | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
+    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
+}
+trap clean EXIT
+trap 'exit 130' INT TERM
+
+export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
+say() { echo "bench: ${SECONDS} s: $*" >&2; }
+
+say "the Debian tree"
+trees=${BENCH_TREES:-$dir}
+[ -s "$trees/base.tar" ] || mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates trixie "$trees/base.tar" \
+    "deb [signed-by=$PWD/crates/debian/keys/debian-archive-keyring.gpg] $(machine_mirror) trixie main" 2>> "$dir/log"
+
+say "docker with that tree"
+dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_HOST" --pidfile "$dir/docker.pid" \
+    --bridge=none --iptables=false --ip6tables=false > "$dir/dockerd.log" 2>&1 &
+daemon=$!
+for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
+docker version > /dev/null 2>&1 || { tail -5 "$dir/dockerd.log" >&2; fail "the docker daemon did not start"; }
+docker import "$trees/base.tar" hoist-bench-debian > /dev/null
+mkdir "$dir/seed"
+cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
+printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
+dock="docker build --quiet --network host"
+$dock -t hoist-bench-base -f bench/dockerfiles/base.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of the base failed: $(tail -3 "$dir/log")"
+docker tag hoist-bench-base hoist-bench-warm
+
+[ -z "${BENCH_STORE:-}" ] || cp -a "$BENCH_STORE" "$HOIST_STORE"
+sent() { jq -r --arg what "$1" '.outputs[0] | "hoist, \($what): \(.sent_bytes) bytes to docker, \(.sent_layers) layers sent, \(.layers_there) there before"'; }
+for app in bell web; do
+    say "first builds of $app"
+    cp -r "examples/$app" "$dir/$app"
+    $dock -t "$app-dockerfile" -f bench/dockerfiles/app.Dockerfile "$dir/$app" >> "$dir/log" 2>&1 || fail "docker build of $app failed: $(tail -3 "$dir/log")"
+    "$hoist" --quiet --json build "$app" --path "$dir/$app" --docker | sent "$app for the first time"
+done
+
+printf 'Load before the measuring: %s\n' "$(cut -d' ' -f1-3 /proc/loadavg)"
+for app in bell web; do
+    source=$dir/$app/$([ "$app" = bell ] && echo src/program.py || echo app.py)
+    change="date '+# %N' >> $source"
+    for what in unchanged changed; do
+        say "$app, $what"
+        # The file is another one each time; the change itself is no part of what is measured.
+        prepare=$([ $what = changed ] && echo "$change" || echo true)
+        hyperfine --style basic --warmup 1 --runs "$runs" --prepare "$prepare" --export-json "$dir/$what$app.json" \
+            -n "hoist build --docker" "$hoist --quiet build $app --path $dir/$app --docker" \
+            -n "docker build" "$dock -t $app-dockerfile -f bench/dockerfiles/app.Dockerfile $dir/$app" \
+            -n "hoist build (store alone)" "$hoist --quiet build $app --path $dir/$app" >> "$dir/log" 2>&1 \
+            || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }
+        point "$app: $([ $what = changed ] && echo "one line changed" || echo "nothing changed"), the image in docker" "docker build's time" "$dir/$what$app.json"
+    done
+    sh -c "$change"
+    "$hoist" --quiet --json build "$app" --path "$dir/$app" --docker | sent "$app with one line changed"
+done

@@ -1,0 +1,171 @@
+//! Where an image goes besides the store: files and folders for other tools, and a docker daemon.
+//!
+//! The store always has the image; a place gets a copy. Places do not depend on each other: where one fails the others are written all the same, and
+//! the error says which have the image.
+
+mod error;
+mod write;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use hoist_image::{Daemon, DockerError, Reference};
+use hoist_sandbox::Cancel;
+use serde::Serialize;
+
+use crate::create::BuilderError;
+
+pub use error::{PlaceError, PlacesError};
+pub use write::write_places;
+
+/// A place for an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The docker daemon, under the image's own names.
+    Docker,
+    /// The docker daemon, under this name.
+    DockerName(Reference),
+    /// A folder with an OCI layout; an older layout there is replaced.
+    OciDir(PathBuf),
+    /// An OCI layout in a tar.
+    OciArchive(PathBuf),
+    /// What `docker save` writes.
+    DockerArchive(PathBuf),
+}
+
+/// The forms that a place has on the command line.
+pub const PLACE_FORMS: &str = "docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE";
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "docker" {
+            return Ok(Self::Docker);
+        }
+        let wrong = |why: &str| Err(format!("{text:?} is no place for an image: {why}; there are {PLACE_FORMS}"));
+        let Some((kind, rest)) = text.split_once(':') else { return wrong("it says not what is there") };
+        if rest.is_empty() {
+            return wrong("nothing stands behind the colon");
+        }
+        match kind {
+            "docker-daemon" => match rest.parse::<Reference>() {
+                Ok(name) if name.tag().is_some() => Ok(Self::DockerName(name)),
+                Ok(_) => wrong("a digest is no name that a daemon gives"),
+                Err(error) => wrong(&error.to_string()),
+            },
+            "oci-dir" | "oci" => Ok(Self::OciDir(rest.into())),
+            "oci-archive" => Ok(Self::OciArchive(rest.into())),
+            "docker-archive" => Ok(Self::DockerArchive(rest.into())),
+            "docker" => wrong("registries are none yet, and the daemon is docker or docker-daemon:NAME"),
+            other => wrong(&format!("{other} is no kind of place")),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Docker => f.write_str("docker"),
+            Self::DockerName(name) => write!(f, "docker-daemon:{name}"),
+            Self::OciDir(path) => write!(f, "oci-dir:{}", path.display()),
+            Self::OciArchive(path) => write!(f, "oci-archive:{}", path.display()),
+            Self::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+        }
+    }
+}
+
+/// An image is at a place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Placed {
+    /// The place, as it was named.
+    pub output: String,
+    /// The names that the image has there.
+    pub names: Vec<String>,
+    /// Its identity there, where that is not a file: the image's id, or with containerd's storage the digest of a manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether it was there already, so that nothing was written.
+    pub unchanged: bool,
+    /// What a daemon was sent.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+}
+
+/// What was sent, and what needed not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    /// Bytes in all.
+    pub sent_bytes: u64,
+    /// Layers.
+    pub sent_layers: usize,
+    /// Layers that were there.
+    pub layers_there: usize,
+}
+
+/// The docker daemon of this machine; Ctrl-C ends its work.
+pub fn docker_daemon(cancel: &Cancel) -> Result<Daemon, DockerError> {
+    let cancel = cancel.clone();
+    Ok(Daemon::of_this_machine()?.stop_when(move || cancel.is_cancelled()))
+}
+
+/// What can be known before a long build: whether the daemon is there at all.
+pub(crate) fn check_places(places: &[Place], cancel: &Cancel) -> Result<(), PlaceError> {
+    if places.iter().any(|place| matches!(place, Place::Docker | Place::DockerName(_))) {
+        docker_daemon(cancel)?.ping()?;
+    }
+    Ok(())
+}
+
+impl BuilderError {
+    /// The image is not in the store; the docker daemon is asked whether it has it.
+    pub(crate) fn no_image(what: &'static str, name: String) -> Self {
+        let in_docker = docker_has(&name);
+        Self::NoImage { what, name, in_docker }
+    }
+}
+
+/// How an image that the store lacks comes there.
+pub(crate) fn how_to_bring(name: &str, in_docker: bool) -> String {
+    if in_docker {
+        return format!("the docker daemon has it; bring it into the store: hoist image pull docker-daemon:{name}");
+    }
+    format!("bring it into the store: hoist image load FILE (an archive of {name})")
+}
+
+/// Whether the docker daemon has that image, for advice: nobody waits long for it, and where there is no daemon it has none.
+fn docker_has(name: &str) -> bool {
+    let question = std::time::Duration::from_secs(2);
+    let times = hoist_image::DaemonTimes { question, ..hoist_image::DaemonTimes::default() };
+    Daemon::of_this_machine().and_then(|daemon| daemon.within(times).has(name)).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_as_they_are_shown() {
+        for (text, shown) in [
+            ("docker", "docker"),
+            ("docker-daemon:a/b", "docker-daemon:a/b:latest"),
+            ("oci:out", "oci-dir:out"),
+            ("oci-dir:/a:b", "oci-dir:/a:b"),
+            ("oci-archive:x.tar", "oci-archive:x.tar"),
+            ("docker-archive:x.tar", "docker-archive:x.tar"),
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().to_string(), shown);
+        }
+        for (text, said) in [
+            ("out", "it says not what is there"),
+            ("oci-dir:", "nothing stands behind the colon"),
+            ("tar:x", "tar is no kind of place"),
+            ("docker://x", "registries are none yet"),
+            ("docker-daemon:Bell", "upper-case"),
+        ] {
+            let error = text.parse::<Place>().unwrap_err();
+            assert!(error.contains(said) && error.contains(PLACE_FORMS), "{text}: {error}");
+        }
+    }
+}
