@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use hoist_base::{BUILD_UID, Base, GID};
-use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Store};
+use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Store, StoreError};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::User;
 use hoist_spec::{
@@ -20,6 +20,7 @@ use hoist_spec::{
 use serde::{Deserialize, Serialize};
 
 use crate::check::Foresee;
+use crate::chosen::Extra;
 use crate::create::BuilderError;
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
@@ -79,6 +80,15 @@ pub struct Builder {
     pub(crate) own_buildpacks: BTreeSet<String>,
     /// As whom buildpacks run.
     pub(crate) user: User,
+    /// What lies over its image for one build.
+    pub(crate) extra: Extra,
+}
+
+impl Builder {
+    /// The directories of its file system, topmost first.
+    pub(crate) fn lower_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
+        Ok(self.extra.dirs().chain(self.image.lower_dirs()?).collect())
+    }
 }
 
 /// What the builder was made from; every field is compared, and what differs is the reason to make it again.
@@ -108,6 +118,7 @@ impl LocalEngine {
             order: order.clone(),
             own_buildpacks: own_buildpacks.clone(),
             user: BUILD_USER,
+            extra: Extra::default(),
         };
         if let Some(found) = self.store().record::<Made>(RECORD.0, RECORD.1)?
             && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found

@@ -101,6 +101,7 @@ impl Problem {
 impl LocalEngine {
     /// Stages the source into a place of its own and looks at it. Nothing is built, and nothing of the source is executed.
     pub fn check(&self, request: &BuildRequest) -> Result<CheckReport, PlatformError> {
+        let request = &self.with_project(request)?;
         let scratch = self.store().scratch("check")?;
         let app_dir = scratch.path().join("app");
         fs_err::create_dir(&app_dir).map_err(|source| PlatformError::scratch("make the staging folder", source))?;
@@ -137,7 +138,7 @@ pub(crate) fn stage_source(
         contract: request.contract,
         dependencies: request.dependencies,
         lift: true,
-        selection: hoist_service::Selection::default(),
+        selection: request.selection.clone(),
         owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid }),
         limits: hoist_service::Limits::default(),
     };

@@ -42,6 +42,12 @@ pub enum PlatformError {
     /// A builder cannot be made or used.
     #[error(transparent)]
     Builder(#[from] crate::create::BuilderError),
+    /// The project descriptor cannot be used.
+    #[error(transparent)]
+    Project(#[from] crate::project::ProjectError),
+    /// The buildpacks that the build asks for cannot be had.
+    #[error(transparent)]
+    Chosen(#[from] crate::chosen::ChosenError),
     /// The base cannot be had.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -187,6 +193,8 @@ impl PlatformError {
             Self::Layer { source, .. } => source.hint(),
             Self::Stage(error) => error.hint(),
             Self::Builder(error) => error.hint().unwrap_or_default(),
+            Self::Project(error) => error.hint(),
+            Self::Chosen(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Analyze(error) => error.hint().unwrap_or_default(),
             Self::Cache(error) => error.hint().unwrap_or_default(),
@@ -260,7 +268,10 @@ impl PlatformError {
             | Self::Detect(DetectError::NoGroup { .. })
             | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
+            Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Builder(_)
+            | Self::Chosen(_)
+            | Self::Project(_)
             | Self::Stage(_)
             | Self::Input(_)
             | Self::Reference(_)

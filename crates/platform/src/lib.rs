@@ -14,6 +14,7 @@ mod bindings;
 mod build;
 mod builder;
 mod check;
+mod chosen;
 mod contract;
 mod create;
 mod engine;
@@ -26,6 +27,7 @@ mod named_builder;
 mod output;
 mod place;
 mod process;
+mod project;
 mod request;
 mod run;
 mod runner;
@@ -33,6 +35,7 @@ mod runner;
 pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
 pub use check::{CheckReport, Chosen, Foresee, Foresight, Parameter, Problem};
+pub use chosen::ChosenError;
 pub use create::{BuilderError, BuilderRequest, CreatedBuilder};
 pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
@@ -41,6 +44,8 @@ pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
 pub use place::{PLACE_FORMS, Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
+pub use project::ProjectError;
 pub use request::{
-    BuildCache, BuildNetwork, BuildRequest, JobRequest, JobSource, RunInput, RunNetwork, RunRequest, Volume,
+    BuildCache, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunInput, RunNetwork, RunRequest,
+    Volume, WantedBuildpack,
 };

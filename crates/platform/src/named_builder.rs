@@ -14,6 +14,7 @@ use hoist_spec::{
 use serde::Serialize;
 
 use crate::builder::{BUILDER_NAME, Builder};
+use crate::chosen::Extra;
 use crate::create::{BuilderError, image_user, shown};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -32,6 +33,7 @@ impl LocalEngine {
             order: labels.order,
             own_buildpacks: self.own_buildpacks_of(&image)?,
             user: User { uid, gid },
+            extra: Extra::default(),
             image,
         })
     }
@@ -118,6 +120,12 @@ pub(crate) struct Labels {
     pub(crate) metadata: BuilderMetadata,
     /// With the versions that the label may leave out, and with the system buildpacks around each group.
     pub(crate) order: Order,
+    /// The same without the system buildpacks.
+    pub(crate) groups: Vec<OrderGroup>,
+    /// The system buildpacks, with their versions.
+    pub(crate) system: System,
+    /// Its buildpacks.
+    pub(crate) layers: BuildpackLayersLabel,
 }
 
 impl Labels {
@@ -131,23 +139,26 @@ impl Labels {
         let metadata = BuilderMetadata::parse(text(BUILDER_METADATA_LABEL)?).map_err(wrong)?;
         let layers = BuildpackLayersLabel::parse(text(BUILDPACK_LAYERS_LABEL)?).map_err(wrong)?;
         let groups = parse_order_label(BUILDPACK_ORDER_LABEL, text(BUILDPACK_ORDER_LABEL)?).map_err(wrong)?;
-        let system = match labels.get(SYSTEM_LABEL) {
+        let mut system = match labels.get(SYSTEM_LABEL) {
             Some(text) => System::from_label(text).map_err(wrong)?,
             None => System::default(),
         };
-        let order = system
-            .around(&groups)
+        let filled = |entries: Vec<GroupEntry>| {
+            entries.into_iter().map(|entry| with_version(entry, &layers).map_err(not)).collect::<Result<Vec<_>, _>>()
+        };
+        let groups: Vec<OrderGroup> = groups
             .into_iter()
-            .map(|group| {
-                let entries = group.group.into_iter().map(|entry| with_version(entry, &layers).map_err(not));
-                Ok(OrderGroup { group: entries.collect::<Result<_, _>>()? })
-            })
+            .map(|group| Ok(OrderGroup { group: filled(group.group)? }))
             .collect::<Result<_, BuilderError>>()?;
+        for side in [&mut system.pre, &mut system.post] {
+            side.buildpacks = filled(std::mem::take(&mut side.buildpacks))?;
+        }
+        let order = system.around(&groups);
         let order_extensions = match labels.get(EXTENSION_ORDER_LABEL) {
             Some(text) => parse_order_label(EXTENSION_ORDER_LABEL, text).map_err(wrong)?,
             None => Vec::new(),
         };
-        Ok(Self { metadata, order: Order { order, order_extensions } })
+        Ok(Self { metadata, order: Order { order, order_extensions }, groups, system, layers })
     }
 }
 

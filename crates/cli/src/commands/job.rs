@@ -8,7 +8,7 @@ use hoist_platform::{JobReport, JobRequest, JobSource, RunInput};
 use hoist_service::{InputArgument, Outcome, ResultFile};
 use serde_json::{Value, json};
 
-use crate::commands::build::BuildOptions;
+use crate::commands::build::{BuildOptions, SourceOptions};
 use crate::commands::run::{RunOptions, read_env_files};
 use crate::context::Context;
 use crate::engine;
@@ -76,6 +76,8 @@ struct JobBuildOptions {
     /// Do not try the service's import after the build
     #[arg(long)]
     no_import_check: bool,
+    #[command(flatten)]
+    source: SourceOptions,
 }
 
 impl JobArgs {
@@ -121,6 +123,7 @@ impl JobRunArgs {
             locked: self.build.locked.clone(),
             network: self.build.build_network,
             no_import_check: self.build.no_import_check,
+            source: self.build.source.clone(),
         };
         Ok(JobSource::Service(Box::new(options.request(context, path)?)))
     }

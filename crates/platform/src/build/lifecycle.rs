@@ -11,7 +11,7 @@ use hoist_lifecycle::{
 };
 use hoist_sandbox::Network;
 use hoist_service::Staged;
-use hoist_spec::{ApiVersion, ProjectMetadata, Report};
+use hoist_spec::{ApiVersion, Report};
 
 use crate::bindings::write_platform_dir;
 use crate::build::Prepared;
@@ -21,6 +21,9 @@ use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::request::{BuildNetwork, BuildRequest};
 use crate::runner::SandboxRunner;
+
+/// The buildpack whose layers the builds of different images share.
+const SHARING: &str = "hoist/python";
 
 impl LocalEngine {
     pub(super) fn run_lifecycle(
@@ -86,11 +89,11 @@ impl LocalEngine {
             cache_key: Some(request.cache_key(own_name)),
             portable_cache: request.portable_cache(),
             launch_cache: request.launch_cache.as_ref().map(CacheFolder::new),
-            // An interpreter is the same for every app, and nothing of an app is in it.
-            shared: Some(SharedLayers {
+            // An interpreter is the same for every app, and nothing of an app is in it. A buildpack that only has the name gets none.
+            shared: (!builder.extra.has_foreign(SHARING)).then(|| SharedLayers {
                 key: "default".to_owned(),
                 made_for: builder.image.id().to_string(),
-                buildpacks: vec!["hoist/python".to_owned()],
+                buildpacks: vec![SHARING.to_owned()],
                 take: !request.clear_cache,
             }),
         })
@@ -98,7 +101,7 @@ impl LocalEngine {
 
     /// Finds the group of the builder's order that applies.
     fn detect_app(&self, setup: &Setup<'_>, analyzed: Analyzed, builder: &Builder) -> Result<Detected, PlatformError> {
-        let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
+        let buildpacks = Buildpacks::read(&builder.lower_dirs()?, &setup.directories.buildpacks_dir)?;
         detect(setup, analyzed, &builder.order.order, &buildpacks).map_err(|error| self.unless_cancelled(error))
     }
 
@@ -109,7 +112,7 @@ impl LocalEngine {
             names: Vec::new(),
             launcher: self.launcher(),
             default_process: request.default_process.clone(),
-            project: ProjectMetadata::default(),
+            project: request.project.clone(),
             app_fingerprint: Some(staged.fingerprint.clone()),
             share_layers,
             created: None,
@@ -128,7 +131,7 @@ impl LocalEngine {
             self.give_to(&dir, builder.user)?;
         }
         let mut lower_dirs = vec![places.app_root.clone()];
-        lower_dirs.extend(builder.image.lower_dirs()?);
+        lower_dirs.extend(builder.lower_dirs()?);
         Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
     }
 

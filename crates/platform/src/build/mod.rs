@@ -72,6 +72,7 @@ impl LocalEngine {
     pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
         let started = Instant::now();
         check_places(&request.outputs, self.cancel())?;
+        let request = &self.with_project(request)?;
         let prepared = self.prepare(purpose, request)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
@@ -121,6 +122,7 @@ impl LocalEngine {
             Some(builder) => builder,
             None => self.phase(Phase::Base, || self.builder())?,
         };
+        let builder = self.with_buildpacks(builder, request, &staged.app_dir)?;
         let own_name: Reference = match request.names.first() {
             Some(name) => name.clone(),
             None => staged.name.parse()?,

@@ -95,6 +95,7 @@ pub struct Offer {
 impl LocalEngine {
     /// Finds out what a build of this request would do, without building.
     pub fn plan(&self, request: &BuildRequest) -> Result<PlanReport, PlatformError> {
+        let request = &self.with_project(request)?;
         let prepared = self.prepare(Purpose::Image, request)?;
         let builder = &prepared.builder;
         let root = self.build_root(builder, &prepared.places)?;
@@ -103,7 +104,7 @@ impl LocalEngine {
         let mut setup = self.setup(request, &prepared, &runner, root)?;
         setup.site.reporter = &quiet;
         let target = image_target(&builder.run_image);
-        let buildpacks = Buildpacks::read(&builder.image.lower_dirs()?, &setup.directories.buildpacks_dir)?;
+        let buildpacks = Buildpacks::read(&builder.lower_dirs()?, &setup.directories.buildpacks_dir)?;
         let found = detect_only(&setup, &target, &builder.order.order, &buildpacks)
             .map_err(|error| self.unless_cancelled(error))?;
         let name =

@@ -41,6 +41,18 @@ pub enum ModuleError {
         /// What it is.
         what: &'static str,
     },
+    /// A path of the source's own descriptor that leads out of the source.
+    #[error("finding the buildpack `{location}`: it lies outside of the app, and the app itself asks for it")]
+    Outside {
+        /// As written.
+        location: String,
+    },
+    /// The source's own descriptor asks for something to be fetched.
+    #[error("finding the buildpack `{location}`: it would have to be fetched, and the build has no network")]
+    Offline {
+        /// As written.
+        location: String,
+    },
     /// Hoist has no such buildpack of its own.
     #[error("finding the buildpack `{id}`: hoist has none of that id")]
     NotShipped {
@@ -166,6 +178,11 @@ impl ModuleError {
             Self::NoImage { name } => format!("bring it into the store: hoist image load FILE (an archive of {name})"),
             Self::Reference { source, .. } => source.hint(),
             Self::Unsupported { .. } => "fetch the buildpack as a file and name that".to_owned(),
+            Self::Outside { .. } => {
+                "name the descriptor yourself if you trust it: --descriptor project.toml; or name the buildpack: --buildpack PATH"
+                    .to_owned()
+            }
+            Self::Offline { .. } => "fetch it and name the file: --buildpack FILE".to_owned(),
             Self::NotShipped { known, .. } => format!("hoist has {}", known.join(", ")),
             Self::Fetch { source, .. } => {
                 format!("{}; or fetch it yourself and name the file", source.hint())

@@ -18,7 +18,8 @@ use fs_err as fs;
 use hoist_debian::{FetchOptions, Fetcher};
 use hoist_image::{Attributes, Kind, Layer, LayerBuilder, LayerError, Lease, LoadLimits, Store, TarFile};
 use hoist_spec::{
-    BuildpackDescriptor, BuildpackLayerInfo, ExtensionDescriptor, ModuleConfig, OrderGroup, Target, escape_id,
+    BuildpackDescriptor, BuildpackLayerInfo, ExtensionDescriptor, InlineScript, ModuleConfig, OrderGroup, Target,
+    escape_id,
 };
 
 use crate::builder::BuildpackFiles;
@@ -155,11 +156,25 @@ pub(crate) struct Modules<'a> {
     shipped: &'a [BuildpackFiles],
     /// Keeps what was found until the builder stands.
     lease: &'a Lease,
+    /// What those may not do who are not asked on this machine.
+    confined: Option<Confined>,
+}
+
+/// Bounds of a stranger's locations: nothing outside of the base folder is read.
+#[derive(Debug, Clone, Copy)]
+struct Confined {
+    /// Nothing is fetched either.
+    offline: bool,
 }
 
 impl<'a> Modules<'a> {
     pub(crate) fn new(store: &'a Store, base_dir: &'a Path, shipped: &'a [BuildpackFiles], lease: &'a Lease) -> Self {
-        Self { store, base_dir, shipped, lease }
+        Self { store, base_dir, shipped, lease, confined: None }
+    }
+
+    /// The same for locations that a stranger wrote: no file outside of the base folder is read, and nothing fetched if `offline`.
+    pub(crate) fn confined(self, offline: bool) -> Self {
+        Self { confined: Some(Confined { offline }), ..self }
     }
 
     /// What an entry of `builder.toml` stands for: the module itself, then what it depends on.
@@ -175,7 +190,9 @@ impl<'a> Modules<'a> {
 
     fn read(&self, wanted: &ModuleConfig) -> Result<Vec<Module>, ModuleError> {
         let text = wanted.location.as_str();
-        match Location::parse(text, wanted.is_image, self.base_dir)? {
+        let location = Location::parse(text, wanted.is_image, self.base_dir)?;
+        self.check_confined(text, &location)?;
+        match location {
             Location::Shipped(id) => self.shipped(text, &id).map(|module| vec![module]),
             Location::Folder(path) if path.join("index.json").is_file() && path.join("oci-layout").is_file() => {
                 self.package_file(text, &path)
@@ -189,6 +206,40 @@ impl<'a> Modules<'a> {
                 package::modules(text, &image)
             }
         }
+    }
+
+    fn check_confined(&self, text: &str, location: &Location) -> Result<(), ModuleError> {
+        let Some(confined) = self.confined else { return Ok(()) };
+        match location {
+            Location::Folder(path) | Location::File(path) => {
+                let io = |source| ModuleError::Io { location: text.to_owned(), action: "following its path", source };
+                let (real, base) = (path.canonicalize().map_err(io)?, self.base_dir.canonicalize().map_err(io)?);
+                if real.starts_with(base) { Ok(()) } else { Err(ModuleError::Outside { location: text.to_owned() }) }
+            }
+            Location::Http(_) if confined.offline => Err(ModuleError::Offline { location: text.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The buildpack that an inline script stands for; `location` says where it is written.
+    pub(crate) fn script(&self, script: &InlineScript, location: &str) -> Result<Module, ModuleError> {
+        let wrong = |source| ModuleError::Descriptor { location: location.to_owned(), source };
+        let document = script.buildpack_toml().map_err(wrong)?;
+        let descriptor = ModuleDescriptor::parse(DESCRIPTORS[0], document.as_bytes(), location)?;
+        let mut builder = self.store.layer_builder()?;
+        let files = [(DESCRIPTORS[0], document)].into_iter().chain(script.programs());
+        let layer = files
+            .into_iter()
+            .try_for_each(|(path, text)| {
+                let kind = Kind::File { size_bytes: text.len() as u64, crc32: 0 };
+                let attributes = dress(Path::new(path), &kind, 0o644);
+                builder.file(descriptor.dir().join(path), attributes, &mut text.as_bytes(), text.len() as u64)?;
+                Ok(())
+            })
+            .and_then(|()| finish(builder, &descriptor));
+        let layer = layer.map_err(|source| ModuleError::Layer { location: location.to_owned(), source })?;
+        self.lease.hold(&[layer.diff_id()])?;
+        Ok(Module { descriptor, layer, location: location.to_owned() })
     }
 
     fn shipped(&self, text: &str, id: &str) -> Result<Module, ModuleError> {

@@ -3,6 +3,7 @@
 //! Its labels say which modules are in which layer. They are a stranger's, so each is compared with the `buildpack.toml` in the layer.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use fs_err as fs;
 use hoist_image::{DiffId, Image, Kind, Layer};
@@ -57,7 +58,32 @@ pub(super) fn modules(location: &str, image: &Image) -> Result<Vec<Module>, Modu
         return Err(ModuleError::Label { location: location.to_owned(), problem });
     };
     found[..=main].rotate_right(1);
+    check_layers(location, &found)?;
     Ok(found)
+}
+
+/// A layer of a package lies over the builder's programs: it may hold nothing but the modules that it is said to hold, and hide nothing.
+fn check_layers(location: &str, modules: &[Module]) -> Result<(), ModuleError> {
+    let mut dirs: BTreeMap<DiffId, (&Layer, Vec<PathBuf>)> = BTreeMap::new();
+    for Module { descriptor, layer, .. } in modules {
+        dirs.entry(layer.diff_id()).or_insert_with(|| (layer, Vec::new())).1.push(descriptor.dir());
+    }
+    for (layer, dirs) in dirs.into_values() {
+        for entry in layer.entries()? {
+            let entry = entry?;
+            let inside = dirs.iter().any(|dir| entry.path.starts_with(dir));
+            let above = entry.kind == Kind::Directory && dirs.iter().any(|dir| dir.starts_with(&entry.path));
+            let plain = matches!(
+                entry.kind,
+                Kind::Directory | Kind::File { .. } | Kind::Symlink { .. } | Kind::HardLink { .. }
+            );
+            if !(above || inside && plain) {
+                let problem = format!("its layer holds {}, which is no file of its buildpacks", entry.path.display());
+                return Err(ModuleError::Label { location: location.to_owned(), problem });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn module(location: &str, layer: &Layer, kind: ModuleKind, id: &str, version: &str) -> Result<Module, ModuleError> {

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hoist_image::{Compression, Reference};
-use hoist_service::{Contract, Manager};
+use hoist_service::{Contract, Manager, Selection};
+use hoist_spec::ProjectMetadata;
 
 use crate::place::Place;
+use crate::request::buildpacks::BuildpackChoice;
 use crate::request::caches::BuildCache;
 
 /// The network of a build.
@@ -40,10 +42,16 @@ pub struct BuildRequest {
     pub contract: Option<Contract>,
     /// What declares the dependencies, where it is forced.
     pub dependencies: Option<Manager>,
+    /// The project descriptor; otherwise the source's own `project.toml`, where it has one. What the caller says wins over it.
+    pub descriptor: Option<PathBuf>,
+    /// Which files of the source are built.
+    pub selection: Selection,
 
     // Which buildpacks are tried.
     /// The builder to build with; none for hoist's own.
     pub builder: Option<Reference>,
+    /// Buildpacks instead of and around those of the builder's order.
+    pub buildpacks: BuildpackChoice,
 
     // What the buildpacks see.
     /// Variables for the buildpacks; later ones win.
@@ -66,6 +74,8 @@ pub struct BuildRequest {
     pub default_process: Option<String>,
     /// Whether a service's entry point is imported once after the build.
     pub import_check: bool,
+    /// Where the source came from, for the image's label.
+    pub project: ProjectMetadata,
 
     // What is left, and where.
     /// What the image is to be called; the first one also names the caches. Without any, the service's own name does, and the image
@@ -85,7 +95,10 @@ impl Default for BuildRequest {
             source: PathBuf::from("."),
             contract: None,
             dependencies: None,
+            descriptor: None,
+            selection: Selection::default(),
             builder: None,
+            buildpacks: BuildpackChoice::default(),
             env: Vec::new(),
             network: BuildNetwork::default(),
             build_cache: BuildCache::default(),
@@ -94,6 +107,7 @@ impl Default for BuildRequest {
             clear_cache: false,
             default_process: None,
             import_check: true,
+            project: ProjectMetadata::default(),
             names: Vec::new(),
             outputs: Vec::new(),
             output_compression: Compression::Gzip,

@@ -26,10 +26,9 @@ const VARIABLE: &[&str] = &["name", "value", "exec-env"];
 
 /// Keys that the schema does not have, in its own tables, and their lines. Tables of others are theirs.
 pub(super) fn unknown_keys(text: &str, schema: Schema) -> Result<Vec<(String, usize)>, DocumentError> {
-    let table = match DeTable::parse(text) {
-        Ok(table) => table,
+    let Ok(table) = DeTable::parse(text) else {
         // It was parsed before; the error has the same form as there.
-        Err(_) => return parse_toml::<toml::Table>(DOCUMENT, text).map(|_| Vec::new()),
+        return parse_toml::<toml::Table>(DOCUMENT, text).map(|_| Vec::new());
     };
     let mut found = Vec::new();
     walk(text, table.get_ref(), "", schema, &mut found);
@@ -52,7 +51,7 @@ fn descend(text: &str, value: &Spanned<DeValue<'_>>, path: &str, schema: Schema,
     match value.get_ref() {
         DeValue::Table(table) => walk(text, table, path, schema, found),
         DeValue::Array(list) => {
-            for entry in list.iter() {
+            for entry in list {
                 descend(text, entry, path, schema, found);
             }
         }

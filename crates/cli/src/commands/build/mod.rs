@@ -7,6 +7,7 @@ mod caches;
 mod image;
 mod options;
 mod outputs;
+mod source;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub(crate) use caches::CacheOptions;
 pub(crate) use image::ImageOptions;
 pub(crate) use options::BuildOptions;
 pub(crate) use outputs::OutputOptions;
+pub(crate) use source::SourceOptions;
 
 /// Build an app or a service into an image
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use clap::Args;
 use hoist_platform::{BuildNetwork, BuildRequest};
 use hoist_service::Contract;
 
+use super::SourceOptions;
 use crate::commands::run::read_env_files;
 use crate::context::Context;
 use crate::engine;
@@ -39,12 +40,15 @@ pub(crate) struct BuildOptions {
     /// Do not try the service's import after the build
     #[arg(long)]
     pub(crate) no_import_check: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceOptions,
 }
 
 impl BuildOptions {
     /// The request that the options make, for the source at `path`.
     pub(crate) fn request(&self, context: &Context, path: PathBuf) -> Result<BuildRequest, Failure> {
         let mut request = BuildRequest::new(path);
+        self.source.apply(&mut request);
         request.env = read_env_files(&self.env_file, &self.env)?;
         if let Some(python) = &self.python {
             request.env.push(("BP_CPYTHON_VERSION".to_owned(), python.clone()));
