@@ -192,7 +192,12 @@ impl Reporter for Terminal {
                     return;
                 }
                 let least = if app || *stream == Stream::Stderr { Verbosity::Quiet } else { Verbosity::Normal };
-                self.say(least, &if app { line.clone() } else { format!("  {line}") });
+                let text = match (app, self.color) {
+                    (true, _) => line.clone(),
+                    (false, true) => format!("  {line}"),
+                    (false, false) => format!("  {}", without_colors(line)),
+                };
+                self.say(least, &text);
             }
             Event::Layer { buildpack, layer, action, reason, size_bytes } => {
                 self.layer(buildpack.as_deref(), layer, *action, reason, *size_bytes);
@@ -226,6 +231,21 @@ impl Reporter for JsonLines {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+/// A line without the escape sequences that set colours (and move the cursor): `ESC [`, parameters, one final letter. Buildpacks write
+/// them whether or not a terminal is there.
+fn without_colors(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find("\x1b[") {
+        plain.push_str(&rest[..start]);
+        let sequence = &rest[start + 2..];
+        let end = sequence.find(|letter: char| ('@'..='~').contains(&letter)).map_or(sequence.len(), |at| at + 1);
+        rest = &sequence[end..];
+    }
+    plain.push_str(rest);
+    plain
 }
 
 fn phase_title(phase: Phase) -> &'static str {
@@ -275,6 +295,14 @@ mod tests {
         }
         assert_eq!(held.page(), ["Error while choosing", "  seen  x"]);
         assert_eq!(held.page(), [""; 0]);
+    }
+
+    #[test]
+    fn colours_of_a_buildpack_go_where_no_terminal_is() {
+        assert_eq!(without_colors("\x1b[34m\x1b[1mPaketo\x1b[0m\x1b[34;2;3m é \x1b[0m5"), "Paketo é 5");
+        assert_eq!(without_colors("a\x1b[2K"), "a");
+        assert_eq!(without_colors("cut short\x1b[3"), "cut short");
+        assert_eq!(without_colors("\x1b alone"), "\x1b alone");
     }
 
     #[test]
