@@ -328,7 +328,7 @@ fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> R
     Ok(match exit {
         BuildpackExit::Exited(0) => match read_plan(&exchange) {
             Ok(plan) => Run { outcome: DetectOutcome::Pass, said, plan },
-            Err(problem) => failed(-1, &said, &problem),
+            Err(problem) => failed(-1, &said, &format!("{name}: {problem}")),
         },
         BuildpackExit::Exited(100) => Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() },
         BuildpackExit::Exited(code) => failed(code, &said, ""),
@@ -343,7 +343,10 @@ fn failed(code: i32, said: &str, problem: &str) -> Run {
 
 fn read_plan(exchange: &Exchange) -> Result<BuildPlan, String> {
     let text = exchange.read_plan().map_err(|error| error.to_string())?;
-    BuildPlan::parse(&text).map_err(|error| error.to_string())
+    BuildPlan::parse(&text).map_err(|error| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }
 
 fn detect_call(
