@@ -89,12 +89,17 @@ enum Command {
     Run(commands::run::RunArgs),
     Job(commands::job::JobArgs),
     Image(commands::image::ImageArgs),
+    #[command(alias = "inspect-image")]
+    Inspect(commands::inspect::InspectArgs),
     Builder(commands::builder::BuilderArgs),
     Base(commands::base::BaseArgs),
     Lifecycle(commands::lifecycle::LifecycleArgs),
     System(commands::system::SystemArgs),
     Config(commands::config::ConfigArgs),
     Completion(commands::completion::CompletionArgs),
+    /// Print the version, as --version does without the name
+    #[command(hide = true)]
+    Version,
 }
 
 impl Command {
@@ -103,7 +108,14 @@ impl Command {
     fn cleans_up(&self) -> bool {
         !matches!(
             self,
-            Self::Init(_) | Self::Image(_) | Self::Base(_) | Self::System(_) | Self::Config(_) | Self::Completion(_)
+            Self::Init(_)
+                | Self::Image(_)
+                | Self::Inspect(_)
+                | Self::Base(_)
+                | Self::System(_)
+                | Self::Config(_)
+                | Self::Completion(_)
+                | Self::Version
         )
     }
 }
@@ -169,11 +181,13 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Run(args) => args.run(context),
         Command::Job(args) => args.run(context),
         Command::Image(args) => args.run(context),
+        Command::Inspect(args) => args.run(context),
         Command::Builder(args) => args.run(context),
         Command::Base(args) => args.run(context),
         Command::Lifecycle(args) => args.run(context),
         Command::System(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Completion(args) => args.run(context),
+        Command::Version => context.print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

@@ -9,6 +9,7 @@ use hoist_image::{ArchiveFormat, Compression, Image, ImageId, LoadError, LoadLim
 use serde_json::{Value, json};
 
 use crate::commands::image_transfer::{PullArgs, PushArgs};
+use crate::commands::inspect::Built;
 use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::open_store;
@@ -204,7 +205,7 @@ fn list(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
+pub(super) fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
     let image = open_store(context)?.image(wanted)?;
     let failed = |error: serde_json::Error| Failure::new(&error, None, Code::Hoist);
     let config: Value = serde_json::from_slice(image.config_bytes()).map_err(failed)?;
@@ -221,11 +222,14 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
         })
         .collect();
     let names: Vec<String> = image.names()?.iter().map(ToString::to_string).collect();
-    let processes = processes(&config);
+    let (processes, built) = (processes(&config), Built::of(&config));
     if context.json {
         return context.print_json(&json!({
             "id": image.id().to_string(),
             "names": names,
+            "buildpacks": built.buildpacks,
+            "run_image": built.run_image,
+            "default_process": built.default_process,
             "processes": processes,
             "size_bytes": image.size_bytes()?,
             "layers": layers,
@@ -240,10 +244,18 @@ fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
             let _ = writeln!(text, "{title:<8} {}", inner[key]);
         }
     }
+    if let Some(run_image) = &built.run_image {
+        let _ = writeln!(text, "runs on  {run_image}");
+    }
+    for buildpack in &built.buildpacks {
+        let _ = writeln!(text, "built by {buildpack}");
+    }
     for process in &processes {
         let words = ["command", "args"].into_iter().flat_map(|key| process[key].as_array().into_iter().flatten());
         let words: Vec<&str> = words.filter_map(Value::as_str).collect();
-        let _ = writeln!(text, "process  {}: {}", process["type"].as_str().unwrap_or_default(), words.join(" "));
+        let kind = process["type"].as_str().unwrap_or_default();
+        let default = if built.default_process.as_deref() == Some(kind) { " (default)" } else { "" };
+        let _ = writeln!(text, "process  {kind}{default}: {}", words.join(" "));
     }
     for variable in inner["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let _ = writeln!(text, "env      {variable}");

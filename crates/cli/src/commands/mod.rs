@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod image;
 pub(crate) mod image_transfer;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod job;
 pub(crate) mod lifecycle;
 pub(crate) mod plan;
