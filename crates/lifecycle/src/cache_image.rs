@@ -50,10 +50,11 @@ impl CacheImage {
         label.map(|text| CacheMetadata::parse(text)).transpose().map_err(wrong)
     }
 
-    /// Forgets it. A layout stays until a build replaces it.
+    /// Forgets it.
     pub fn clear(&self, store: &Store) -> Result<(), CacheError> {
         match self {
             Self::Store(name) => store.remove_name(name).map(|_| ()).map_err(|source| self.store_error(source)),
+            Self::Layout(dir) if is_layout(dir) => remove_layout(dir),
             Self::Layout(_) => Ok(()),
         }
     }
@@ -121,4 +122,19 @@ impl CacheImage {
 
 fn is_layout(dir: &Path) -> bool {
     dir.join("index.json").is_file() && dir.join("oci-layout").is_file()
+}
+
+/// Removes an OCI layout, and its folder if nothing else is in it.
+fn remove_layout(dir: &Path) -> Result<(), CacheError> {
+    for file in ["index.json", "oci-layout"] {
+        fs::remove_file(dir.join(file)).map_err(io("removing the cache image in", dir))?;
+    }
+    match fs::remove_dir_all(dir.join("blobs")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io("removing the cache image in", dir)(error));
+        }
+        _ => {}
+    }
+    let _ = fs::remove_dir(dir); // it may hold something of somebody's
+    Ok(())
 }

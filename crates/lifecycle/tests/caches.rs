@@ -161,6 +161,10 @@ fn a_cache_image_in_an_oci_layout_carries_layers_to_another_machine() {
     }
     let names: Vec<_> = fs_err::read_dir(dir.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["layout"]);
+    CacheImage::Layout(dir.clone()).clear(&world.store).unwrap();
+    assert!(!dir.exists());
+    forget(&mut world);
+    assert_eq!(world.build().unwrap().output(), MADE);
 
     let own = world.dir.path().join("own");
     fs_err::create_dir(&own).unwrap();
@@ -216,10 +220,12 @@ fn plant(dir: &Path, fill: impl FnOnce(&mut LayerBuilder)) {
     fs_err::write(dir.join("committed").join(METADATA), metadata.write().unwrap()).unwrap();
 }
 
+/// Adds what no cached layer may have.
+type Plant = fn(&mut LayerBuilder, Attributes);
+
 #[test]
 fn a_cached_layer_with_files_outside_of_its_folder_or_with_devices_is_not_used() {
     let root = Attributes::root(0o755);
-    type Plant = fn(&mut LayerBuilder, Attributes);
     let plants: [(Plant, &str); 4] = [
         (|b, a| _ = b.file("/usr/bin/env", a, &mut &b"x"[..], 1).unwrap(), "it has `/usr`"),
         (|b, a| _ = b.file("/layers/acme_tool/other/x", a, &mut &b"x"[..], 1).unwrap(), "/layers/acme_tool/other"),
