@@ -85,7 +85,7 @@ enum Command {
     Init(commands::init::InitArgs),
     Check(commands::check::CheckArgs),
     Plan(commands::plan::PlanArgs),
-    Build(commands::build::BuildArgs),
+    Build(Box<commands::build::BuildArgs>),
     Run(commands::run::RunArgs),
     Job(commands::job::JobArgs),
     Image(commands::image::ImageArgs),

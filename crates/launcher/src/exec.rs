@@ -11,7 +11,7 @@ use std::process::Command;
 use hoist_spec::Environment;
 
 use crate::error::LaunchError;
-use crate::layers::entries;
+use crate::layers::{entries, in_rounds};
 use crate::process::Choice;
 
 const BASH: &str = "/bin/bash";
@@ -63,13 +63,9 @@ fn look_up(command: &OsStr, path: &OsStr, working_dir: &Path) -> Result<PathBuf,
 /// process are words in which variables are expanded; a command without arguments, or a user's, is a script of its own.
 fn script(choice: &Choice, layers: &[Vec<PathBuf>], app_dir: &Path) -> Result<String, LaunchError> {
     let mut script = String::new();
-    for layer in layers.iter().flatten() {
-        let dir = layer.join("profile.d");
-        let of_process = choice.kind.as_ref().map(|kind| dir.join(kind));
-        for dir in std::iter::once(dir).chain(of_process) {
-            for file in entries(&dir, false)? {
-                let _ = writeln!(script, "source {}", quote(&file));
-            }
+    for dir in in_rounds(layers, "profile.d", choice.kind.as_deref()) {
+        for file in entries(&dir, false)? {
+            let _ = writeln!(script, "source {}", quote(&file));
         }
     }
     let profile = app_dir.join(".profile");

@@ -9,26 +9,23 @@ use std::process::Command;
 use hoist_spec::Environment;
 
 use crate::error::LaunchError;
-use crate::layers::entries;
+use crate::layers::{entries, in_rounds};
 
 /// The file descriptor that the specification names.
 const OUTPUT_FD: i32 = 3;
 /// More variables than any process is started with.
 const MAX_OUTPUT_BYTES: u64 = 4 << 20;
 
-/// Runs those of all layers, then those for this process type.
+/// Runs those of all layers, then those for this process type: two rounds, each "firstly, in order of `/bin/build` execution", then by layer,
+/// then by name.
 pub(crate) fn run_all(
     variables: &mut Environment,
     buildpacks: &[Vec<PathBuf>],
     kind: Option<&str>,
 ) -> Result<(), LaunchError> {
-    for layer in buildpacks.iter().flatten() {
-        let dir = layer.join("exec.d");
-        let of_process = kind.map(|kind| dir.join(kind));
-        for dir in std::iter::once(dir).chain(of_process) {
-            for program in entries(&dir, false)? {
-                run(variables, &program)?;
-            }
+    for dir in in_rounds(buildpacks, "exec.d", kind) {
+        for program in entries(&dir, false)? {
+            run(variables, &program)?;
         }
     }
     Ok(())

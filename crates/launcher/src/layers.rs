@@ -31,3 +31,10 @@ pub(crate) fn entries(dir: &Path, directories: bool) -> Result<Vec<PathBuf>, Lau
     found.sort();
     Ok(found)
 }
+
+/// A directory of all layers, and after that its part for this process type, of all layers once more.
+pub(crate) fn in_rounds(buildpacks: &[Vec<PathBuf>], name: &str, kind: Option<&str>) -> Vec<PathBuf> {
+    let dirs: Vec<PathBuf> = buildpacks.iter().flatten().map(|layer| layer.join(name)).collect();
+    let of_process: Vec<PathBuf> = kind.map_or_else(Vec::new, |kind| dirs.iter().map(|dir| dir.join(kind)).collect());
+    dirs.into_iter().chain(of_process).collect()
+}

@@ -125,6 +125,20 @@ fn exec_d_programs_set_variables_through_file_descriptor_3() {
     assert!(output.contains(&format!("{}\n", image.path("workspace").display())));
 }
 
+/// "execute each file in each `<layers>/<layer>/exec.d` …", and after that "each file in each `<layers>/<layer>/exec.d/<process>`".
+#[test]
+fn programs_and_scripts_for_one_process_run_after_those_for_all() {
+    let image = Image::new(METADATA);
+    let note = |word: &str| format!("printf 'SAID = \"%s{word}\"\\n' \"${{SAID:-}}\" >&3");
+    for (path, word) in [("acme_new/a/exec.d/env/1", "3"), ("acme_new/b/exec.d/2", "1"), ("acme_old/a/exec.d/1", "2")] {
+        image.program(&format!("layers/{path}"), &note(word));
+    }
+    assert!(stdout(&image.run("env", &[])).lines().any(|line| line == "SAID=123"));
+    image.file("layers/acme_new/a/profile.d/shell/1.sh", "export PROFILE=${PROFILE}2");
+    image.file("layers/acme_old/a/profile.d/1.sh", "export PROFILE=${PROFILE:-}1");
+    assert!(stdout(&image.run("shell", &[])).starts_with("profile=12 "));
+}
+
 #[test]
 fn a_failing_exec_d_program_and_wrong_output_are_errors() {
     let image = Image::new(METADATA);

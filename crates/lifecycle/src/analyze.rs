@@ -96,16 +96,7 @@ impl AnalyzeError {
 /// Looks at the previous image, the run image and the cache.
 pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, AnalyzeError> {
     timed(setup.reporter, Phase::Analyze, || {
-        let previous = request.previous.as_ref().and_then(|image| match previous_metadata(image) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                // platform.md lets a previous image with an unreadable label be treated as none.
-                let hint = Some("it is built as if there were no previous image".to_owned());
-                let text = format!("the previous image's label cannot be used: {error}");
-                setup.reporter.report(&Event::Warning { text, hint });
-                None
-            }
-        });
+        let previous = request.previous.as_ref().and_then(|image| read_previous(setup, image));
         let mut cache = match &request.cache_key {
             None => CacheRecord::default(),
             Some(key) => CacheRecord::read(setup.store, key)
@@ -136,6 +127,21 @@ pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, A
             shared,
         })
     })
+}
+
+/// What is known of the previous image's layers. platform.md lets one with an unreadable label be treated as none; and of one that was made for
+/// another execution environment the platform SHOULD NOT restore layers (buildpack.md, "Execution Environments").
+fn read_previous(setup: &Setup<'_>, image: &Image) -> Option<LifecycleMetadata> {
+    match previous_metadata(image) {
+        Ok(Some(metadata)) if !metadata.exec_env.is_empty() && metadata.exec_env != setup.exec_env => None,
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let hint = Some("it is built as if there were no previous image".to_owned());
+            let text = format!("the previous image's label cannot be used: {error}");
+            setup.reporter.report(&Event::Warning { text, hint });
+            None
+        }
+    }
 }
 
 fn previous_metadata(image: &Image) -> Result<Option<LifecycleMetadata>, DocumentError> {

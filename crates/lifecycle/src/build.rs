@@ -3,7 +3,7 @@
 //! buildpack.md, "Phase #3: Build"; platform.md, "builder". After each buildpack the lifecycle reads what it left: `<layer>.toml`,
 //! `build.toml`, `launch.toml`, SBOM documents; a layer with no type is renamed to `<layer>.ignore`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hoist_events::{Phase, Stream};
@@ -124,11 +124,25 @@ impl BuildError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Runner { source, .. } => source.hint.clone(),
+            Self::Buildpack { code: None, .. } => Some(
+                "see what it wrote last; --build-timeout and --build-memory say how much one may use up".to_owned(),
+            ),
             Self::Buildpack { .. } => Some("the buildpack's own message is in the lines above".to_owned()),
             Self::Tree { .. } => Some("the buildpack put something else there; report it to its author".to_owned()),
             Self::Document { source, .. } => source.hint(),
             Self::LegacyBom(source) => source.hint(),
             Self::Sbom { source, .. } => source.hint(),
+        }
+    }
+
+    /// Whether a buildpack failed, or left what cannot be used.
+    pub fn is_of_the_buildpack(&self) -> bool {
+        match self {
+            Self::Tree { source, .. } | Self::Sbom { source: SbomError::Tree(source), .. } => {
+                !source.is_of_the_machine()
+            }
+            Self::Buildpack { .. } | Self::Document { .. } | Self::Sbom { .. } => true,
+            Self::Runner { .. } | Self::LegacyBom(_) => false,
         }
     }
 
@@ -314,8 +328,8 @@ impl Work<'_> {
         let build = self.document(descriptor, &dir.join("build.toml"), |text| BuildToml::parse(text, plan))?;
         let BuildToml { bom, unmet } = build.unwrap_or_default();
         self.build_bom.add(id, &descriptor.buildpack.version, &bom);
-        let met: Vec<String> = plan.entries.iter().map(|entry| entry.name.clone()).collect();
-        let met: Vec<String> = met.into_iter().filter(|met| !unmet.iter().any(|unmet| unmet.name == *met)).collect();
+        let unmet: BTreeSet<&String> = unmet.iter().map(|unmet| &unmet.name).collect();
+        let met = plan.entries.iter().map(|entry| &entry.name).filter(|name| !unmet.contains(name)).cloned().collect();
         self.plan.remove_met(&met);
         let types = |name: &str| layers.iter().find(|layer| layer.name == name).map(|layer| layer.toml.types());
         let sboms = sbom::collect(&self.tree, &dir, descriptor, &types)

@@ -43,8 +43,35 @@ impl<'a> Exporting<'a> {
     }
 }
 
-/// Container engines stop at 127 layers; some room is left for whoever builds upon the image.
+/// Container engines stop here.
+const MAX_LAYERS: usize = 127;
+/// Where a layer may be divided some room is left for whoever builds upon the image.
 const MAX_IMAGE_LAYERS: usize = 110;
+
+/// An image that no engine would take is not made: a buildpack can leave any number of layers.
+pub(crate) fn check_count(exporting: &Exporting<'_>) -> Result<(), ExportError> {
+    let layers = whole_layers(exporting) + split_layers(exporting);
+    if layers > MAX_LAYERS {
+        return Err(ExportError::TooManyLayers { layers, limit: MAX_LAYERS });
+    }
+    Ok(())
+}
+
+fn launch_layers<'a>(exporting: &Exporting<'a>) -> impl Iterator<Item = &'a BuiltLayer> {
+    exporting.built.buildpacks.iter().flat_map(|buildpack| &buildpack.layers).filter(|layer| layer.toml.types().launch)
+}
+
+fn split_layers(exporting: &Exporting<'_>) -> usize {
+    launch_layers(exporting).filter(|layer| layer.toml.hoist_split().is_some()).count()
+}
+
+/// The layers of the run image, of buildpacks as far as they stay whole, of the app, and the five of the lifecycle's own.
+fn whole_layers(exporting: &Exporting<'_>) -> usize {
+    let built = exporting.built;
+    let run = built.restored.detected.analyzed.run_image.diff_ids().len();
+    let whole = launch_layers(exporting).count() - split_layers(exporting);
+    run + whole + built.metadata.slices.len() + 5
+}
 
 /// Takes the buildpacks' layers into the image and the cache.
 pub(crate) fn export(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
@@ -86,12 +113,7 @@ pub(crate) fn export(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> 
 
 /// How many OCI layers one split layer may become.
 fn split_budget(exporting: &Exporting<'_>) -> usize {
-    let built = exporting.built;
-    let launch = built.buildpacks.iter().flat_map(|buildpack| &buildpack.layers).filter(|l| l.toml.types().launch);
-    let (split, whole): (Vec<_>, Vec<_>) = launch.partition(|layer| layer.toml.hoist_split().is_some());
-    let run = built.restored.detected.analyzed.run_image.diff_ids().len();
-    let others = run + whole.len() + built.metadata.slices.len() + 5;
-    MAX_IMAGE_LAYERS.saturating_sub(others) / split.len().max(1)
+    MAX_IMAGE_LAYERS.saturating_sub(whole_layers(exporting)) / split_layers(exporting).max(1)
 }
 
 /// A layer as it stands in the store.

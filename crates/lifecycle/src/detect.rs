@@ -105,6 +105,12 @@ pub enum DetectError {
         #[source]
         source: TreeError,
     },
+    /// The execution environment has a name that it must not have.
+    #[error("`{exec_env}` is no execution environment: its name must not hold a `/`")]
+    ExecEnv {
+        /// `CNB_EXEC_ENV`.
+        exec_env: String,
+    },
     /// No group applies.
     #[error("no group of buildpacks applies to the app{}", explain(.groups))]
     NoGroup {
@@ -144,6 +150,7 @@ impl DetectError {
             Self::Buildpack(error) => error.hint(),
             Self::Runner { source, .. } => source.hint.clone(),
             Self::Tree { .. } => None,
+            Self::ExecEnv { .. } => Some("use production, test or development".to_owned()),
             Self::NoGroup { errored: true, .. } => {
                 Some("look at the output of the buildpack that failed, or leave it out of the order".to_owned())
             }
@@ -231,6 +238,10 @@ pub(crate) fn search(
     order: &[OrderGroup],
     buildpacks: &Buildpacks,
 ) -> Result<Search, DetectError> {
+    // "The value of `CNB_EXEC_ENV` MUST NOT contain the character `/` as it is reserved for future use."
+    if site.exec_env.contains('/') {
+        return Err(DetectError::ExecEnv { exec_env: site.exec_env.clone() });
+    }
     timed(site.reporter, Phase::Detect, || {
         let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
         let groups = flatten_order(order, &lookup).map_err(|error| unusable(buildpacks, error))?;
@@ -263,6 +274,9 @@ fn unusable(buildpacks: &Buildpacks, error: OrderError) -> DetectError {
 /// The buildpacks of a group that are for this execution environment.
 fn members<'a>(site: &Site<'_>, group: &[GroupEntry], buildpacks: &'a Buildpacks) -> Vec<(GroupEntry, &'a Buildpack)> {
     let fits = |entry: &GroupEntry, buildpack: &Buildpack| {
+        if !site.platform_api.at_least(15) {
+            return true;
+        }
         let listed = entry.exec_env.is_empty() || entry.exec_env.iter().any(|e| e == "*" || *e == site.exec_env);
         listed && buildpack.descriptor.supports_exec_env(&site.exec_env)
     };

@@ -119,6 +119,14 @@ pub enum ExportError {
         /// What there is.
         known: Vec<String>,
     },
+    /// The image would have more layers than any engine takes.
+    #[error("the image would have {layers} layers, and container engines take no more than {limit}")]
+    TooManyLayers {
+        /// How many.
+        layers: usize,
+        /// The bound.
+        limit: usize,
+    },
     /// A document cannot be written.
     #[error("writing a document of the image")]
     Document(#[source] DocumentError),
@@ -148,8 +156,30 @@ impl ExportError {
                 Some("no buildpack declared a process; add a Procfile".to_owned())
             }
             Self::NoProcess { known, .. } => Some(format!("choose one of: {}", known.join(", "))),
+            Self::TooManyLayers { .. } => {
+                Some("put more into one layer of the buildpack, or use fewer [[slices]] in its launch.toml".to_owned())
+            }
             Self::Document(error) => error.hint(),
             Self::RunImage { .. } => Some("make the run image again".to_owned()),
+        }
+    }
+
+    /// Whether a buildpack left what makes no image, or the wanted process is not among those that it declared.
+    pub fn is_of_the_buildpack(&self) -> bool {
+        match self {
+            Self::Layer { source, .. } => match source.as_ref() {
+                ContentError::Tree(error) => !error.is_of_the_machine(),
+                ContentError::Layer(error) => {
+                    !matches!(error, LayerError::Io { .. } | LayerError::Size { .. } | LayerError::Store(_))
+                }
+                ContentError::Store(_) => false,
+            },
+            Self::NoContent { .. }
+            | Self::CachedWithoutContent { .. }
+            | Self::Slice { .. }
+            | Self::NoProcess { .. }
+            | Self::TooManyLayers { .. } => true,
+            Self::Generated { .. } | Self::Document(_) | Self::RunImage { .. } | Self::Store(_) => false,
         }
     }
 
@@ -168,6 +198,7 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     let analyzed = &built.restored.detected.analyzed;
     let mut exporting = Exporting::new(setup, built);
     let mut cache = CacheRecord::default();
+    buildpack_layers::check_count(&exporting)?;
     buildpack_layers::export(&mut exporting, &mut cache)?;
     generated::sboms(&mut exporting, &mut cache)?;
     generated::app(&mut exporting, &mut cache, request)?;

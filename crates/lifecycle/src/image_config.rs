@@ -12,6 +12,9 @@ use crate::setup::Setup;
 /// The creation time of a reproducible image.
 const CREATED: &str = "1980-01-01T00:00:01Z";
 
+/// Labels from which the next build learns what this one made.
+const OWN_LABELS: [&str; 4] = [LIFECYCLE_METADATA_LABEL, BUILD_METADATA_LABEL, PROJECT_METADATA_LABEL, EXEC_ENV_LABEL];
+
 /// The run image's configuration with the app's layers, labels, environment and entry point.
 pub(crate) fn make(
     setup: &Setup<'_>,
@@ -38,6 +41,11 @@ pub(crate) fn make(
     labels.insert(BUILD_METADATA_LABEL.to_owned(), build_label.to_label().map_err(ExportError::Document)?);
     labels.insert(PROJECT_METADATA_LABEL.to_owned(), request.project.to_label().map_err(ExportError::Document)?);
     for label in &built.metadata.labels {
+        if OWN_LABELS.contains(&label.key.as_str()) {
+            let text = format!("a buildpack wants to set the label {}, which is the lifecycle's own", label.key);
+            setup.reporter.warn(&text, Some("it is left as it is"));
+            continue;
+        }
         labels.insert(label.key.clone(), label.value.clone());
     }
     if setup.platform_api.at_least(15) && !setup.exec_env.is_empty() {

@@ -4,6 +4,8 @@ use hoist_events::{Event, Reporter, Stream};
 
 /// Longer lines are cut: a progress bar without line ends must not grow without bound.
 const MAX_LINE_BYTES: usize = 16 << 10;
+/// More lines than anyone reads. What is written after them is not shown, so that a loop costs nobody anything.
+const MAX_LINES: u64 = 1_000_000;
 /// How much of the output an error may quote.
 const MAX_TAIL_BYTES: usize = 16 << 10;
 
@@ -13,12 +15,13 @@ pub(crate) struct Lines<'a> {
     source: String,
     open: [Vec<u8>; 2],
     tail: Vec<u8>,
+    shown: u64,
 }
 
 impl<'a> Lines<'a> {
     /// Lines are reported as they come where there is a reporter, and kept in any case.
     pub(crate) fn new(reporter: Option<&'a dyn Reporter>, source: &str) -> Self {
-        Self { reporter, source: source.to_owned(), open: [Vec::new(), Vec::new()], tail: Vec::new() }
+        Self { reporter, source: source.to_owned(), open: [Vec::new(), Vec::new()], tail: Vec::new(), shown: 0 }
     }
 
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
@@ -53,18 +56,27 @@ impl<'a> Lines<'a> {
                 self.line(stream, &rest);
             }
         }
-        String::from_utf8_lossy(&self.tail).trim_end().to_owned()
+        let cut = self.tail.len().saturating_sub(MAX_TAIL_BYTES);
+        String::from_utf8_lossy(&self.tail[cut..]).trim_end().to_owned()
     }
 
     fn line(&mut self, stream: Stream, line: &[u8]) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.tail.extend_from_slice(line);
         self.tail.push(b'\n');
-        if self.tail.len() > MAX_TAIL_BYTES {
+        // Cut seldom: each cut moves what stays.
+        if self.tail.len() > 2 * MAX_TAIL_BYTES {
             let cut = self.tail.len() - MAX_TAIL_BYTES;
             self.tail.drain(..cut);
         }
-        if let Some(reporter) = self.reporter {
+        self.shown += 1;
+        if self.shown == MAX_LINES {
+            let text = format!("{} has written {MAX_LINES} lines, and what follows is not shown", self.source);
+            if let Some(reporter) = self.reporter {
+                reporter.warn(&text, None);
+            }
+        }
+        if let Some(reporter) = self.reporter.filter(|_| self.shown < MAX_LINES) {
             let line = String::from_utf8_lossy(line).into_owned();
             reporter.report(&Event::Output { source: self.source.clone(), stream, line });
         }
@@ -80,6 +92,9 @@ fn index(stream: Stream) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -101,5 +116,36 @@ mod tests {
             })
             .collect();
         assert_eq!(found, ["one", "two", "", &"x".repeat(MAX_LINE_BYTES), "y", "end", "other"]);
+    }
+
+    #[derive(Default)]
+    struct Counting {
+        lines: AtomicUsize,
+        warnings: Mutex<Vec<String>>,
+    }
+
+    impl Reporter for Counting {
+        fn report(&self, event: &Event) {
+            match event {
+                Event::Warning { text, .. } => self.warnings.lock().unwrap().push(text.clone()),
+                _ => drop(self.lines.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+    }
+
+    #[test]
+    fn lines_without_end_are_not_shown_without_end_and_the_last_are_kept() {
+        let reporter = Counting::default();
+        let mut lines = Lines::new(Some(&reporter), "acme/one");
+        for _ in 0..1010 {
+            lines.write(Stream::Stdout, &b"y\n".repeat(1000));
+        }
+        lines.write(Stream::Stdout, b"the end");
+        assert!(lines.finish().ends_with("y\nthe end"));
+        assert_eq!(reporter.lines.load(Ordering::Relaxed), 999_999);
+        assert_eq!(
+            *reporter.warnings.lock().unwrap(),
+            ["acme/one has written 1000000 lines, and what follows is not shown"]
+        );
     }
 }

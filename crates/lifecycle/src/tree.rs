@@ -51,6 +51,13 @@ pub enum TreeError {
     },
 }
 
+impl TreeError {
+    /// Whether the host's file system refused; everything else a buildpack made so.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
 pub(crate) fn io<T>(action: &'static str, path: &Path, result: std::io::Result<T>) -> Result<T, TreeError> {
     result.map_err(|source| TreeError::Io { action, path: path.to_owned(), source })
 }

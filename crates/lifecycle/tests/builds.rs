@@ -230,3 +230,28 @@ fn a_failing_buildpack_ends_the_build_with_its_output_and_code_51() {
     assert_eq!(failure.text, "acme/bad@1.0.0 failed: exit code 7");
     assert_eq!(failure.code, 51);
 }
+
+/// "the lifecycle MUST use the last process type definition", and "a non-default process type definition may override a default process type
+/// definition, leaving the app image with no default".
+#[test]
+fn the_last_definition_of_a_process_counts_and_may_take_the_default_away() {
+    let process = |command: &str, default: bool| {
+        format!(
+            "printf '[[processes]]\\ntype = \"web\"\\ncommand = [\"{command}\"]\\ndefault = {default}\\n' > $CNB_LAYERS_DIR/launch.toml"
+        )
+    };
+    let build = |second_is_default: bool| {
+        let mut world = World::new();
+        world.buildpack("acme/one", "0.10", "", PASS, &process("first", true));
+        world.buildpack("acme/two", "0.10", "", PASS, &process("second", second_is_default));
+        world.group(&["acme/one", "acme/two"]);
+        let outcome = world.build().unwrap();
+        let label = outcome.label("io.buildpacks.build.metadata");
+        assert_eq!(label["processes"].as_array().unwrap().len(), 1);
+        assert_eq!(label["processes"][0]["command"][0], "second");
+        let config = outcome.exported.image.config().config().clone().unwrap();
+        config.entrypoint().clone().unwrap()
+    };
+    assert_eq!(build(true), ["/cnb/process/web"]);
+    assert_eq!(build(false), ["/cnb/lifecycle/launcher"]);
+}

@@ -176,3 +176,14 @@ fn the_lifecycle_must_return_an_error_for_a_buildpack_api_that_it_does_not_suppo
     assert!(failure.text.contains("buildpack API 0.2 is not supported"), "{}", failure.text);
     assert_eq!(failure.hint.unwrap(), "use one from 0.7 to 0.12");
 }
+
+#[test]
+fn an_execution_environment_must_not_contain_a_slash() {
+    let mut world = World::new();
+    world.buildpack("acme/m", "0.12", "", "exit 0", "exit 0");
+    world.group(&["acme/m"]);
+    world.exec_env = "test/unit".into();
+    let failure = world.build().err().unwrap();
+    assert_eq!(failure.text, "`test/unit` is no execution environment: its name must not hold a `/`");
+    assert_eq!((failure.hint.as_deref(), failure.code), (Some("use production, test or development"), 22));
+}

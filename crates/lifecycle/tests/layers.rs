@@ -74,6 +74,18 @@ fn old_and_new_apis_get_arguments_and_variables() {
     assert_eq!(output[2], expected("v12", "/layers/acme_v12|linux|production"));
 }
 
+/// "`CNB_STACK_ID` SHALL be directly inherited by buildpacks without modification."
+#[test]
+fn the_stack_id_is_inherited_by_buildpacks_whatever_their_api() {
+    let mut world = World::new();
+    for (id, api) in [("acme/v7", "0.7"), ("acme/v12", "0.12")] {
+        world.buildpack(id, api, "[[stacks]]\nid = \"*\"", "[ \"$CNB_STACK_ID\" = acme.stack ]", "echo $CNB_STACK_ID");
+    }
+    world.group(&["acme/v7", "acme/v12"]);
+    world.environment.push(("CNB_STACK_ID".into(), "acme.stack".into()));
+    assert_eq!(world.build().unwrap().output(), ["acme.stack", "acme.stack"]);
+}
+
 /// What the second build finds of a layer with these types: content, metadata with its SBOM document.
 fn second_build(types: &str) -> (bool, bool, Outcome) {
     let mut world = World::new();
@@ -160,6 +172,24 @@ if [ -e second ]; then echo > "$CNB_LAYERS_DIR/l.toml"; else printf '[types]\nca
     assert_eq!(world.build().unwrap().output(), ["l.ignore", "l.toml"]);
     let third = world.build().unwrap();
     assert!(third.layer("l").is_empty(), "it is no longer cached");
+}
+
+/// "When a platform builds an application with a different execution environment than was used in a previous build, the platform SHOULD NOT
+/// restore layers from the previous build's image."
+#[test]
+fn the_previous_image_of_another_execution_environment_is_none() {
+    let mut world = World::new();
+    let build = r#"
+[ -e "$CNB_LAYERS_DIR/l.toml" ] && echo known
+mkdir -p "$CNB_LAYERS_DIR/l"; printf '[types]\nlaunch = true\n' > "$CNB_LAYERS_DIR/l.toml"
+"#;
+    world.buildpack("acme/m", "0.12", "", PASS, build);
+    world.group(&["acme/m"]);
+    world.build().unwrap();
+    assert_eq!(world.build().unwrap().output(), ["known"]);
+    world.exec_env = "test".into();
+    assert!(world.build().unwrap().output().is_empty());
+    assert_eq!(world.build().unwrap().output(), ["known"]);
 }
 
 #[test]

@@ -265,11 +265,13 @@ impl PlatformError {
             Self::ImportCheck { .. }
             | Self::Result(_)
             | Self::Cancelled
-            | Self::Detect(DetectError::NoGroup { .. })
-            | Self::Build(BuildError::Buildpack { .. }) => Fault::App,
+            | Self::Detect(DetectError::NoGroup { .. }) => Fault::App,
+            Self::Build(error) if error.is_of_the_buildpack() => Fault::App,
+            Self::Export(error) if error.is_of_the_buildpack() => Fault::App,
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
-            Self::Builder(_)
+            Self::Detect(DetectError::ExecEnv { .. })
+            | Self::Builder(_)
             | Self::Chosen(_)
             | Self::Project(_)
             | Self::Stage(_)

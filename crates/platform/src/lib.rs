@@ -46,6 +46,6 @@ pub use named_builder::InspectedBuilder;
 pub use place::{PLACE_FORMS, Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use project::ProjectError;
 pub use request::{
-    BuildCache, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunInput, RunNetwork, RunRequest,
-    Volume, WantedBuildpack,
+    BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunInput, RunNetwork,
+    RunRequest, Volume, WantedBuildpack,
 };

@@ -18,6 +18,8 @@ use hoist_sandbox::{
     Upper as SandboxUpper, User,
 };
 
+use crate::request::BuildLimits;
+
 /// Where a buildpack finds the shared cache.
 pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
 /// Those of hoist's own buildpacks that fetch something.
@@ -26,8 +28,6 @@ const CACHING: [&str; 2] = ["hoist/python", "hoist/pip"];
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.
 const DETECT_TIMEOUT: Duration = Duration::from_mins(1);
-/// A build may compile large things, but not for ever.
-const BUILD_TIMEOUT: Duration = Duration::from_hours(4);
 /// What one buildpack may say. More is a loop.
 const OUTPUT_LIMIT_BYTES: u64 = 256 << 20;
 /// Enough for parallel compilers, too few for a fork bomb to hurt.
@@ -51,6 +51,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) user: User,
     /// The network of the build.
     pub(crate) network: Network,
+    /// What a buildpack may use up while it builds.
+    pub(crate) limits: BuildLimits,
     /// Raised by Ctrl-C.
     pub(crate) cancel: Cancel,
     /// Whether code that is not hoist's own ran where it could write to the layers: in this build, or in the one whose layers it goes on from.
@@ -142,9 +144,10 @@ impl SandboxRunner {
         spec.network = self.network.clone();
         spec.limits = Limits {
             timeout: Some(match call.phase {
-                BuildpackPhase::Detect => DETECT_TIMEOUT,
-                BuildpackPhase::Build => BUILD_TIMEOUT,
+                BuildpackPhase::Detect => DETECT_TIMEOUT.min(self.limits.timeout),
+                BuildpackPhase::Build => self.limits.timeout,
             }),
+            memory_bytes: self.limits.memory_bytes,
             output_bytes: Some(OUTPUT_LIMIT_BYTES),
             pids: Some(PIDS_LIMIT),
             ..Limits::default()
@@ -217,6 +220,7 @@ mod tests {
             own_buildpacks: BTreeSet::from(["hoist/pip@0.1.0".to_owned()]),
             user: User { uid: 1001, gid: 1000 },
             network: Network::None,
+            limits: BuildLimits::default(),
             cancel: Cancel::new().unwrap(),
             foreign_code: AtomicBool::new(false),
         }

@@ -1,5 +1,7 @@
 //! `build.toml`: the entries of the plan that a buildpack could not meet.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DocumentError, parse_toml, write_toml};
@@ -31,8 +33,9 @@ impl BuildToml {
     /// Reads `build.toml`. "`name` MUST match an entry in the Buildpack Plan."
     pub fn parse(text: &str, plan: &BuildpackPlan) -> Result<Self, DocumentError> {
         let build: Self = parse_toml(DOCUMENT, text)?;
+        let names: BTreeSet<&String> = plan.entries.iter().map(|entry| &entry.name).collect();
         for (at, unmet) in build.unmet.iter().enumerate() {
-            if !plan.entries.iter().any(|entry| entry.name == unmet.name) {
+            if !names.contains(&unmet.name) {
                 let message = format!("`{}` is not an entry of the buildpack plan", unmet.name);
                 let fix = "name an entry of the file at CNB_BP_PLAN_PATH";
                 return Err(DocumentError::invalid(DOCUMENT, format!("unmet[{at}].name"), message, fix));

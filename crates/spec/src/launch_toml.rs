@@ -1,5 +1,7 @@
 //! `launch.toml`: labels, processes and slices of one buildpack.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
@@ -99,10 +101,11 @@ impl LaunchToml {
     pub fn parse(text: &str, api: ApiVersion) -> Result<Self, DocumentError> {
         let launch: Self = parse_toml(DOCUMENT, text)?;
         let mut defaults = 0;
+        let mut kinds = BTreeSet::new();
         for (at, process) in launch.processes.iter().enumerate() {
             check_process(process, at, api)?;
             defaults += usize::from(process.default);
-            if launch.processes[..at].iter().any(|other| other.kind == process.kind) {
+            if !kinds.insert(&process.kind) {
                 let message = format!("process type `{}` is there twice", process.kind);
                 let fix = "give each process of a buildpack a type of its own";
                 return Err(DocumentError::invalid(DOCUMENT, format!("processes[{at}].type"), message, fix));
@@ -112,8 +115,9 @@ impl LaunchToml {
             let fix = "keep `default = true` on one process";
             return Err(DocumentError::invalid(DOCUMENT, "processes", "more than one process is the default", fix));
         }
+        let mut keys = BTreeSet::new();
         for (at, label) in launch.labels.iter().enumerate() {
-            if launch.labels[..at].iter().any(|other| other.key == label.key) {
+            if !keys.insert(&label.key) {
                 let message = format!("label `{}` is there twice", label.key);
                 return Err(DocumentError::invalid(
                     DOCUMENT,
@@ -123,6 +127,7 @@ impl LaunchToml {
                 ));
             }
         }
+        check_slices(&launch.slices)?;
         Ok(launch)
     }
 
@@ -130,6 +135,25 @@ impl LaunchToml {
     pub fn write(&self) -> Result<String, DocumentError> {
         write_toml(DOCUMENT, self)
     }
+}
+
+/// Each slice is a layer of the image, and container engines stop at 127 layers.
+const MAX_SLICES: usize = 100;
+/// More than anyone writes: each pattern is held against each file of the app.
+const MAX_PATTERNS: usize = 4096;
+
+fn check_slices(slices: &[Slice]) -> Result<(), DocumentError> {
+    let fix = "put more patterns into one slice";
+    if slices.len() > MAX_SLICES {
+        let message = format!("there are {}, and an image cannot have more than {MAX_SLICES}", slices.len());
+        return Err(DocumentError::invalid(DOCUMENT, "slices", message, fix));
+    }
+    let patterns: usize = slices.iter().map(|slice| slice.paths.len()).sum();
+    if patterns > MAX_PATTERNS {
+        let message = format!("they have {patterns} patterns, and {MAX_PATTERNS} are the most");
+        return Err(DocumentError::invalid(DOCUMENT, "slices", message, "name folders in place of files"));
+    }
+    Ok(())
 }
 
 fn check_process(process: &ProcessEntry, at: usize, api: ApiVersion) -> Result<(), DocumentError> {

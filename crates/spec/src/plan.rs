@@ -1,5 +1,7 @@
 //! The build plan: what a buildpack's detect provides and requires, the plan that its build gets, and `plan.toml`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{DocumentError, parse_toml, write_toml};
@@ -157,7 +159,7 @@ impl Plan {
     }
 
     /// Takes away what `met` names: the next providers are asked only for what is still open.
-    pub fn remove_met(&mut self, met: &[String]) {
+    pub fn remove_met(&mut self, met: &BTreeSet<String>) {
         self.entries.retain(|entry| !entry.requires.iter().any(|require| met.contains(&require.name)));
     }
 }

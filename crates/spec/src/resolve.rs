@@ -60,6 +60,8 @@ pub enum ResolveError {
 
 /// More combinations than any real group has; each one is cheap.
 const MAX_TRIALS: usize = 65_536;
+/// Provisions and requirements that all trials together may look at: plans of megabytes with many alternatives end in a second, too.
+const MAX_STEPS: usize = 5_000_000;
 
 #[derive(Clone)]
 struct Choice<'a> {
@@ -72,6 +74,7 @@ struct Choice<'a> {
 pub fn resolve_plan(candidates: &[Candidate]) -> Result<Resolution, ResolveError> {
     let alternatives: Vec<Vec<PlanSections>> = candidates.iter().map(|c| c.plan.alternatives()).collect();
     let mut at = vec![0_usize; candidates.len()];
+    let mut steps = 0;
     for _ in 0..MAX_TRIALS {
         let choices: Vec<Choice<'_>> = candidates
             .iter()
@@ -84,10 +87,13 @@ pub fn resolve_plan(candidates: &[Candidate]) -> Result<Resolution, ResolveError
                 optional: candidate.entry.optional && chosen + 1 == sections.len(),
             })
             .collect();
-        let failed = match run_trial(choices) {
+        let failed = match run_trial(choices, &mut steps) {
             Ok(resolution) => return Ok(resolution),
             Err(error) => error,
         };
+        if steps > MAX_STEPS {
+            break;
+        }
         if !advance(&mut at, &alternatives) {
             return Err(failed);
         }
@@ -115,8 +121,11 @@ struct Dependency<'a> {
     early: Vec<usize>,
 }
 
-fn run_trial(mut choices: Vec<Choice<'_>>) -> Result<Resolution, ResolveError> {
+/// `steps` counts the provisions and requirements that were looked at.
+fn run_trial(mut choices: Vec<Choice<'_>>, steps: &mut usize) -> Result<Resolution, ResolveError> {
     loop {
+        *steps +=
+            choices.iter().map(|choice| choice.sections.provides.len() + choice.sections.requires.len()).sum::<usize>();
         let dependencies = collect(&choices);
         let mut dropped = Vec::new();
         for (name, dependency) in &dependencies {

@@ -171,7 +171,7 @@ fn alternatives_are_tried_in_order() {
     assert_eq!(found.plan.for_buildpack("p").entries.len(), 1);
     assert!(found.plan.for_buildpack("r").entries.is_empty());
     let mut plan = found.plan;
-    plan.remove_met(&["d".into()]);
+    plan.remove_met(&["d".into()].into());
     assert!(plan.entries.is_empty());
 }
 
@@ -330,4 +330,38 @@ fn metadata_toml_is_written_letter_by_letter_as_the_go_lifecycle_writes_it() {
     metadata.processes[0].args = vec![odd.to_owned()];
     metadata.processes[0].command = hoist_spec::Command::List(vec![odd.to_owned()]);
     assert_eq!(BuildMetadata::parse(&metadata.write()).unwrap(), metadata, "any text comes back");
+}
+
+#[test]
+fn documents_of_any_size_are_read_in_bounded_time() {
+    let api = ApiVersion::new(0, 10);
+    let slices = "[[slices]]\npaths = [\"a\"]\n";
+    assert!(LaunchToml::parse(&slices.repeat(100), api).is_ok());
+    let error = LaunchToml::parse(&slices.repeat(101), api).unwrap_err();
+    assert_eq!(error.to_string(), "launch.toml: slices: there are 101, and an image cannot have more than 100");
+    let error = LaunchToml::parse(&format!("[[slices]]\npaths = [{}]\n", "\"a\",".repeat(5000)), api).unwrap_err();
+    assert_eq!(error.to_string(), "launch.toml: slices: they have 5000 patterns, and 4096 are the most");
+    assert_eq!(error.hint().as_deref(), Some("name folders in place of files"));
+
+    let processes: String =
+        (0..50_000).map(|n| format!("[[processes]]\ntype = \"p{n}\"\ncommand = [\"x\"]\n")).collect();
+    let labels: String = (0..10_000).map(|n| format!("[[labels]]\nkey = \"k{n}\"\nvalue = \"\"\n")).collect();
+    let started = std::time::Instant::now();
+    assert_eq!(LaunchToml::parse(&processes, api).unwrap().processes.len(), 50_000);
+    assert_eq!(LaunchToml::parse(&labels, api).unwrap().labels.len(), 10_000);
+    let unmet: String = (0..10_000).map(|n| format!("[[unmet]]\nname = \"n{n}\"\n")).collect();
+    let entries: String = (0..10_000).map(|n| format!("[[entries]]\nname = \"n{n}\"\n")).collect();
+    assert_eq!(BuildToml::parse(&unmet, &BuildpackPlan::parse(&entries).unwrap()).unwrap().unmet.len(), 10_000);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn plans_whose_alternatives_explode_are_given_up() {
+    let alternative: String = "[[or]]\n".to_owned() + &"[[or.requires]]\nname = \"nobody\"\n".repeat(1000);
+    let plan = BuildPlan::parse(&("[[requires]]\nname = \"nobody\"\n".to_owned() + &alternative.repeat(60))).unwrap();
+    let candidate = |id: &str| Candidate { entry: GroupEntry::new(id, "1"), plan: plan.clone() };
+    let started = std::time::Instant::now();
+    let error = resolve_plan(&[candidate("a"), candidate("b"), candidate("c")]).unwrap_err();
+    assert!(matches!(error, ResolveError::TooMany { .. }), "{error}");
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
 }

@@ -1,6 +1,7 @@
 //! `hoist job run`: stages, builds and runs a service, prints its result, and removes what was temporary.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use hoist_image::{Reference, StoreError};
@@ -9,7 +10,7 @@ use hoist_service::{InputArgument, Outcome, ResultFile};
 use serde_json::{Value, json};
 
 use crate::commands::build::{BuildOptions, SourceOptions};
-use crate::commands::run::{RunOptions, read_env_files};
+use crate::commands::run::{RunOptions, parse_duration, parse_size, read_env_files};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
@@ -73,6 +74,12 @@ struct JobBuildOptions {
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long, value_name = "NETWORK")]
     build_network: Option<hoist_platform::BuildNetwork>,
+    /// Longest time that one buildpack may take: 90s, 10m, 1h; otherwise four hours
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    build_timeout: Option<Duration>,
+    /// Most memory that one buildpack may use: 512M, 2G; otherwise all there is
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    build_memory: Option<u64>,
     /// Do not try the service's import after the build
     #[arg(long)]
     no_import_check: bool,
@@ -122,6 +129,8 @@ impl JobRunArgs {
             contract: self.build.contract,
             locked: self.build.locked.clone(),
             network: self.build.build_network,
+            build_timeout: self.build.build_timeout,
+            build_memory: self.build.build_memory,
             no_import_check: self.build.no_import_check,
             source: self.build.source.clone(),
         };

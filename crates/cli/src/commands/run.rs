@@ -222,7 +222,8 @@ fn parse_cpus(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is no number of processors: write 0.5 or 2"))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// `90`, `90s`, `5m`, `1h`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
         "" | "s" => 1.0,

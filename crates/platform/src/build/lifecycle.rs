@@ -155,6 +155,7 @@ impl LocalEngine {
                 BuildNetwork::Host => Network::Host,
                 BuildNetwork::None => Network::None,
             },
+            limits: request.limits,
             cancel: self.cancel().clone(),
             foreign_code: AtomicBool::new(tainted),
         })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use hoist_image::{Compression, Reference};
 use hoist_service::{Contract, Manager, Selection};
@@ -33,6 +34,21 @@ impl FromStr for BuildNetwork {
     }
 }
 
+/// What one buildpack may use up while it builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildLimits {
+    /// Time on the clock: a build may compile large things, but not for ever.
+    pub timeout: Duration,
+    /// Memory of all its processes together; none for what the machine has.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Default for BuildLimits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_hours(4), memory_bytes: None }
+    }
+}
+
 /// A build.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
@@ -58,6 +74,8 @@ pub struct BuildRequest {
     pub env: Vec<(String, String)>,
     /// The network of buildpacks.
     pub network: BuildNetwork,
+    /// What one buildpack may use up.
+    pub limits: BuildLimits,
 
     // What of earlier builds is used.
     /// Where the cached layers are.
@@ -104,6 +122,7 @@ impl Default for BuildRequest {
             build_cache: BuildCache::default(),
             launch_cache: None,
             previous_image: None,
+            limits: BuildLimits::default(),
             clear_cache: false,
             default_process: None,
             import_check: true,

@@ -6,7 +6,7 @@ mod caches;
 mod run;
 mod volume;
 
-pub use build::{BuildNetwork, BuildRequest};
+pub use build::{BuildLimits, BuildNetwork, BuildRequest};
 pub(crate) use buildpacks::Asked;
 pub use buildpacks::{BuildpackChoice, WantedBuildpack};
 pub use caches::BuildCache;

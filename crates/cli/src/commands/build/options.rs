@@ -1,13 +1,14 @@
 //! The options that `build`, `plan`, `job run` and `check` share: what the build is given of the app and of this machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use hoist_platform::{BuildNetwork, BuildRequest};
 use hoist_service::Contract;
 
 use super::SourceOptions;
-use crate::commands::run::read_env_files;
+use crate::commands::run::{parse_duration, parse_size, read_env_files};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
@@ -37,6 +38,12 @@ pub(crate) struct BuildOptions {
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long = "build-network", value_name = "NETWORK")]
     pub(crate) network: Option<BuildNetwork>,
+    /// Longest time that one buildpack may take: 90s, 10m, 1h; otherwise four hours
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) build_timeout: Option<Duration>,
+    /// Most memory that one buildpack may use: 512M, 2G; otherwise all there is
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) build_memory: Option<u64>,
     /// Do not try the service's import after the build
     #[arg(long)]
     pub(crate) no_import_check: bool,
@@ -61,6 +68,8 @@ impl BuildOptions {
             None if context.settings.get(Key::BuildNetwork) == Some("none") => BuildNetwork::None,
             None => BuildNetwork::Host,
         };
+        request.limits.timeout = self.build_timeout.unwrap_or(request.limits.timeout);
+        request.limits.memory_bytes = self.build_memory;
         Ok(request)
     }
 }
