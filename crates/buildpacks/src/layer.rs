@@ -116,6 +116,12 @@ impl Layer {
         write_if_changed(&self.toml_path, text.as_bytes()).map_err(|error| Failure::io(doing(), &error))
     }
 
+    /// Leaves the reason why the layer is made anew where hoist's lifecycle looks for it (`build --explain`). A reason that cannot be written is
+    /// lost; it never fails a build.
+    pub fn explain(&self, reasons: &[String]) {
+        let _ = fs::write(self.dir.with_file_name(format!("{}.why", self.name)), format!("{}\n", reasons.join("; ")));
+    }
+
     /// Lets the layer change a variable.
     pub fn set_variable(
         &self,

@@ -48,6 +48,15 @@ pub(crate) fn open(context: &Context) -> Result<LocalEngine, Failure> {
 
 /// The same, on the base of a lock where a file of one is given.
 pub(crate) fn open_on(context: &Context, locked: Option<&Path>) -> Result<LocalEngine, Failure> {
+    open_heard(context, locked, Arc::clone(&context.reporter))
+}
+
+/// The same, with a reporter of one's own.
+pub(crate) fn open_heard(
+    context: &Context,
+    locked: Option<&Path>,
+    reporter: Arc<dyn Reporter>,
+) -> Result<LocalEngine, Failure> {
     let lock = locked.map(hoist_base::read_lock).transpose()?;
     let suite = match &lock {
         Some(lock) => &lock.suite,
@@ -66,7 +75,7 @@ pub(crate) fn open_on(context: &Context, locked: Option<&Path>) -> Result<LocalE
         parts: parts(),
     };
     let host = HostTrust::of_this_machine();
-    Ok(LocalEngine::open(settings, host, Arc::clone(&context.reporter), context.cancel.clone())?)
+    Ok(LocalEngine::open(settings, host, reporter, context.cancel.clone())?)
 }
 
 /// Opens the store alone.

@@ -140,6 +140,7 @@ impl Terminal {
             LayerAction::Made => "made",
             LayerAction::Reused => "reused",
             LayerAction::Restored => "restored",
+            LayerAction::Shared => "taken over",
             LayerAction::Dropped => "dropped",
         };
         let owner = buildpack.map_or_else(String::new, |id| format!("{id}:"));
@@ -199,7 +200,8 @@ impl Reporter for Terminal {
                 };
                 self.say(least, &text);
             }
-            Event::Layer { buildpack, layer, action, reason, size_bytes } => {
+            Event::BuildpackFinished { .. } => {}
+            Event::Layer { buildpack, layer, action, reason, size_bytes, .. } => {
                 self.layer(buildpack.as_deref(), layer, *action, reason, *size_bytes);
             }
             Event::ImageWritten { reference, image_id, layers, reused } => {

@@ -71,8 +71,19 @@ pub enum LayerAction {
     Reused,
     /// It was brought back from the cache for the buildpack to use.
     Restored,
+    /// It was brought back from the cache of another image's build.
+    Shared,
     /// It is no longer part of the image.
     Dropped,
+}
+
+/// Where a layer goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Destination {
+    /// Into the image.
+    pub image: bool,
+    /// To the next build.
+    pub cache: bool,
 }
 
 /// One thing that happened.
@@ -166,6 +177,20 @@ pub enum Event {
         reason: String,
         /// Size of its uncompressed archive in bytes, where known without reading it.
         size_bytes: Option<u64>,
+        /// Where it goes.
+        #[serde(flatten)]
+        destination: Destination,
+        /// How long making it took, in milliseconds, where it was made.
+        elapsed_ms: Option<u64>,
+    },
+    /// A buildpack's program ended well.
+    BuildpackFinished {
+        /// `id@version`.
+        buildpack: String,
+        /// Detect or build.
+        phase: Phase,
+        /// How long it took, in milliseconds.
+        elapsed_ms: u64,
     },
     /// An image stands in the store.
     ImageWritten {

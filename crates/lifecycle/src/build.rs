@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use hoist_events::{Phase, Stream};
+use hoist_events::{Event, Phase, Stream};
 use hoist_image::Layer;
 use hoist_spec::{
     BuildMetadata, BuildToml, BuildpackDescriptor, BuildpackPlan, DocumentError, Environment, ImageTarget, LaunchToml,
@@ -16,6 +17,7 @@ use hoist_spec::{
 use crate::buildpacks::Buildpack;
 use crate::environment;
 use crate::exchange::Exchange;
+use crate::layer_events::elapsed_ms;
 use crate::lines::Lines;
 use crate::restore::{LayerKey, Restored, RestoredLayer, is_layer_name};
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
@@ -29,6 +31,8 @@ use crate::tree::{Node, Tree, TreeError, UpperWriter};
 pub(crate) struct BuiltLayer {
     pub(crate) name: String,
     pub(crate) toml: LayerToml,
+    /// Why the buildpack made it anew, where it says so.
+    pub(crate) why: Option<String>,
 }
 
 /// What one buildpack left.
@@ -158,6 +162,9 @@ impl BuildError {
 /// Larger than any real document that a buildpack writes.
 const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
 
+/// A reason is a line.
+const MAX_WHY_BYTES: u64 = 4 << 10;
+
 /// Runs the buildpacks of the group.
 pub fn build(site: &Site<'_>, restored: Restored) -> Result<Built, BuildError> {
     let detected = &restored.detected;
@@ -259,10 +266,13 @@ impl Work<'_> {
         let call = self.call(buildpack, &exchange).map_err(tree_failed)?;
         let mut lines = Lines::new(Some(site.reporter), &descriptor.buildpack.id);
         site.counters.process_started();
+        let started = Instant::now();
         let exit = site
             .runner
             .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
             .map_err(|source| BuildError::Runner { buildpack: name.clone(), source })?;
+        let (elapsed_ms, phase) = (elapsed_ms(started), Phase::Build);
+        site.reporter.report(&Event::BuildpackFinished { buildpack: name.clone(), phase, elapsed_ms });
         let said = lines.finish();
         let (how, code) = match exit {
             BuildpackExit::Exited(0) => return Ok(()),
@@ -379,9 +389,17 @@ impl Work<'_> {
             if !types.launch && !types.build && !types.cache {
                 self.ignore(&descriptor.buildpack.id, dir, name).map_err(tree_failed)?;
             }
-            layers.push(BuiltLayer { name: name.to_owned(), toml });
+            layers.push(BuiltLayer { name: name.to_owned(), toml, why: self.why(dir, name) });
         }
         Ok(layers)
+    }
+
+    /// The first line of `<layer>.why`, with which a buildpack may say why it made a layer anew. It is told and goes nowhere; one that cannot be
+    /// read is none.
+    fn why(&self, dir: &Path, name: &str) -> Option<String> {
+        let text = self.tree.read_text(&dir.join(format!("{name}.why")), MAX_WHY_BYTES).ok()??;
+        let line = text.lines().next()?.trim();
+        (!line.is_empty()).then(|| line.to_owned())
     }
 
     /// "the lifecycle MUST rename `<layers>/<layer>/` to `<layers>/<layer>.ignore/`", so that later buildpacks do not find it.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use hoist_events::LayerAction;
+use hoist_events::{Destination, LayerAction};
 use hoist_image::{Attributes, DiffId, Digest, Kind, Layer, LayerBuilder};
 use hoist_spec::{BuildpackLayers, LayerRecord, LifecycleMetadata, SplitLayer, SplitPart, StoreRecord};
 
@@ -12,8 +13,9 @@ use crate::cache::{CacheRecord, diff_ids, find_layers};
 use crate::cache_error::CacheError;
 use crate::content::{Change, Content, ContentError, Maker, Source, changes};
 use crate::export::ExportError;
+use crate::layer_events::Told;
 use crate::portable_cache;
-use crate::restore::{RestoredLayer, report};
+use crate::restore::RestoredLayer;
 use crate::setup::Setup;
 use crate::split;
 
@@ -147,7 +149,7 @@ fn export_layer(
                     .map(Some)
                     .map_err(failed);
             };
-            Ok(Some(reuse(setup, buildpack, layer, &restored.record, "the build did not touch it")))
+            Ok(Some(reuse(setup, buildpack, layer, &restored.record, &restored.layers, "the build did not touch it")))
         }
         Change::Content(content) => {
             make(exporting, buildpack, layer, &dir, &content, restored, split_budget).map(Some).map_err(failed)
@@ -194,11 +196,16 @@ fn without_content(
     let Some(record) = record else { return Err(ExportError::NoContent { buildpack: id, layer: name }) };
     let ids: Vec<String> = diff_ids(record).iter().map(ToString::to_string).collect();
     let found = find_layers(exporting.setup.store, &ids).map_err(ExportError::Store)?;
-    let found = found.is_some() || from_launch_cache(exporting, record)?;
-    if ids.is_empty() || !found {
+    let found = match found {
+        None if from_launch_cache(exporting, record)? => {
+            find_layers(exporting.setup.store, &ids).map_err(ExportError::Store)?
+        }
+        found => found,
+    };
+    let Some(found) = found.filter(|found| !found.is_empty()) else {
         return Err(ExportError::NoContent { buildpack: id, layer: name });
-    }
-    Ok(reuse(exporting.setup, buildpack, layer, record, "it is taken from the previous image"))
+    };
+    Ok(reuse(exporting.setup, buildpack, layer, record, &found, "it is taken from the previous image"))
 }
 
 /// Whether the layers are in the store after the launch cache was asked for them.
@@ -223,11 +230,14 @@ fn reuse(
     buildpack: &BuiltBuildpack,
     layer: &BuiltLayer,
     record: &LayerRecord,
+    stored: &[Layer],
     reason: &str,
 ) -> ExportedLayer {
     let parts: Vec<(DiffId, bool)> = diff_ids(record).into_iter().map(|diff_id| (diff_id, true)).collect();
     setup.counters.layers_reused(parts.len());
-    report(setup, &buildpack.id, &layer.name, LayerAction::Reused, reason.to_owned(), None);
+    let size_bytes = Some(stored.iter().map(Layer::size_bytes).sum());
+    let (action, reason) = (LayerAction::Reused, reason.to_owned());
+    told(buildpack, layer, action, reason, size_bytes, None).report(setup);
     let mut new = LayerRecord::new(record.sha.clone(), &layer.toml);
     new.hoist.clone_from(&record.hoist);
     ExportedLayer { record: new, parts }
@@ -243,18 +253,14 @@ fn make(
     restored: Option<&RestoredLayer>,
     split_budget: usize,
 ) -> Result<ExportedLayer, ContentError> {
-    let setup = exporting.setup;
+    let (setup, started) = (exporting.setup, Some(Instant::now()));
     let stored: &[Layer] = restored.map_or(&[], |restored| &restored.layers);
     let maker = Maker { user: setup.user, counters: &setup.counters, restored: stored, adopt: true };
-    let reason = if stored.is_empty() {
-        "it was not there before".to_owned()
-    } else {
-        format!("the build touched {} of its files", content.touched)
-    };
+    let reason = why_made(exporting, buildpack, layer, (!stored.is_empty()).then_some(content.touched));
     if layer.toml.hoist_split() != Some("distributions") {
         let paths = content.entries.keys().collect();
         let made = maker.make(begin(setup, &buildpack.id)?, content, &paths)?;
-        report(setup, &buildpack.id, &layer.name, LayerAction::Made, reason, Some(made.size_bytes()));
+        told(buildpack, layer, LayerAction::Made, reason, Some(made.size_bytes()), started).report(setup);
         let record = LayerRecord::new(made.diff_id().to_string(), &layer.toml);
         return Ok(ExportedLayer { record, parts: vec![(made.diff_id(), false)] });
     }
@@ -277,10 +283,49 @@ fn make(
     }
     let kept = parts.iter().filter(|(_, reused)| *reused).count();
     let reason = format!("{reason}; {kept} of its {} OCI layers are kept", parts.len());
-    report(setup, &buildpack.id, &layer.name, LayerAction::Made, reason, Some(size_bytes));
+    told(buildpack, layer, LayerAction::Made, reason, Some(size_bytes), started).report(setup);
     let mut record = LayerRecord::new(split_sha(&split), &layer.toml);
     record.hoist = Some(split);
     Ok(ExportedLayer { record, parts })
+}
+
+fn told<'a>(
+    buildpack: &'a BuiltBuildpack,
+    layer: &'a BuiltLayer,
+    action: LayerAction,
+    reason: String,
+    size_bytes: Option<u64>,
+    started: Option<Instant>,
+) -> Told<'a> {
+    let types = layer.toml.types();
+    let destination = Destination { image: types.launch, cache: types.cache };
+    Told { buildpack: &buildpack.id, layer: &layer.name, action, reason, size_bytes, destination, started }
+}
+
+/// Why a layer was made: in its buildpack's own words where it has any. `touched` counts the files of a restored layer that the build wrote.
+fn why_made(
+    exporting: &Exporting<'_>,
+    buildpack: &BuiltBuildpack,
+    layer: &BuiltLayer,
+    touched: Option<usize>,
+) -> String {
+    let seen = match touched {
+        Some(1) => "the build touched 1 of its files".to_owned(),
+        Some(count) => format!("the build touched {count} of its files"),
+        None => {
+            let previous = exporting.built.restored.detected.analyzed.previous();
+            let before = previous.and_then(|previous| previous.buildpack(&buildpack.id)?.layers.get(&layer.name));
+            match before {
+                None => "it was not there before".to_owned(),
+                Some(record) if !record.cache => "it is not cached, and its buildpack made it again".to_owned(),
+                Some(_) => "its content was not there for the buildpack".to_owned(),
+            }
+        }
+    };
+    match &layer.why {
+        Some(why) => format!("{why}; {seen}"),
+        None => seen,
+    }
 }
 
 /// One layer of the parts of a layer: the layer that it would be if hoist did not divide it.

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use hoist_events::{DetectOutcome, Event, Phase, Stream};
 use hoist_spec::{
@@ -19,6 +20,7 @@ use crate::analyze::Analyzed;
 use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 use crate::environment;
 use crate::exchange::Exchange;
+use crate::layer_events::elapsed_ms;
 use crate::lines::Lines;
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
 use crate::setup::Site;
@@ -334,10 +336,13 @@ fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> R
     let call = detect_call(site, target, buildpack, &exchange).map_err(prepare)?;
     let mut lines = Lines::new(None, &descriptor.buildpack.id);
     site.counters.process_started();
+    let started = Instant::now();
     let exit = site
         .runner
         .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
         .map_err(|source| DetectError::Runner { buildpack: name.clone(), source })?;
+    let elapsed_ms = elapsed_ms(started);
+    site.reporter.report(&Event::BuildpackFinished { buildpack: name, phase: Phase::Detect, elapsed_ms });
     let said = lines.finish();
     Ok(match exit {
         BuildpackExit::Exited(0) => match read_plan(&exchange) {

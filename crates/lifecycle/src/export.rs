@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hoist_events::{Event, LayerAction, Phase};
+use hoist_events::{Destination, Event, LayerAction, Phase};
 use hoist_image::{Image, LayerError, Reference, StoreError};
 use hoist_spec::{BuilderStack, DocumentError, LifecycleMetadata, ProjectMetadata, Report, RunImageRecord};
 
@@ -19,6 +19,7 @@ use crate::cache_folder::{CacheFolder, CacheWritten};
 use crate::content::ContentError;
 use crate::generated;
 use crate::image_config;
+use crate::layer_events::{Told, report};
 use crate::portable_cache::warn;
 use crate::setup::Setup;
 use crate::timing::timed;
@@ -197,6 +198,7 @@ pub fn export(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -> 
 fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -> Result<Exported, ExportError> {
     let analyzed = &built.restored.detected.analyzed;
     let mut exporting = Exporting::new(setup, built);
+    tell_run_image(setup, analyzed);
     let mut cache = CacheRecord::default();
     buildpack_layers::check_count(&exporting)?;
     buildpack_layers::export(&mut exporting, &mut cache)?;
@@ -285,6 +287,25 @@ fn write_launch_cache(
     writer.commit(None)
 }
 
+fn tell_run_image(setup: &Setup<'_>, analyzed: &Analyzed) {
+    let count = analyzed.run_image.diff_ids().len();
+    let layers = if count == 1 {
+        "its layer is taken as it is".to_owned()
+    } else {
+        format!("its {count} layers are taken as they are")
+    };
+    let told = Told {
+        buildpack: "",
+        layer: "run image",
+        action: LayerAction::Reused,
+        reason: format!("{}: {layers}", analyzed.run_image_names.image),
+        size_bytes: None,
+        destination: Destination { image: true, cache: false },
+        started: None,
+    };
+    told.report(setup);
+}
+
 /// Says which layers of the previous image are no longer part of it.
 fn report_dropped(setup: &Setup<'_>, built: &Built, metadata: &LifecycleMetadata) {
     let Some(previous) = built.restored.detected.analyzed.previous() else { return };
@@ -292,13 +313,8 @@ fn report_dropped(setup: &Setup<'_>, built: &Built, metadata: &LifecycleMetadata
         let now = metadata.buildpack(&before.key);
         for name in before.layers.keys() {
             if now.is_none_or(|now| !now.layers.contains_key(name)) {
-                setup.reporter.report(&Event::Layer {
-                    buildpack: Some(before.key.clone()),
-                    layer: name.clone(),
-                    action: LayerAction::Dropped,
-                    reason: "no buildpack made it for launch in this build".to_owned(),
-                    size_bytes: None,
-                });
+                let reason = "no buildpack made it for launch in this build".to_owned();
+                report(setup, &before.key, name, LayerAction::Dropped, reason, None);
             }
         }
     }

@@ -4,8 +4,9 @@
 //! again.
 
 use std::path::Path;
+use std::time::Instant;
 
-use hoist_events::LayerAction;
+use hoist_events::{Destination, LayerAction};
 use hoist_image::{Attributes, DiffId, Hasher, Layer, LayerBuilder, LayerError};
 use hoist_spec::LayerSha;
 
@@ -14,7 +15,7 @@ use crate::buildpack_layers::Exporting;
 use crate::cache::{CacheRecord, MadeFrom};
 use crate::content::ContentError;
 use crate::export::{ExportError, ExportRequest, config_dir};
-use crate::restore::report;
+use crate::layer_events::Told;
 use crate::sbom::SbomKind;
 use crate::tree::Tree;
 
@@ -32,6 +33,7 @@ fn made_or_reused(
     fill: impl FnOnce(&mut LayerBuilder) -> Result<(), LayerError>,
 ) -> Result<(DiffId, bool), ExportError> {
     let setup = exporting.setup;
+    let started = Instant::now();
     let before = &exporting.built.restored.detected.analyzed.cache;
     let known = before.made_from(setup.store, what, &input).map_err(ExportError::Store)?;
     let failed = |source: LayerError| ExportError::Generated { layer: what, source: Box::new(source) };
@@ -46,15 +48,25 @@ fn made_or_reused(
         setup.counters.read(layer.content_bytes());
         (layer, false)
     };
-    say(exporting, what, &layer, reused);
+    say(exporting, what, &layer, reused, started);
     cache.made_from.insert(what.to_owned(), MadeFrom { input, diff_ids: vec![layer.diff_id().to_string()] });
     Ok((layer.diff_id(), reused))
 }
 
-fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool) {
+fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool, started: Instant) {
     let (action, reason) =
         if reused { (LayerAction::Reused, "its input is the same") } else { (LayerAction::Made, "its input is new") };
-    report(exporting.setup, "", what, action, reason.to_owned(), Some(layer.size_bytes()));
+    let in_cache = what == SbomKind::Cache.layer_name();
+    let told = Told {
+        buildpack: "",
+        layer: what,
+        action,
+        reason: reason.to_owned(),
+        size_bytes: Some(layer.size_bytes()),
+        destination: Destination { image: !in_cache, cache: in_cache },
+        started: (!reused).then_some(started),
+    };
+    told.report(exporting.setup);
 }
 
 /// A digest over several parts; the length of each is part of it.
@@ -73,7 +85,8 @@ fn user(exporting: &Exporting<'_>, mode: u32) -> Attributes {
 
 /// `<layers>/sbom/launch` for the image and `<layers>/sbom/cache` for the cache.
 pub(crate) fn sboms(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> Result<(), ExportError> {
-    for (kind, what) in [(SbomKind::Launch, "sbom"), (SbomKind::Cache, "cache sbom")] {
+    for kind in [SbomKind::Launch, SbomKind::Cache] {
+        let what = kind.layer_name();
         let sbom_dir = exporting.setup.directories.layers_dir.join("sbom");
         let dir = sbom_dir.join(kind.dir_name());
         let mut files = Vec::new();
@@ -123,6 +136,7 @@ pub(crate) fn app(
     request: &ExportRequest<'_>,
 ) -> Result<(), ExportError> {
     let setup = exporting.setup;
+    let started = Instant::now();
     let app_dir = &setup.directories.app_dir;
     let slices = &exporting.built.metadata.slices;
     let failed = |source: ContentError| ExportError::Layer {
@@ -160,7 +174,7 @@ pub(crate) fn app(
             format!("Application Slice: {}", number + 1)
         };
         let reused = unread || was.contains(&layer.diff_id().to_string());
-        say(exporting, &created_by, layer, reused);
+        say(exporting, &created_by, layer, reused, started);
         exporting.push(layer.diff_id(), &created_by, reused);
         exporting.metadata.app.push(LayerSha { sha: layer.diff_id().to_string() });
     }

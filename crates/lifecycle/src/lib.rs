@@ -29,6 +29,7 @@ mod generated;
 mod glob;
 mod image_config;
 mod in_place;
+mod layer_events;
 mod lines;
 mod portable_cache;
 mod portable_write;

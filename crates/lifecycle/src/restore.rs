@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use hoist_events::{Event, LayerAction, Phase};
+use hoist_events::{LayerAction, Phase};
 use hoist_image::{DiffId, Layer, Lease, StoreError};
 use hoist_spec::{ApiVersion, BuildpackLayers, DocumentError, LayerRecord, escape_id};
 
 use crate::cache::{diff_ids, find_layers};
 use crate::detect::Detected;
+use crate::layer_events::report;
 use crate::portable_cache::OpenCache;
-use crate::setup::{Setup, Site};
+use crate::setup::Setup;
 use crate::timing::timed;
 use crate::tree::{Node, Tree, TreeError, UpperWriter};
 
@@ -150,7 +151,10 @@ fn restore_buildpack(
     let own = detected.analyzed.cache.buildpacks.iter().find(of_buildpack);
     // The layers of other images' builds are taken only by a buildpack whose own cache has nothing.
     let shared = detected.analyzed.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
-    let reason = if shared.is_some() { "another build of this machine made it" } else { "it is cached" };
+    let (action, reason) = match shared {
+        Some(_) => (LayerAction::Shared, "another build of this machine made it"),
+        None => (LayerAction::Restored, "it is cached"),
+    };
     let mut known = Vec::new();
     for (name, decision) in decide(previous, own.or(shared), setup.platform_api) {
         let record = match decision {
@@ -169,7 +173,7 @@ fn restore_buildpack(
                     continue;
                 };
                 let size = layers.iter().map(Layer::size_bytes).sum();
-                report(setup, id, &name, LayerAction::Restored, reason.to_owned(), Some(size));
+                report(setup, id, &name, action, reason.to_owned(), Some(size));
                 let layer = RestoredLayer { record: record.clone(), layers, shared: shared.is_some() };
                 restored.insert(key, layer);
                 record
@@ -249,18 +253,6 @@ fn find(
     let ids: Vec<String> = diff_ids(record).iter().map(ToString::to_string).collect();
     let layers = find_layers(setup.store, &ids)?.filter(|layers| !layers.is_empty());
     Ok(layers.map(|layers| (record.clone(), layers)))
-}
-
-pub(crate) fn report(
-    site: &Site<'_>,
-    buildpack: &str,
-    layer: &str,
-    action: LayerAction,
-    reason: String,
-    size_bytes: Option<u64>,
-) {
-    let buildpack = (!buildpack.is_empty()).then(|| buildpack.to_owned());
-    site.reporter.report(&Event::Layer { buildpack, layer: layer.to_owned(), action, reason, size_bytes });
 }
 
 /// SBOM documents of layers whose metadata is back go beside the layers again: `<layer>.sbom.cdx.json`. Those of other layers, for

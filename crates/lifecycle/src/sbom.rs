@@ -23,6 +23,15 @@ impl SbomKind {
             Self::Cache => "cache",
         }
     }
+
+    /// What the layer of these documents is called.
+    pub(crate) fn layer_name(self) -> &'static str {
+        match self {
+            Self::Launch => "sbom",
+            Self::Build => "build sbom",
+            Self::Cache => "cache sbom",
+        }
+    }
 }
 
 /// One document.

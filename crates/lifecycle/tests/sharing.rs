@@ -50,7 +50,7 @@ fn the_first_build_of_a_second_image_takes_the_shared_layers_alone_and_makes_the
     assert_eq!(output, BOTH_MADE);
     let (second, output) = build(&mut world, "two");
     assert_eq!(output, ["found", "document", "made", "document"]);
-    assert_eq!(second.layer("tool"), [LayerAction::Restored, LayerAction::Reused, LayerAction::Made]);
+    assert_eq!(second.layer("tool"), [LayerAction::Shared, LayerAction::Reused, LayerAction::Made]);
     assert_eq!(first.exported.image.id(), second.exported.image.id());
 }
 

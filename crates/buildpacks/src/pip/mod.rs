@@ -149,10 +149,12 @@ fn build_environment(context: &BuildContext<'_>, file: &Path) -> Result<(), Fail
             reasons.extend(replaced.as_ref().map(|name| format!("{name} is not what it was made as")));
             let what = if replaced.is_some() { "installing anew" } else { "updating" };
             context.output.step(format!("{what}: {}", reasons.join("; ")));
+            layer.explain(&reasons);
             replaced.is_some()
         }
         Some(Verdict::Remake(reasons)) => {
             context.output.step(format!("installing anew: {}", reasons.join("; ")));
+            layer.explain(&reasons);
             true
         }
         None => true,

@@ -148,6 +148,8 @@ fn build_layers(context: &BuildContext<'_>, choice: &Choice, suite: &str) -> Res
             return finish(&layer, &tools, &old, choice);
         }
         context.output.step(format!("making it anew: {}", reasons.join("; ")));
+        layer.explain(&reasons);
+        tools.explain(&reasons);
     }
     let metadata = make(context, choice, &layer, &tools, wanted)?;
     finish(&layer, &tools, &metadata, choice)

@@ -4,16 +4,20 @@
 
 mod buildpacks;
 mod caches;
+mod explain;
 mod image;
 mod options;
 mod outputs;
 mod source;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use hoist_events::Reporter;
 use serde_json::json;
 
+use crate::commands::build::explain::Listener;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
@@ -33,6 +37,9 @@ pub(crate) struct BuildArgs {
     /// Folder or zip of the app
     #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
     path: PathBuf,
+    /// Say at last of every layer what became of it and why, with bytes and times
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     buildpacks: BuildpackOptions,
     #[command(flatten)]
@@ -52,7 +59,11 @@ impl BuildArgs {
         self.image_options.apply(context, &mut request)?;
         self.outputs.apply(context, &self.image, &mut request)?;
         self.caches.apply(context, &mut request)?;
-        let built = engine::open_on(context, self.how.locked.as_deref())?.build(&request)?;
+        let listener = self.explain.then(|| Arc::new(Listener::new(Arc::clone(&context.reporter))));
+        let reporter =
+            listener.clone().map_or_else(|| Arc::clone(&context.reporter), |listener| listener as Arc<dyn Reporter>);
+        let built = engine::open_heard(context, self.how.locked.as_deref(), reporter)?.build(&request)?;
+        let explanation = listener.map(|listener| listener.explanation());
         if context.json {
             return context.print_json(&json!({
                 "image": self.image,
@@ -62,7 +73,11 @@ impl BuildArgs {
                 "reused_layers": built.reused_layers,
                 "outputs": built.placed,
                 "elapsed_ms": built.elapsed.as_millis(),
+                "explanation": explanation,
             }));
+        }
+        if let Some(explanation) = explanation {
+            context.print(&explanation.text())?;
         }
         context.print(&format!("{}\n", built.image.id()))
     }
