@@ -26,11 +26,15 @@ pub(crate) enum Key {
     BuildNetwork,
     /// The network of running images and jobs.
     RunNetwork,
+    /// The builder of builds that name none.
+    DefaultBuilder,
+    /// When images are fetched before a build.
+    PullPolicy,
 }
 
 impl Key {
     /// All of them, in the order in which they are listed.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Store,
         Self::Mirror,
         Self::SecurityMirror,
@@ -38,6 +42,8 @@ impl Key {
         Self::Keyring,
         Self::BuildNetwork,
         Self::RunNetwork,
+        Self::DefaultBuilder,
+        Self::PullPolicy,
     ];
 
     /// As written in the file and on the command line.
@@ -50,6 +56,8 @@ impl Key {
             Self::Keyring => "keyring",
             Self::BuildNetwork => "build-network",
             Self::RunNetwork => "run-network",
+            Self::DefaultBuilder => "default-builder",
+            Self::PullPolicy => "pull-policy",
         }
     }
 
@@ -68,6 +76,10 @@ impl Key {
             Self::BuildNetwork => "network of builds: host (default) or none",
             Self::RunNetwork => {
                 "network of runs and jobs: private, host or none (default: private where pasta is installed, else host)"
+            }
+            Self::DefaultBuilder => "builder of builds that name none (default: hoist's own)",
+            Self::PullPolicy => {
+                "when images are fetched before a build: always, if-not-present (default) or never; registries are not asked yet"
             }
         }
     }
@@ -276,6 +288,12 @@ fn checked(key: Key, value: &str) -> Result<String, SettingsError> {
         }
         Key::BuildNetwork if !["host", "none"].contains(&value) => bad("it is host or none"),
         Key::RunNetwork if !["host", "none", "private"].contains(&value) => bad("it is private, host or none"),
+        Key::PullPolicy if !["always", "if-not-present", "never"].contains(&value) => {
+            bad("it is always, if-not-present or never")
+        }
+        Key::DefaultBuilder if value.parse::<hoist_image::Reference>().is_err() => {
+            bad("a builder is the name of an image, such as acme/builder:1")
+        }
         _ => Ok(value.to_owned()),
     }
 }
@@ -348,7 +366,7 @@ mod tests {
         let error = write_setting(&path, "miror", Some("x")).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no setting \"miror\"; the settings are store, mirror, security-mirror, suite, keyring, build-network, run-network"
+            "there is no setting \"miror\"; the settings are store, mirror, security-mirror, suite, keyring, build-network, run-network, default-builder, pull-policy"
         );
         let error = write_setting(&path, "run-network", Some("bridge")).unwrap_err().to_string();
         assert_eq!(error, "run-network cannot be \"bridge\": it is private, host or none");

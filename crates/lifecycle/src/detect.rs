@@ -342,7 +342,7 @@ fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> R
         .run(&call, &mut |stream: Stream, bytes: &[u8]| lines.write(stream, bytes))
         .map_err(|source| DetectError::Runner { buildpack: name.clone(), source })?;
     let elapsed_ms = elapsed_ms(started);
-    site.reporter.report(&Event::BuildpackFinished { buildpack: name, phase: Phase::Detect, elapsed_ms });
+    site.reporter.report(&Event::BuildpackFinished { buildpack: name.clone(), phase: Phase::Detect, elapsed_ms });
     let said = lines.finish();
     Ok(match exit {
         BuildpackExit::Exited(0) => match read_plan(&exchange) {

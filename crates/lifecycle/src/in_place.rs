@@ -15,7 +15,7 @@ use hoist_spec::{
     Plan, SystemToml,
 };
 
-use crate::build::{BuildError, GroupToBuild, Made, build_group};
+use crate::build::{BuildError, Built, GroupToBuild, Made, build_group};
 use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 use crate::counters::Counters;
 use crate::detect::{DetectError, detect_group, group_buildpack};
@@ -326,6 +326,14 @@ fn remove_dir(dir: &Path) -> Result<(), PhaseError> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("removing", dir, error)),
         _ => Ok(()),
+    }
+}
+
+impl Built {
+    /// Writes the SBOM documents of the build as `<layers>/sbom` has them: `launch/…`, `build/…`, `cache/…`.
+    pub fn write_sboms(&self, sbom_dir: &Path) -> Result<(), PhaseError> {
+        make_dir(sbom_dir)?;
+        self.sboms.iter().try_for_each(|sbom| write_sbom(sbom_dir, sbom))
     }
 }
 

@@ -116,6 +116,24 @@ pub enum PlatformError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The run image is made for another system than the builder.
+    #[error("the run image {name} is made for {run}, and the builder for {build}")]
+    RunImageTarget {
+        /// The run image.
+        name: String,
+        /// What it is made for.
+        run: String,
+        /// What the builder is made for.
+        build: String,
+    },
+    /// The SBOM documents of a build cannot be written.
+    #[error("cannot write the SBOM documents to {}", dir.display())]
+    Sbom {
+        /// Where they were to be.
+        dir: PathBuf,
+        /// Why not.
+        source: Box<hoist_lifecycle::PhaseError>,
+    },
     /// The machine's configuration cannot be used.
     #[error("cannot use the machine's configuration: {action}")]
     Host {
@@ -220,6 +238,8 @@ impl PlatformError {
             Self::Place(error) => error.hint(),
             Self::Places(error) => error.hint(),
             Self::Report { .. } => "name a folder that you may write to: --report-output-dir DIR".to_owned(),
+            Self::RunImageTarget { .. } => "leave --run-image out for the builder's own".to_owned(),
+            Self::Sbom { .. } => "name a folder that you may write to: --sbom-output-dir DIR".to_owned(),
             Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
             Self::VolumeMissing { path } => format!("make it first: mkdir -p {}", path.display()),
             Self::PublishWithoutNetwork => {
@@ -278,6 +298,7 @@ impl PlatformError {
             | Self::Input(_)
             | Self::Reference(_)
             | Self::VolumeMissing { .. }
+            | Self::RunImageTarget { .. }
             | Self::NameTaken { .. }
             | Self::BadName { .. }
             | Self::PublishWithoutNetwork

@@ -76,9 +76,10 @@ impl LocalEngine {
     pub(crate) fn with_project(&self, request: &BuildRequest) -> Result<BuildRequest, PlatformError> {
         let mut request = request.clone();
         if let Some(mut project) = self.read_project(&request)? {
-            project.descriptor.retain_exec_env(EXEC_ENV);
+            project.descriptor.retain_exec_env(&request.exec_env);
             project.apply(&mut request)?;
         }
+        request.builder = request.builder.take().or_else(|| request.default_builder.clone());
         // Hoist's own builder is asked for by its name, too.
         if request.builder.as_ref().is_some_and(|name| BUILDER_NAME.parse().is_ok_and(|own: Reference| own == *name)) {
             request.builder = None;
@@ -109,9 +110,6 @@ impl LocalEngine {
         Ok(Some(Project { path, descriptor, found }))
     }
 }
-
-/// The execution environment of a build.
-const EXEC_ENV: &str = "production";
 
 fn read_named(path: &Path) -> Result<String, ProjectError> {
     let failed = |source| ProjectError::Read { path: path.to_owned(), source };

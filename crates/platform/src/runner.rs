@@ -47,6 +47,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) index_dirs: Vec<PathBuf>,
     /// `id@version` of hoist's own buildpacks.
     pub(crate) own_buildpacks: BTreeSet<String>,
+    /// What the caller wants buildpacks to see of the host.
+    pub(crate) volumes: Vec<Mount>,
     /// The build user.
     pub(crate) user: User,
     /// The network of the build.
@@ -125,6 +127,7 @@ impl SandboxRunner {
         let mut spec = Spec::new(Root { lower_dirs, upper, read_only: false }, process);
         spec.mounts =
             vec![bind(&self.platform_dir, "/platform", true), bind(&call.exchange_host_dir, &call.exchange_dir, false)];
+        spec.mounts.extend(self.volumes.iter().cloned());
         spec.mounts.extend(self.index_dirs.iter().map(|dir| bind(dir, dir, true)));
         if self.own_buildpacks.contains(&call.full_name()) {
             let answer = match source_builds {
@@ -217,6 +220,7 @@ mod tests {
             platform_dir: PathBuf::new(),
             cache_dir: PathBuf::from("/the/cache"),
             index_dirs: Vec::new(),
+            volumes: Vec::new(),
             own_buildpacks: BTreeSet::from(["hoist/pip@0.1.0".to_owned()]),
             user: User { uid: 1001, gid: 1000 },
             network: Network::None,

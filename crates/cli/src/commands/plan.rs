@@ -7,7 +7,7 @@ use clap::Args;
 use hoist_events::DetectOutcome;
 use hoist_platform::{Dependency, PlanReport, PlatformError, TriedBuildpack, TriedGroup};
 
-use crate::commands::build::{BuildOptions, BuildpackOptions};
+use crate::commands::build::{BuildOptions, BuildpackOptions, SurroundingsOptions};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, harmless};
@@ -21,6 +21,8 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     buildpacks: BuildpackOptions,
     #[command(flatten)]
+    surroundings: SurroundingsOptions,
+    #[command(flatten)]
     how: BuildOptions,
 }
 
@@ -31,6 +33,7 @@ impl PlanArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let mut request = self.how.request(context, self.path)?;
         self.buildpacks.apply(context, &mut request)?;
+        self.surroundings.apply(context, &mut request)?;
         let report = engine::open_on(context, self.how.locked.as_deref())?.plan(&request).map_err(failure)?;
         if context.json {
             let value = serde_json::to_value(&report).map_err(|error| Failure::new(&error, None, Code::Hoist))?;

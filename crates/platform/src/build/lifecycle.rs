@@ -16,6 +16,8 @@ use hoist_spec::{ApiVersion, Report};
 use crate::bindings::write_platform_dir;
 use crate::build::Prepared;
 use crate::build::places::{Places, make_dir};
+use crate::build::report::write_sboms;
+use crate::build::surroundings::{rfc3339, volumes, volumes_change_programs};
 use crate::builder::Builder;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -46,6 +48,9 @@ impl LocalEngine {
         let wanted = self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code());
         self.note_foreign_code(request, &cache_key, runner.ran_foreign_code())?;
         let exported = export(&setup, &built, &wanted)?;
+        if let Some(dir) = &request.sbom_dir {
+            write_sboms(&built, dir)?;
+        }
         let reused = setup.counters.counts().layers_reused + prepared.builder.run_image.diff_ids().len() as u64;
         Ok((exported.image, usize::try_from(reused).unwrap_or(usize::MAX), exported.report))
     }
@@ -69,10 +74,10 @@ impl LocalEngine {
             root,
             scratch_dir: places.exchange_dir.clone(),
             user: BuildUser { uid: builder.user.uid, gid: builder.user.gid, chown: nix::unistd::geteuid().is_root() },
-            directories: Directories::default(),
+            directories: Directories { app_dir: request.app_dir.clone(), ..Directories::default() },
             environment: self.lifecycle_environment(&builder.image),
             platform_env: env.into_iter().map(|(name, value)| (OsString::from(name), value.into_bytes())).collect(),
-            exec_env: "production".to_owned(),
+            exec_env: request.exec_env.clone(),
             platform_api: ApiVersion::NEWEST_PLATFORM,
             counters: Counters::default(),
         };
@@ -92,7 +97,11 @@ impl LocalEngine {
             // An interpreter is the same for every app, and nothing of an app is in it. A buildpack that only has the name gets none.
             shared: (!builder.extra.has_foreign(SHARING)).then(|| SharedLayers {
                 key: "default".to_owned(),
-                made_for: builder.image.id().to_string(),
+                // What they leave belongs to their user.
+                made_for: match (request.uid, request.gid) {
+                    (None, None) => builder.image.id().to_string(),
+                    _ => format!("{} {}:{}", builder.image.id(), builder.user.uid, builder.user.gid),
+                },
                 buildpacks: vec![SHARING.to_owned()],
                 take: !request.clear_cache,
             }),
@@ -115,7 +124,7 @@ impl LocalEngine {
             project: request.project.clone(),
             app_fingerprint: Some(staged.fingerprint.clone()),
             share_layers,
-            created: None,
+            created: request.created.map(rfc3339),
         }
     }
 
@@ -125,11 +134,14 @@ impl LocalEngine {
     }
 
     pub(super) fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
-        for dir in ["layers", "workspace"] {
-            let dir = places.upper_dir.join(dir);
-            make_dir(&dir)?;
-            self.give_to(&dir, builder.user)?;
-        }
+        let layers_dir = places.upper_dir.join("layers");
+        make_dir(&layers_dir)?;
+        self.give_to(&layers_dir, builder.user)?;
+        let below = places.staged_dir.strip_prefix(&places.app_root).unwrap_or(&places.staged_dir);
+        let app_dir = places.upper_dir.join(below);
+        fs_err::create_dir_all(&app_dir)
+            .map_err(|source| PlatformError::scratch("make the folders of a build", source))?;
+        self.give_to(&app_dir, builder.user)?;
         let mut lower_dirs = vec![places.app_root.clone()];
         lower_dirs.extend(builder.lower_dirs()?);
         Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
@@ -150,6 +162,7 @@ impl LocalEngine {
             cache_dir: self.build_cache_dir()?,
             index_dirs: self.host().local_index_dirs.clone(),
             own_buildpacks: builder.own_buildpacks.clone(),
+            volumes: volumes(request, &places.platform_dir)?,
             user: builder.user,
             network: match request.network {
                 BuildNetwork::Host => Network::Host,
@@ -157,7 +170,7 @@ impl LocalEngine {
             },
             limits: request.limits,
             cancel: self.cancel().clone(),
-            foreign_code: AtomicBool::new(tainted),
+            foreign_code: AtomicBool::new(tainted || volumes_change_programs(request)),
         })
     }
 

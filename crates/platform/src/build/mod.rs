@@ -5,11 +5,13 @@ mod lifecycle;
 mod places;
 mod plan;
 mod report;
+mod surroundings;
 
 use std::time::{Duration, Instant};
 
 use hoist_events::{Event, Phase};
 use hoist_image::{Image, Reference, Scratch};
+use hoist_sandbox::User;
 use hoist_service::Staged;
 
 use crate::build::places::Places;
@@ -107,14 +109,12 @@ impl LocalEngine {
     /// Stages the app and finds its builder.
     fn prepare(&self, purpose: Purpose, request: &BuildRequest) -> Result<Prepared, PlatformError> {
         let scratch = self.store().scratch("build")?;
-        let places = Places::make(&scratch)?;
+        let places = Places::make(&scratch, &request.app_dir)?;
         // A builder of another name says whom the staged app is for; hoist's own is made when the app turned out to be one.
         let asked = request.builder.as_ref().map(|name| self.named_builder(name)).transpose()?;
-        let user = asked.as_ref().map_or(BUILD_USER, |builder| builder.user);
-        let staged = self.phase(Phase::Stage, || {
-            let app_dir = places.app_root.join("workspace");
-            Ok(stage_source(request, &app_dir, user, self.reporter())?)
-        })?;
+        let user = build_user(request, asked.as_ref().map_or(BUILD_USER, |builder| builder.user));
+        let staged =
+            self.phase(Phase::Stage, || Ok(stage_source(request, &places.staged_dir, user, self.reporter())?))?;
         if purpose != Purpose::Image && staged.contract.is_none() {
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         }
@@ -122,7 +122,11 @@ impl LocalEngine {
             Some(builder) => builder,
             None => self.phase(Phase::Base, || self.builder())?,
         };
-        let builder = self.with_buildpacks(builder, request, &staged.app_dir)?;
+        let mut builder = self.with_buildpacks(builder, request, &staged.app_dir)?;
+        builder.user = user;
+        if let Some(name) = &request.run_image {
+            self.take_run_image(&mut builder, name)?;
+        }
         let own_name: Reference = match request.names.first() {
             Some(name) => name.clone(),
             None => staged.name.parse()?,
@@ -137,6 +141,11 @@ impl LocalEngine {
             self.reporter().warn(NO_PROCESS, Some(NO_PROCESS_HINT));
         }
     }
+}
+
+/// The builder's user, unless the request has another.
+fn build_user(request: &BuildRequest, own: User) -> User {
+    User { uid: request.uid.unwrap_or(own.uid), gid: request.gid.unwrap_or(own.gid) }
 }
 
 /// Records are files: the key of a name has only letters that any file system takes.

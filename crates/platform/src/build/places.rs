@@ -10,8 +10,10 @@ use crate::run::set_root_mode;
 
 /// Folders of one build.
 pub(super) struct Places {
-    /// Lower directory that holds the app as `workspace`.
+    /// Lower directory that holds the app where it is inside.
     pub(super) app_root: PathBuf,
+    /// The app's folder in it.
+    pub(super) staged_dir: PathBuf,
     pub(super) upper_dir: PathBuf,
     pub(super) work_dir: PathBuf,
     pub(super) platform_dir: PathBuf,
@@ -19,10 +21,13 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn make(scratch: &Scratch) -> Result<Self, PlatformError> {
+    /// Makes them, for an app that is at `app_dir` inside.
+    pub(super) fn make(scratch: &Scratch, app_dir: &Path) -> Result<Self, PlatformError> {
         let dir = scratch.path();
+        let below = app_dir.strip_prefix("/").unwrap_or(app_dir);
         let places = Self {
             app_root: dir.join("app"),
+            staged_dir: dir.join("app").join(below),
             upper_dir: dir.join("upper"),
             work_dir: dir.join("work"),
             platform_dir: dir.join("platform"),
@@ -32,7 +37,8 @@ impl Places {
         for dir in all {
             make_dir(dir)?;
         }
-        make_dir(&places.app_root.join("workspace"))?;
+        fs::create_dir_all(&places.staged_dir)
+            .map_err(|source| PlatformError::scratch("make the folders of a build", source))?;
         set_root_mode(&places.app_root)?;
         set_root_mode(&places.upper_dir)?;
         Ok(places)

@@ -1,13 +1,22 @@
-//! `report.toml` (platform.md, "report.toml") with the names that the image got at last, and the places besides the store.
+//! What a build leaves beside its image: `report.toml` (platform.md, "report.toml") with the names that the image got at last and the places
+//! besides the store, and the SBOM documents of its buildpacks.
 
 use std::path::Path;
 
 use fs_err as fs;
 use hoist_image::Reference;
+use hoist_lifecycle::{Built, PhaseError};
 use hoist_spec::{OutputReport, Report};
 
 use crate::error::PlatformError;
 use crate::place::Placed;
+
+/// As `docker cp` would bring `<layers>/sbom` to that place, and so pack: `DIR/launch/…`, or `DIR/sbom/launch/…` where there was a DIR before.
+pub(super) fn write_sboms(built: &Built, dir: &Path) -> Result<(), PlatformError> {
+    let dir = if dir.is_dir() { dir.join("sbom") } else { dir.to_owned() };
+    let failed = |source: PhaseError| PlatformError::Sbom { dir: dir.clone(), source: Box::new(source) };
+    built.write_sboms(&dir).map_err(failed)
+}
 
 pub(super) fn write_report(
     mut report: Report,

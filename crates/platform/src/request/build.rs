@@ -9,6 +9,7 @@ use hoist_service::{Contract, Manager, Selection};
 use hoist_spec::ProjectMetadata;
 
 use crate::place::Place;
+use crate::request::Volume;
 use crate::request::buildpacks::BuildpackChoice;
 use crate::request::caches::BuildCache;
 
@@ -29,7 +30,9 @@ impl FromStr for BuildNetwork {
         match text {
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
-            _ => Err(format!("{text:?} is no network of a build: there are host and none")),
+            _ => Err(format!(
+                "{text:?} is no network of a build: there are host and none; bridge and others are a Docker daemon's, which has no part in this"
+            )),
         }
     }
 }
@@ -66,6 +69,8 @@ pub struct BuildRequest {
     // Which buildpacks are tried.
     /// The builder to build with; none for hoist's own.
     pub builder: Option<Reference>,
+    /// The builder where neither the request nor the app's project descriptor names one.
+    pub default_builder: Option<Reference>,
     /// Buildpacks instead of and around those of the builder's order.
     pub buildpacks: BuildpackChoice,
 
@@ -76,6 +81,16 @@ pub struct BuildRequest {
     pub network: BuildNetwork,
     /// What one buildpack may use up.
     pub limits: BuildLimits,
+    /// What of the host they see besides the app.
+    pub volumes: Vec<Volume>,
+    /// `CNB_EXEC_ENV`: `production`, `test` or another name.
+    pub exec_env: String,
+    /// The app's folder inside, absolute.
+    pub app_dir: PathBuf,
+    /// User id of buildpacks and of what they leave, instead of the builder's.
+    pub uid: Option<u32>,
+    /// Group id, likewise.
+    pub gid: Option<u32>,
 
     // What of earlier builds is used.
     /// Where the cached layers are.
@@ -88,6 +103,10 @@ pub struct BuildRequest {
     pub clear_cache: bool,
 
     // What the image is like.
+    /// The image that the app is put on, instead of the builder's.
+    pub run_image: Option<Reference>,
+    /// Its time of creation in seconds since 1970; none for a fixed one, so that the same source makes the same image.
+    pub created: Option<i64>,
     /// The process to start with, instead of the one a buildpack proposes.
     pub default_process: Option<String>,
     /// Whether a service's entry point is imported once after the build.
@@ -105,6 +124,8 @@ pub struct BuildRequest {
     pub output_compression: Compression,
     /// Folder for `report.toml`; made if it does not exist.
     pub report_dir: Option<PathBuf>,
+    /// Folder for the SBOM documents of buildpacks, as `launch`, `build` and `cache` of the specification's `<layers>/sbom`.
+    pub sbom_dir: Option<PathBuf>,
 }
 
 impl Default for BuildRequest {
@@ -116,14 +137,22 @@ impl Default for BuildRequest {
             descriptor: None,
             selection: Selection::default(),
             builder: None,
+            default_builder: None,
             buildpacks: BuildpackChoice::default(),
             env: Vec::new(),
             network: BuildNetwork::default(),
+            volumes: Vec::new(),
+            exec_env: "production".to_owned(),
+            app_dir: PathBuf::from("/workspace"),
+            uid: None,
+            gid: None,
             build_cache: BuildCache::default(),
             launch_cache: None,
             previous_image: None,
             limits: BuildLimits::default(),
             clear_cache: false,
+            run_image: None,
+            created: None,
             default_process: None,
             import_check: true,
             project: ProjectMetadata::default(),
@@ -131,6 +160,7 @@ impl Default for BuildRequest {
             outputs: Vec::new(),
             output_compression: Compression::Gzip,
             report_dir: None,
+            sbom_dir: None,
         }
     }
 }

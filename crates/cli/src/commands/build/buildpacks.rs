@@ -6,6 +6,7 @@ use hoist_platform::{BuildRequest, BuildpackChoice, WantedBuildpack};
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::settings::Key;
 
 /// Which buildpacks are tried.
 #[derive(Debug, Args)]
@@ -33,13 +34,14 @@ pub(crate) struct BuildpackOptions {
 
 impl BuildpackOptions {
     /// Writes them into the request.
-    pub(crate) fn apply(&self, _context: &Context, request: &mut BuildRequest) -> Result<(), Failure> {
+    pub(crate) fn apply(&self, context: &Context, request: &mut BuildRequest) -> Result<(), Failure> {
         if let Some(extension) = self.extensions.first() {
             return Err(Failure::usage(
                 format!("cannot run the image extension {extension}: hoist runs buildpacks only"),
                 "take a builder whose build and run images have what the extension would add (--builder, --run-image), and leave --extension out",
             ));
         }
+        request.default_builder = context.settings.get(Key::DefaultBuilder).map(str::parse::<Reference>).transpose()?;
         request.builder = self.builder.as_deref().map(str::parse::<Reference>).transpose()?;
         let wanted = |option, names: &[String]| {
             names.iter().map(|name| WantedBuildpack::of_option(option, name.clone())).collect::<Vec<_>>()

@@ -8,7 +8,9 @@ mod explain;
 mod image;
 mod options;
 mod outputs;
+mod pack;
 mod source;
+mod surroundings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +29,9 @@ pub(crate) use caches::CacheOptions;
 pub(crate) use image::ImageOptions;
 pub(crate) use options::BuildOptions;
 pub(crate) use outputs::OutputOptions;
+pub(crate) use pack::PackOptions;
 pub(crate) use source::SourceOptions;
+pub(crate) use surroundings::SurroundingsOptions;
 
 /// Build an app or a service into an image
 #[derive(Debug, Args)]
@@ -47,6 +51,10 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     image_options: ImageOptions,
     #[command(flatten)]
+    surroundings: SurroundingsOptions,
+    #[command(flatten)]
+    pack: PackOptions,
+    #[command(flatten)]
     caches: CacheOptions,
     #[command(flatten)]
     how: BuildOptions,
@@ -57,6 +65,8 @@ impl BuildArgs {
         let mut request = self.how.request(context, self.path)?;
         self.buildpacks.apply(context, &mut request)?;
         self.image_options.apply(context, &mut request)?;
+        self.surroundings.apply(context, &mut request)?;
+        self.pack.apply(context, &request)?;
         self.outputs.apply(context, &self.image, &mut request)?;
         self.caches.apply(context, &mut request)?;
         let listener = self.explain.then(|| Arc::new(Listener::new(Arc::clone(&context.reporter))));

@@ -36,7 +36,7 @@ pub(crate) struct BuildOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) locked: Option<PathBuf>,
     /// Network of the build: host (what fetches packages needs it) or none
-    #[arg(long = "build-network", value_name = "NETWORK")]
+    #[arg(long = "network", visible_alias = "build-network", value_name = "NETWORK")]
     pub(crate) network: Option<BuildNetwork>,
     /// Longest time that one buildpack may take: 90s, 10m, 1h; otherwise four hours
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

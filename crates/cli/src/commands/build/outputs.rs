@@ -29,6 +29,9 @@ pub(crate) struct OutputOptions {
     /// Folder to write report.toml to (names and id of the image); without it none is written
     #[arg(long, value_name = "DIR")]
     report_output_dir: Option<PathBuf>,
+    /// Folder to write the SBOM documents of the buildpacks to; without it they are in the image alone
+    #[arg(long, value_name = "DIR")]
+    sbom_output_dir: Option<PathBuf>,
 }
 
 impl OutputOptions {
@@ -55,6 +58,7 @@ impl OutputOptions {
         let names = std::iter::once(image).chain(self.tags.iter().map(String::as_str));
         request.names = names.map(str::parse::<Reference>).collect::<Result<_, _>>()?;
         request.report_dir.clone_from(&self.report_output_dir);
+        request.sbom_dir.clone_from(&self.sbom_output_dir);
         Ok(())
     }
 }
