@@ -9,7 +9,7 @@ use ureq::SendBody;
 use crate::archive_write::SaveError;
 use crate::digest::{DiffId, Digest};
 use crate::docker::archive::{plain_manifest, write_docker, write_plain_oci};
-use crate::docker::client::Daemon;
+use crate::docker::client::{Daemon, Inspected};
 use crate::docker::error::DockerError;
 use crate::docker::messages::{Outcome, read_messages};
 use crate::image::Image;
@@ -53,11 +53,14 @@ impl Daemon {
         image.store().session()?.hold_image(image)?;
         let ids = [image.id().to_string(), Digest::of(&plain_manifest(image)?).to_string()];
         let layers = image.diff_ids().iter().collect::<BTreeSet<_>>().len();
-        if let Some(id) = self.name_what_is_there(&ids, names)? {
+        let wanted: Vec<&Reference> = names.iter().filter(|name| name.tag().is_some()).collect();
+        let before = wanted.iter().map(|name| self.inspect(&name.to_string())).collect::<Result<Vec<_>, _>>()?;
+        let before: Vec<Inspected> = before.into_iter().flatten().collect();
+        if let Some(id) = self.name_what_is_there(&ids, &wanted, &before)? {
             return Ok(Pushed { id, sent_bytes: 0, layers_there: layers, layers_sent: 0 });
         }
         let blobs = self.keeps_blobs()?;
-        let there = self.layers_there(image, names, blobs)?;
+        let there = self.layers_there(image, &before, blobs)?;
         let mut parcel = Parcel { image, there, blobs };
         let (outcome, sent_bytes) = match self.send(&parcel, progress) {
             // What the daemon knew it need not have any more; with containerd a layer may be there only as it was compressed elsewhere.
@@ -75,7 +78,7 @@ impl Daemon {
         let Some(id) = self.loaded(&ids, outcome.id.as_ref())? else {
             return Err(self.no_docker(doing, "it took the image without a complaint and does not have it".to_owned()));
         };
-        for name in names.iter().filter(|name| name.tag().is_some()) {
+        for name in wanted {
             self.tag(&id, name)?;
         }
         let layers_there = parcel.there.len();
@@ -83,31 +86,32 @@ impl Daemon {
     }
 
     /// The identity of the image where the daemon has it, under all its names now.
-    fn name_what_is_there(&self, ids: &[String; 2], names: &[Reference]) -> Result<Option<String>, DockerError> {
-        let wanted: Vec<&Reference> = names.iter().filter(|name| name.tag().is_some()).collect();
-        let mut found = None;
-        for asked in wanted.first().map(ToString::to_string).iter().chain(ids) {
-            // With containerd an image without a name may be the rest of a load that failed: whole ones were named.
-            let image = self.inspect(asked)?;
-            found = image.filter(|image| ids.contains(&image.id) && (image.id == ids[0] || image.is_named()));
-            if found.is_some() {
-                break;
+    fn name_what_is_there(
+        &self,
+        ids: &[String; 2],
+        wanted: &[&Reference],
+        before: &[Inspected],
+    ) -> Result<Option<String>, DockerError> {
+        // With containerd an image without a name may be the rest of a load that failed: whole ones were named.
+        let is_it = |image: &Inspected| ids.contains(&image.id) && (image.id == ids[0] || image.is_named());
+        let mut found = before.iter().find(|image| is_it(image)).cloned();
+        for id in ids {
+            if found.is_none() {
+                found = self.inspect(id)?.filter(is_it);
             }
         }
         let Some(found) = found else { return Ok(None) };
-        for name in wanted.into_iter().filter(|name| !found.has_name(name)) {
+        for name in wanted.iter().filter(|name| !found.has_name(name)) {
             self.tag(&found.id, name)?;
         }
         Ok(Some(found.id))
     }
 
     /// The layers that need not be sent.
-    fn layers_there(&self, image: &Image, names: &[Reference], blobs: bool) -> Result<BTreeSet<DiffId>, DockerError> {
+    fn layers_there(&self, image: &Image, before: &[Inspected], blobs: bool) -> Result<BTreeSet<DiffId>, DockerError> {
         let mut best = BTreeSet::new();
-        for name in names {
-            if let Some(found) = self.inspect(&name.to_string())? {
-                best = larger(best, common(image, &found.diff_ids(), blobs));
-            }
+        for found in before {
+            best = larger(best, common(image, &found.diff_ids(), blobs));
         }
         if best.is_empty() {
             for id in self.list()?.into_iter().take(MAX_LOOKED_AT) {
