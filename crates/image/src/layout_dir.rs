@@ -73,8 +73,7 @@ fn put(store: &Store, layout: &Layout, path: &Path) -> Result<(), SaveError> {
 /// Renames over nothing or an empty folder, and changes places with a full one.
 fn place(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::rename(temporary, path) {
-        Err(error) if error.raw_os_error() == Some(Errno::NOTEMPTY.raw_os_error()) => {}
-        Err(error) if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {}
+        Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
         other => return other,
     }
     match rustix::fs::renameat_with(CWD, temporary, CWD, path, RenameFlags::EXCHANGE) {

@@ -43,7 +43,7 @@ pub use host::HostTrust;
 pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
-pub use place::{PLACE_FORMS, Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
+pub use place::{Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use project::ProjectError;
 pub use request::{
     BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunInput, RunNetwork,

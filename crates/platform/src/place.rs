@@ -35,7 +35,7 @@ pub enum Place {
 }
 
 /// The forms that a place has on the command line.
-pub const PLACE_FORMS: &str = "docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE";
+const PLACE_FORMS: &str = "docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE";
 
 impl FromStr for Place {
     type Err = String;

@@ -70,7 +70,7 @@ impl Inspected {
         self.names.as_ref().is_some_and(|names| !names.is_empty())
     }
 
-    /// Whether the daemon lists this name; it may write it otherwise (`docker.io/library/x`), then a name is given twice.
+    /// Whether the daemon lists this name; podman writes it otherwise (with a host in front), then a name is given twice.
     pub(super) fn has_name(&self, name: &Reference) -> bool {
         let name = name.to_string();
         self.names.iter().flatten().any(|one| *one == name)

@@ -36,7 +36,7 @@ pub(crate) use surroundings::SurroundingsOptions;
 /// Build an app or a service into an image
 #[derive(Debug, Args)]
 pub(crate) struct BuildArgs {
-    /// Name of the image
+    /// Name of the image; or oci:DIR, an OCI layout, and the image is called like its folder
     image: String,
     /// Folder or zip of the app
     #[arg(short, long, default_value = ".", value_name = "DIR|ZIP")]
