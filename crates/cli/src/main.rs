@@ -11,6 +11,7 @@ mod failure;
 mod interrupt;
 mod settings;
 mod terminal;
+mod yaml;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ enum Command {
     #[command(alias = "inspect-image")]
     Inspect(commands::inspect::InspectArgs),
     Builder(commands::builder::BuilderArgs),
+    Buildpack(commands::buildpack::BuildpackArgs),
+    Extension(commands::extension::ExtensionArgs),
     Base(commands::base::BaseArgs),
     Lifecycle(commands::lifecycle::LifecycleArgs),
     System(commands::system::SystemArgs),
@@ -183,6 +186,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Image(args) => args.run(context),
         Command::Inspect(args) => args.run(context),
         Command::Builder(args) => args.run(context),
+        Command::Buildpack(args) => args.run(context),
+        Command::Extension(args) => args.run(context),
         Command::Base(args) => args.run(context),
         Command::Lifecycle(args) => args.run(context),
         Command::System(args) => args.run(context),

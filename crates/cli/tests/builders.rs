@@ -82,7 +82,10 @@ fn an_app_is_built_by_a_builder_of_ones_own_and_runs() {
     let made = hoist(&["builder", "create", "test-greeter", "--json"]).ok().json();
     assert_eq!(made["buildpacks"], serde_json::json!(["test/all@1.0.0", "test/say@1.0.0", "test/word@1.0.0"]));
     let shown = hoist(&["builder", "inspect", "test-greeter"]).ok().stdout;
-    assert!(shown.contains("for         Greetings\n") && shown.contains("group 1\n  test/all@1.0.0\n"), "{shown}");
+    assert!(
+        shown.contains("Description: Greetings\n") && shown.contains(" └ Group #1:\n    └ test/all@1.0.0\n"),
+        "{shown}"
+    );
 
     let build = ["build", "test-greeted", "--path", "app", "--builder", "test-greeter"];
     // The layers of an earlier run of this test may still be there.

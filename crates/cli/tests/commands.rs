@@ -14,6 +14,8 @@ fn help_names_every_command_and_each_has_help_of_its_own() {
         "check",
         "build",
         "builder",
+        "buildpack",
+        "extension",
         "run",
         "job",
         "image",

@@ -200,8 +200,11 @@ impl Image {
         });
         let (manifest, manifest_bytes) = memory(manifest.to_string().into_bytes());
         let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest, manifest_bytes);
-        listed["platform"] =
-            json!({ "architecture": self.config().architecture().to_string(), "os": self.config().os().to_string() });
+        let (architecture, os) = (self.config().architecture().to_string(), self.config().os().to_string());
+        // An image for any processor (a package of scripts, say) suits readers of all of them.
+        if !architecture.is_empty() {
+            listed["platform"] = json!({ "architecture": architecture, "os": os });
+        }
         let manifests: Vec<Value> = match names {
             [] => vec![listed],
             names => names.iter().map(|name| named(&listed, name)).collect(),

@@ -55,8 +55,10 @@ pub struct LayerBuilder {
     name_bytes: usize,
     parents: HashMap<PathBuf, Attributes>,
     order: Order,
-    /// A loaded layer: later entries replace earlier ones, and parents that the tar does not have are not written.
+    /// A loaded layer: later entries replace earlier ones.
     foreign: bool,
+    /// Whether parents that nobody gave are written.
+    parents_written: bool,
 }
 
 /// A layer that is whole but for its place in the store. Dropping it leaves nothing.
@@ -112,6 +114,7 @@ impl LayerBuilder {
             parents: HashMap::new(),
             order: Order::Walk,
             foreign: false,
+            parents_written: true,
         })
     }
 
@@ -119,6 +122,7 @@ impl LayerBuilder {
     pub(crate) fn begin_foreign(store: &Store) -> Result<Self, StoreError> {
         let mut builder = Self::begin(store)?;
         builder.foreign = true;
+        builder.parents_written = false;
         Ok(builder)
     }
 
@@ -133,6 +137,13 @@ impl LayerBuilder {
         let path = normal(path.as_ref())?;
         self.parents.insert(path, attributes);
         Ok(self)
+    }
+
+    /// Leaves folders out that nobody gave, though something is in them: layers of buildpacks, as pack makes them, begin with the folder of the
+    /// buildpack.
+    pub fn leave_out_parents(&mut self) -> &mut Self {
+        self.parents_written = false;
+        self
     }
 
     /// Adds a folder, or gives one that is there these attributes.
@@ -257,7 +268,7 @@ impl LayerBuilder {
             }
         }
         self.dress_directories(&nodes)?;
-        if self.foreign {
+        if !self.parents_written {
             nodes.retain(|node| !node.implied);
         }
         if self.order == Order::Path {

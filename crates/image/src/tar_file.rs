@@ -76,19 +76,21 @@ impl TarFile {
         })
     }
 
-    /// Adds everything to `builder` below `image_dir`, with the attributes that `dress` answers for a path (from the tar's root), a kind and
-    /// the tar's mode. Links stay inside the tar, by name; devices, pipes and whiteouts are refused.
+    /// Adds to `builder` what `place` answers with a path of the image for (asked with the path from the tar's root), with the attributes that
+    /// `dress` answers for the same path, a kind and the tar's mode. Links stay inside the tar, by name; devices, pipes and whiteouts are refused.
     pub fn add_to(
         &self,
         builder: &mut LayerBuilder,
-        image_dir: &Path,
+        place: &dyn Fn(&Path) -> Option<PathBuf>,
         dress: &dyn Fn(&Path, &Kind, u32) -> Attributes,
     ) -> Result<(), LayerError> {
         self.read(|tar| {
             while let Some(raw) = tar.next_entry().map_err(failed(&self.path, "reading the archive"))? {
                 let path = entry_path(&raw)?;
-                if path != Path::new("/") {
-                    add(tar, builder, &raw, &path, image_dir, dress)?;
+                if path != Path::new("/")
+                    && let Some(to) = place(relative(&path))
+                {
+                    add(tar, builder, &raw, &path, &to, place, dress)?;
                 }
             }
             Ok(())
@@ -101,29 +103,32 @@ fn add(
     builder: &mut LayerBuilder,
     raw: &RawEntry,
     path: &Path,
-    image_dir: &Path,
+    to: &Path,
+    place: &dyn Fn(&Path) -> Option<PathBuf>,
     dress: &dyn Fn(&Path, &Kind, u32) -> Attributes,
 ) -> Result<(), LayerError> {
     let refuse = |reason| Err(LayerError::Path { path: path.to_owned(), reason });
-    let place = image_dir.join(relative(path));
     let dressed = |kind: &Kind| dress(relative(path), kind, raw.mode & 0o7777);
     if path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh.")) {
         return refuse("a name that begins with `.wh.` would delete files of the image below");
     }
     if is_file(raw) {
         let attributes = dressed(&Kind::File { size_bytes: raw.size, crc32: 0 });
-        builder.file_with_mtime(&place, attributes, &mut &mut *tar, raw.size, LAYER_MTIME)?;
+        builder.file_with_mtime(to, attributes, &mut &mut *tar, raw.size, LAYER_MTIME)?;
         return Ok(());
     }
     match raw.flag {
         b'0' | b'7' | 0 | b'5' => {
             let attributes = dressed(&Kind::Directory);
-            builder.directory(&place, attributes)?;
+            builder.directory(to, attributes)?;
         }
         b'1' => {
             let target =
                 normalize(&raw.link).map_err(|bad| LayerError::Path { path: path.to_owned(), reason: bad.0 })?;
-            builder.hard_link(&place, image_dir.join(relative(&target)))?;
+            match place(relative(&target)) {
+                Some(target) => builder.hard_link(to, target)?,
+                None => return Err(LayerError::NoTarget { path: path.to_owned(), target }),
+            };
         }
         b'2' => {
             let target = PathBuf::from(OsStr::from_bytes(&raw.link));
@@ -131,7 +136,7 @@ fn add(
                 return refuse("it is a symbolic link that leads out of the archive");
             }
             let kind = Kind::Symlink { target: target.clone() };
-            builder.symlink(&place, target, dressed(&kind))?;
+            builder.symlink(to, target, dressed(&kind))?;
         }
         b'3' | b'4' => return refuse("it is a device"),
         b'6' => return refuse("it is a named pipe"),

@@ -49,7 +49,7 @@ impl World {
             _ if mode & 0o111 != 0 => Attributes::root(0o755),
             _ => Attributes::root(0o644),
         };
-        tar.add_to(&mut builder, Path::new("/cnb/x"), &dress)?;
+        tar.add_to(&mut builder, &|path| Some(Path::new("/cnb/x").join(path)), &dress)?;
         builder.finish()
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Foresee;
 use crate::chosen::Extra;
-use crate::create::BuilderError;
+use crate::create::{BuilderError, Making};
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
 
@@ -138,7 +138,15 @@ impl LocalEngine {
         let path = Path::new("hoist's own builder.toml");
         let config = BuilderConfig::parse(&default_builder_toml(self.parts()))
             .map_err(|source| BuilderError::Config { path: path.to_owned(), source })?;
-        let made = self.make_builder(&config, path, Path::new("/"), &[BUILDER_NAME.parse()?], &[])?;
+        let made = self.make_builder(&Making {
+            config: &config,
+            path,
+            base_dir: Path::new("/"),
+            names: &[BUILDER_NAME.parse()?],
+            labels: &[],
+            flatten: &[],
+            targets: &[],
+        })?;
         self.store().tag(&self.store().image(&base.build_image)?, &BUILD_IMAGE_NAME.parse()?)?;
         self.store().tag(run_image, &RUN_IMAGE_NAME.parse()?)?;
         Ok(made.image)
@@ -213,6 +221,8 @@ pub(crate) fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result
     for phase in ["detector", "builder"] {
         layer.symlink(Path::new("/cnb/lifecycle").join(phase), "/cnb/hoist/bin/hoist", Attributes::root(0o777))?;
     }
+    // Where platforms of before look for it.
+    layer.symlink("/lifecycle", "/cnb/lifecycle", Attributes::root(0o644))?;
     for (dir, mode) in [("/layers", 0o755), ("/workspace", 0o755)] {
         layer.directory(dir, Attributes::new(BUILD_UID, GID, mode))?;
     }
@@ -245,13 +255,13 @@ pub(crate) fn lifecycle_metadata() -> BuilderMetadata {
         supported: (from.minor..=to.minor).map(|minor| ApiVersion::new(0, minor)).collect(),
     };
     BuilderMetadata {
-        lifecycle: BuilderLifecycle {
-            version: LIFECYCLE_VERSION.to_owned(),
-            apis: LifecycleApis {
+        lifecycle: BuilderLifecycle::new(
+            LIFECYCLE_VERSION.to_owned(),
+            LifecycleApis {
                 buildpack: versions(ApiVersion::OLDEST_BUILDPACK, ApiVersion::NEWEST_BUILDPACK),
                 platform: versions(ApiVersion::OLDEST_PLATFORM, ApiVersion::NEWEST_PLATFORM),
             },
-        },
+        ),
         created_by: CreatedBy { name: "hoist".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
         ..BuilderMetadata::default()
     }

@@ -107,6 +107,11 @@ impl LocalEngine {
         &self.settings.parts
     }
 
+    /// Whether this engine works on exactly one base.
+    pub(crate) fn has_lock(&self) -> bool {
+        self.settings.lock.is_some()
+    }
+
     pub(crate) fn host(&self) -> &HostTrust {
         &self.host
     }

@@ -48,6 +48,9 @@ pub enum PlatformError {
     /// The buildpacks that the build asks for cannot be had.
     #[error(transparent)]
     Chosen(#[from] crate::chosen::ChosenError),
+    /// A package cannot be made.
+    #[error(transparent)]
+    Package(#[from] crate::buildpackage::PackageError),
     /// The base cannot be had.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -213,6 +216,7 @@ impl PlatformError {
             Self::Builder(error) => error.hint().unwrap_or_default(),
             Self::Project(error) => error.hint(),
             Self::Chosen(error) => error.hint(),
+            Self::Package(error) => error.hint(),
             Self::Base(error) => error.hint(),
             Self::Analyze(error) => error.hint().unwrap_or_default(),
             Self::Cache(error) => error.hint().unwrap_or_default(),
@@ -290,8 +294,10 @@ impl PlatformError {
             Self::Export(error) if error.is_of_the_buildpack() => Fault::App,
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
+            Self::Package(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Detect(DetectError::ExecEnv { .. })
             | Self::Builder(_)
+            | Self::Package(_)
             | Self::Chosen(_)
             | Self::Project(_)
             | Self::Stage(_)

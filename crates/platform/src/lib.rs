@@ -13,6 +13,7 @@
 mod bindings;
 mod build;
 mod builder;
+mod buildpackage;
 mod check;
 mod chosen;
 mod contract;
@@ -34,9 +35,13 @@ mod runner;
 
 pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
+pub use buildpackage::{
+    BuildpackPlace, InspectedBuildpack, NewBuildpack, PackageError, PackageOutput, PackageRequest, PackageSource,
+    Packaged, PackagedOutput, PulledBuildpack, ScaffoldError, machine_arch,
+};
 pub use check::{CheckReport, Chosen, Foresee, Foresight, Parameter, Problem};
 pub use chosen::ChosenError;
-pub use create::{BuilderError, BuilderRequest, CreatedBuilder};
+pub use create::{BuilderError, BuilderRequest, CreatedBuilder, LifecycleError};
 pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
 pub use host::HostTrust;

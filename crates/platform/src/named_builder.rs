@@ -7,21 +7,25 @@ use hoist_image::{Image, Reference};
 use hoist_lifecycle::image_target;
 use hoist_sandbox::User;
 use hoist_spec::{
-    BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderBuildpack, BuilderLifecycle,
-    BuilderMetadata, BuildpackLayersLabel, CreatedBy, DocumentError, EXTENSION_ORDER_LABEL, GroupEntry, Order,
-    OrderGroup, RunImage, SYSTEM_LABEL, System, parse_order_label,
+    BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderLifecycle, BuilderMetadata,
+    BuildpackLayersLabel, CreatedBy, DocumentError, EXTENSION_ORDER_LABEL, GroupEntry, MIXINS_LABEL, ModuleInfo, Order,
+    OrderGroup, RunImage, STACK_ID_LABEL, SYSTEM_LABEL, System, parse_order_label,
 };
 use serde::Serialize;
 
 use crate::builder::{BUILDER_NAME, Builder};
 use crate::chosen::Extra;
-use crate::create::{BuilderError, image_user, shown};
+use crate::create::{BuilderError, image_label, image_user, shown};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 
 impl LocalEngine {
     /// The builder of that name, with the first of its run images that is there.
     pub(crate) fn named_builder(&self, name: &Reference) -> Result<Builder, PlatformError> {
+        // It would steer the run image alone, and the app would stand on two bases.
+        if self.has_lock() {
+            return Err(BuilderError::Locked { name: name.to_string() }.into());
+        }
         let found = self.store().find_image(name)?;
         let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
@@ -78,16 +82,37 @@ pub struct InspectedBuilder {
     /// Images that apps run on; the first one is the default.
     pub run_images: Vec<RunImage>,
     /// The buildpacks that it has.
-    pub buildpacks: Vec<BuilderBuildpack>,
+    pub buildpacks: Vec<ModuleInfo>,
     /// Groups in the order in which they are tried, system buildpacks included.
     pub order: Vec<OrderGroup>,
     /// Groups of image extensions.
     pub order_extensions: Vec<OrderGroup>,
+    /// The image extensions that it has.
+    pub extensions: Vec<ModuleInfo>,
+    /// The deprecated id of its stack.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// The mixins of its stack.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mixins: Vec<String>,
+    /// Whether it is hoist's own.
+    #[serde(rename = "default")]
+    pub is_default: bool,
+    /// Buildpacks around every group.
+    #[serde(skip)]
+    pub system: System,
+    /// The groups without those, as the label has them.
+    #[serde(skip)]
+    pub plain_order: Vec<OrderGroup>,
+    /// Where its buildpacks are, with the orders of composites.
+    #[serde(skip)]
+    pub layers: BuildpackLayersLabel,
 }
 
 impl LocalEngine {
     /// What a builder has; hoist's own where no name is given, which is made if it is not there.
     pub fn inspect_builder(&self, name: Option<&Reference>) -> Result<InspectedBuilder, PlatformError> {
+        let is_default = name.is_none_or(|name| name.name() == BUILDER_NAME);
         let (name, image) = match name {
             None => (BUILDER_NAME.to_owned(), self.builder()?.image),
             Some(name) => {
@@ -110,6 +135,15 @@ impl LocalEngine {
             buildpacks: labels.metadata.buildpacks,
             order: labels.order.order,
             order_extensions: labels.order.order_extensions,
+            extensions: labels.metadata.extensions.unwrap_or_default(),
+            stack: image_label(&image, STACK_ID_LABEL),
+            mixins: image_label(&image, MIXINS_LABEL)
+                .and_then(|text| serde_json::from_str(&text).ok())
+                .unwrap_or_default(),
+            is_default,
+            system: labels.system,
+            plain_order: labels.groups,
+            layers: labels.layers,
             name,
         })
     }

@@ -79,7 +79,14 @@ impl World {
         self.write("builder.toml", &format!("{images}{buildpacks}{order}"));
         let config_path = self.path("builder.toml");
         let name = name.parse().unwrap();
-        let request = BuilderRequest { name, tags: Vec::new(), config_path, labels: Vec::new() };
+        let request = BuilderRequest {
+            name,
+            tags: Vec::new(),
+            config_path,
+            labels: Vec::new(),
+            flatten: Vec::new(),
+            targets: Vec::new(),
+        };
         self.engine.create_builder(&request).unwrap();
     }
 

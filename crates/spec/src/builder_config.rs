@@ -135,15 +135,14 @@ impl BuildEnv {
 }
 
 /// The `[lifecycle]` table.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LifecycleConfig {
     /// Where its archive is.
-    #[serde(default)]
     pub uri: Option<String>,
     /// Which release.
-    #[serde(default)]
     pub version: Option<String>,
+    /// Line of the file, from 1.
+    pub line: usize,
 }
 
 #[derive(Deserialize)]
@@ -168,18 +167,24 @@ struct RawConfig {
     stack: Option<Spanned<RawStack>>,
     #[serde(default)]
     targets: Vec<Target>,
-    #[serde(default)]
-    lifecycle: LifecycleConfig,
+    lifecycle: Option<Spanned<RawLifecycle>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLifecycle {
+    uri: Option<String>,
+    version: Option<String>,
 }
 
 /// What pack lets stand in an entry, also where it has no effect.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawModule {
+pub(crate) struct RawModule {
     id: Option<String>,
     version: Option<String>,
-    uri: Option<String>,
-    image: Option<String>,
+    pub(crate) uri: Option<String>,
+    pub(crate) image: Option<String>,
     #[serde(rename = "name")]
     _name: Option<String>,
     #[serde(rename = "homepage")]
@@ -278,8 +283,8 @@ impl BuilderConfig {
         let raw: RawConfig = parse_toml(DOCUMENT, text)?;
         let mut config = Self {
             description: raw.description,
-            buildpacks: modules(text, "buildpacks", raw.buildpacks)?,
-            extensions: modules(text, "extensions", raw.extensions)?,
+            buildpacks: modules(DOCUMENT, text, "buildpacks", raw.buildpacks)?,
+            extensions: modules(DOCUMENT, text, "extensions", raw.extensions)?,
             order: raw.order.into_iter().map(|group| entries(text, group.group)).collect::<Result<_, _>>()?,
             order_extensions: raw
                 .order_extensions
@@ -287,12 +292,13 @@ impl BuilderConfig {
                 .map(|group| entries(text, group.group))
                 .collect::<Result<_, _>>()?,
             targets: raw.targets,
-            lifecycle: raw.lifecycle,
             build_image: raw.build.image,
             ..Self::default()
         };
         config.system.pre.buildpacks = entries(text, raw.system.pre.buildpacks)?.group;
         config.system.post.buildpacks = entries(text, raw.system.post.buildpacks)?.group;
+        config.warn_of_repetitions();
+        config.read_lifecycle(text, raw.lifecycle)?;
         config.read_build_env(text, raw.build.env)?;
         config.read_run_images(text, raw.run.images)?;
         config.merge_stack(text, raw.stack)?;
@@ -322,6 +328,14 @@ impl BuilderConfig {
                     "name the variable, for example BP_LOG_LEVEL",
                 ));
             }
+            if let Some((_, action)) = name.split_once('.') {
+                let message = format!("`{name}` cannot be the name of a variable: what follows a point is an action");
+                let fix = match action {
+                    "default" | "override" | "append" | "prepend" => format!("write suffix = \"{action}\""),
+                    _ => "name it without a point".to_owned(),
+                };
+                return Err(DocumentError::invalid(DOCUMENT, at, message, fix));
+            }
             if matches!(suffix, Suffix::Append | Suffix::Prepend) && delim.is_none() {
                 let message = format!("{name} is put to what is there already, but nothing is said to stand between");
                 return Err(DocumentError::invalid(DOCUMENT, at, message, "add delim = \":\" (or \"\" for nothing)"));
@@ -338,6 +352,40 @@ impl BuilderConfig {
                 self.warn(format!("{at}: {} is given twice, this one counts", variable.name), "remove one of them");
             }
             self.build_env.push(variable);
+        }
+        Ok(())
+    }
+
+    /// "Of buildpacks with the same id in a group the first stays."
+    fn warn_of_repetitions(&mut self) {
+        let mut found = Vec::new();
+        for group in &self.order {
+            let mut seen = BTreeSet::new();
+            let again = group.group.iter().zip(&group.lines).filter(|(entry, _)| !seen.insert(&entry.id));
+            found.extend(again.map(|(entry, line)| format!("line {line}: {} stands twice in its group", entry.id)));
+        }
+        for text in found {
+            self.warn(text, "remove one of them: only the first takes part");
+        }
+        for (entry, line) in self.order_extensions.iter_mut().flat_map(|group| group.group.iter_mut().zip(&group.lines))
+        {
+            if std::mem::take(&mut entry.optional) {
+                let text = format!("line {line}: extensions are always optional");
+                self.warnings.push(ConfigWarning { text, fix: "remove optional".to_owned() });
+            }
+        }
+    }
+
+    fn read_lifecycle(&mut self, text: &str, raw: Option<Spanned<RawLifecycle>>) -> Result<(), DocumentError> {
+        let Some(raw) = raw else { return Ok(()) };
+        let line = line_of(text, raw.span().start);
+        let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let RawLifecycle { uri, version } = raw.into_inner();
+        self.lifecycle = LifecycleConfig { uri: filled(uri), version: filled(version), line };
+        if let (Some(uri), Some(version)) = (&self.lifecycle.uri, &self.lifecycle.version) {
+            let message = format!("both a uri ({uri}) and a version ({version}) are given");
+            let at = format!("line {line}, lifecycle");
+            return Err(DocumentError::invalid(DOCUMENT, at, message, "keep one of them"));
         }
         Ok(())
     }
@@ -396,10 +444,6 @@ impl BuilderConfig {
         if self.run_images.is_empty() {
             return missing("run.images", "add [[run.images]] with image = \"NAME\", the image that apps run on");
         }
-        if let (Some(uri), Some(version)) = (&self.lifecycle.uri, &self.lifecycle.version) {
-            let message = format!("both a uri ({uri}) and a version ({version}) are given");
-            return Err(DocumentError::invalid(DOCUMENT, "lifecycle", message, "keep one of them"));
-        }
         Ok(())
     }
 }
@@ -408,23 +452,29 @@ fn place<T>(text: &str, entry: &Spanned<T>, field: &str) -> String {
     format!("line {}, {field}", line_of(text, entry.span().start))
 }
 
-fn modules(text: &str, field: &str, raw: Vec<Spanned<RawModule>>) -> Result<Vec<ModuleConfig>, DocumentError> {
+/// Places that modules come from, in a builder.toml or a package.toml.
+pub(crate) fn modules<T: Into<RawModule>>(
+    document: &'static str,
+    text: &str,
+    field: &str,
+    raw: Vec<Spanned<T>>,
+) -> Result<Vec<ModuleConfig>, DocumentError> {
     let mut found = Vec::with_capacity(raw.len());
     for entry in raw {
         let at = place(text, &entry, field);
         let line = line_of(text, entry.span().start);
-        let module = entry.into_inner();
+        let module: RawModule = entry.into_inner().into();
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         let (uri, image) = (filled(module.uri), filled(module.image));
         let is_image = image.is_some();
         let location = match (uri, image) {
             (Some(uri), Some(image)) => {
                 let message = format!("both a uri ({uri}) and an image ({image}) are given");
-                return Err(DocumentError::invalid(DOCUMENT, at, message, "keep one of them"));
+                return Err(DocumentError::invalid(document, at, message, "keep one of them"));
             }
             (None, None) => {
                 let fix = "add uri = \"PATH OR URI\" or image = \"NAME\"";
-                return Err(DocumentError::invalid(DOCUMENT, at, "nothing says where it comes from", fix));
+                return Err(DocumentError::invalid(document, at, "nothing says where it comes from", fix));
             }
             (Some(location), None) | (None, Some(location)) => location,
         };

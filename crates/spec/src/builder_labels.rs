@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiVersion;
-use crate::buildpack_toml::Stack;
+use crate::buildpack_toml::{BuildpackInfo, License, Stack};
 use crate::error::{DocumentError, parse_json, write_json};
 use crate::order::OrderGroup;
 use crate::run_toml::RunImage;
@@ -27,19 +27,67 @@ pub const EXTENSION_ORDER_LABEL: &str = "io.buildpacks.buildpack.order-extension
 /// Label with [`BuildpackageMetadata`].
 pub const BUILDPACKAGE_METADATA_LABEL: &str = "io.buildpacks.buildpackage.metadata";
 
-/// A buildpack as the builder's metadata lists it.
+/// Who a buildpack or an image extension is, as the metadata of builders and packages says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BuilderBuildpack {
+#[serde(rename_all = "kebab-case")]
+pub struct ModuleInfo {
     /// Its id.
     pub id: String,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its version.
+    #[serde(default)]
     pub version: String,
+    /// What it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// Where to read about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub homepage: Option<String>,
+    /// What to find it by.
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
+    /// Execution environments it supports; empty means all.
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub exec_env: Vec<String>,
+    /// Its licences.
+    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<LabelLicense>,
+    /// Whether user variables stay out of its environment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clear_env: bool,
+}
+
+/// A licence in a label, where pack writes its keys with capitals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelLicense {
+    /// SPDX expression.
+    #[serde(default, rename = "Type", alias = "type")]
+    pub kind: String,
+    /// Where its text is.
+    #[serde(default, rename = "URI", alias = "uri")]
+    pub uri: String,
+}
+
+impl From<&BuildpackInfo> for ModuleInfo {
+    fn from(info: &BuildpackInfo) -> Self {
+        let license = |license: &License| LabelLicense {
+            kind: license.kind.clone().unwrap_or_default(),
+            uri: license.uri.clone().unwrap_or_default(),
+        };
+        Self {
+            id: info.id.clone(),
+            name: info.name.clone(),
+            version: info.version.clone(),
+            description: info.description.clone(),
+            homepage: info.homepage.clone(),
+            keywords: info.keywords.clone(),
+            exec_env: info.exec_env.clone(),
+            licenses: info.licenses.iter().map(license).collect(),
+            clear_env: info.clear_env,
+        }
+    }
 }
 
 /// The deprecated `stack` key.
@@ -57,9 +105,23 @@ pub struct BuilderLifecycle {
     /// Its version.
     #[serde(default)]
     pub version: String,
+    /// The oldest of each, for tools of before there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<OldApis>,
     /// The APIs it speaks.
     #[serde(default)]
     pub apis: LifecycleApis,
+}
+
+/// One version of each API (deprecated).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldApis {
+    /// Buildpack API.
+    #[serde(default)]
+    pub buildpack: Option<ApiVersion>,
+    /// Platform API.
+    #[serde(default)]
+    pub platform: Option<ApiVersion>,
 }
 
 /// The APIs of a lifecycle.
@@ -104,10 +166,10 @@ pub struct BuilderMetadata {
     pub description: String,
     /// What it holds.
     #[serde(default, deserialize_with = "crate::error::null_as_default")]
-    pub buildpacks: Vec<BuilderBuildpack>,
+    pub buildpacks: Vec<ModuleInfo>,
     /// Image extensions that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extensions: Option<Vec<BuilderBuildpack>>,
+    pub extensions: Option<Vec<ModuleInfo>>,
     /// Its run image, the old way.
     #[serde(default)]
     pub stack: BuilderStack,
@@ -199,22 +261,12 @@ pub fn write_order_label(order: &[OrderGroup]) -> Result<String, DocumentError> 
 /// The label `io.buildpacks.buildpackage.metadata`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildpackageMetadata {
-    /// Id of its main buildpack.
-    pub id: String,
-    /// For people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Version of its main buildpack.
-    pub version: String,
-    /// Where to read about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub homepage: Option<String>,
-    /// Stacks it supports (deprecated).
+    /// Its main buildpack.
+    #[serde(flatten)]
+    pub info: ModuleInfo,
+    /// Stacks that all of it supports (deprecated).
     #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub stacks: Vec<Stack>,
-    /// Targets it supports.
-    #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<Target>,
 }
 
 impl BuildpackageMetadata {

@@ -1,5 +1,7 @@
 //! `buildpack.toml`: what a buildpack is, which API it speaks, where it runs, and the order of a composite.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::ApiVersion;
@@ -83,6 +85,24 @@ pub struct Stack {
     /// Mixins it needs.
     #[serde(default, deserialize_with = "crate::error::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub mixins: Vec<String>,
+}
+
+/// The stacks that both of two sets support, each with the mixins that either needs. `*` is every stack.
+pub fn merge_stacks(one: &[Stack], other: &[Stack]) -> Vec<Stack> {
+    let any = |stacks: &[Stack]| stacks.iter().any(|stack| stack.id == "*");
+    match (any(one), any(other)) {
+        (true, true) => vec![Stack { id: "*".to_owned(), mixins: Vec::new() }],
+        (true, false) => other.to_vec(),
+        (false, true) => one.to_vec(),
+        (false, false) => {
+            let both = other.iter().filter_map(|theirs| {
+                let ours = one.iter().find(|ours| ours.id == theirs.id)?;
+                let mixins: BTreeSet<&String> = ours.mixins.iter().chain(&theirs.mixins).collect();
+                Some(Stack { id: theirs.id.clone(), mixins: mixins.into_iter().cloned().collect() })
+            });
+            both.collect()
+        }
+    }
 }
 
 /// The specification has tables with a `name`, the Go lifecycle a list of strings; both are met in the wild.
@@ -219,4 +239,24 @@ fn check_version(document: &'static str, field: &str, version: &str) -> Result<(
 /// A buildpack's id as it appears in paths: `/` becomes `_`.
 pub fn escape_id(id: &str) -> String {
     id.replace('/', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_merge_to_what_both_support_with_the_mixins_of_both() {
+        let stack = |id: &str, mixins: &[&str]| Stack {
+            id: id.to_owned(),
+            mixins: mixins.iter().map(|mixin| (*mixin).to_owned()).collect(),
+        };
+        let any = || stack("*", &[]);
+        let one = [stack("a", &["x", "run:y"]), stack("b", &[])];
+        assert_eq!(merge_stacks(&one, &[stack("a", &["build:z", "x"])]), [stack("a", &["build:z", "run:y", "x"])]);
+        assert_eq!(merge_stacks(&one, &[stack("c", &[])]), []);
+        assert_eq!(merge_stacks(&one, &[any(), stack("c", &[])]), one);
+        assert_eq!(merge_stacks(&[any()], &one), one);
+        assert_eq!(merge_stacks(&[any(), stack("a", &[])], &[any()]), [any()]);
+    }
 }

@@ -22,6 +22,8 @@ pub const EXEC_ENV_LABEL: &str = "io.buildpacks.exec-env";
 pub const REBASABLE_LABEL: &str = "io.buildpacks.rebasable";
 /// Label with the stack id (deprecated).
 pub const STACK_ID_LABEL: &str = "io.buildpacks.stack.id";
+/// Label with the mixins of a base image, a list in JSON (deprecated).
+pub const MIXINS_LABEL: &str = "io.buildpacks.stack.mixins";
 /// Label with the target id of a base image.
 pub const BASE_ID_LABEL: &str = "io.buildpacks.base.id";
 /// Label with the distribution of a base image.

@@ -1,6 +1,10 @@
 //! Targets: the operating systems and processors that a buildpack, a builder or an image is made for.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A distribution of an operating system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +85,115 @@ impl Target {
     }
 }
 
+/// Why a text is no target.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("reading the target `{text}`: {problem}")]
+pub struct TargetError {
+    /// As typed.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl TargetError {
+    /// What to write instead.
+    #[allow(clippy::unused_self)] // as the hints of all errors
+    pub fn hint(&self) -> String {
+        "write OS/ARCH, OS/ARCH/VARIANT or OS/ARCH:DISTRO@VERSION, for example linux/amd64:debian@13".to_owned()
+    }
+}
+
+/// Processors as Go names them, which is how images name them.
+const PROCESSORS: [&str; 13] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64",
+    "s390x",
+];
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    /// `OS[/ARCH[/VARIANT]][:DISTRO@VERSION[;DISTRO@VERSION…]]`, as pack's `--target` has it.
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let wrong = |problem: String| TargetError { text: text.to_owned(), problem };
+        let (platform, distros) = text.split_once(':').unwrap_or((text, ""));
+        let mut parts = platform.split('/');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        let mut target = Self { os: part(), arch: part(), variant: part(), distros: Vec::new() };
+        if parts.next().is_some() {
+            return Err(wrong("it has more than an os, a processor and a variant".to_owned()));
+        }
+        if !matches!(target.os.as_str(), "linux" | "windows") {
+            return Err(wrong(format!("`{}` is no os of images: there are linux and windows", target.os)));
+        }
+        if !target.arch.is_empty() && !PROCESSORS.contains(&target.arch.as_str()) {
+            return Err(wrong(format!("`{}` is no processor: there are {}", target.arch, PROCESSORS.join(", "))));
+        }
+        for distro in distros.split(';').filter(|distro| !distro.is_empty()) {
+            let (name, version) = distro.split_once('@').unwrap_or((distro, ""));
+            if name.is_empty() || version.contains('@') {
+                return Err(wrong(format!("`{distro}` is no distribution with a version")));
+            }
+            target.distros.push(Distribution { name: name.to_owned(), version: version.to_owned() });
+        }
+        Ok(target)
+    }
+}
+
+/// In the form in which it is typed; `any` where nothing is said.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<&str> =
+            [self.os.as_str(), &self.arch, &self.variant].into_iter().filter(|part| !part.is_empty()).collect();
+        f.write_str(if parts.is_empty() { "any" } else { "" })?;
+        f.write_str(&parts.join("/"))?;
+        for (at, distro) in self.distros.iter().enumerate() {
+            f.write_str(if at == 0 { ":" } else { ";" })?;
+            f.write_str(&distro.name)?;
+            if !distro.version.is_empty() {
+                write!(f, "@{}", distro.version)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    /// One target for each distribution: what is made is made for one.
+    pub fn expand(&self) -> Vec<Self> {
+        if self.distros.len() < 2 {
+            return vec![self.clone()];
+        }
+        self.distros.iter().map(|distro| Self { distros: vec![distro.clone()], ..self.clone() }).collect()
+    }
+
+    /// What fits both; nothing where they exclude each other.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let same = |one: &str, other: &str| match (one.is_empty(), other.is_empty()) {
+            (true, _) => Some(other.to_owned()),
+            (_, true) => Some(one.to_owned()),
+            _ => (one == other).then(|| one.to_owned()),
+        };
+        let distros = match (self.distros.as_slice(), other.distros.as_slice()) {
+            ([], all) | (all, []) => all.to_vec(),
+            (ours, theirs) => {
+                let pairs = ours.iter().flat_map(|one| theirs.iter().map(move |other| (one, other)));
+                let common = pairs.filter_map(|(one, other)| {
+                    let name = same(&one.name, &other.name)?;
+                    Some(Distribution { name, version: same(&one.version, &other.version)? })
+                });
+                let common: Vec<Distribution> = common.collect();
+                (!common.is_empty()).then_some(common)?
+            }
+        };
+        Some(Self {
+            os: same(&self.os, &other.os)?,
+            arch: same(&self.arch, &other.arch)?,
+            variant: same(&self.variant, &other.variant)?,
+            distros,
+        })
+    }
+}
+
 impl ImageTarget {
     /// The `CNB_TARGET_*` variables that buildpacks of API 0.10 and newer get.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
@@ -94,5 +207,50 @@ impl ImageTarget {
         }
         out.retain(|(_, value)| !value.is_empty());
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_target_is_read_and_shown_as_it_is_typed() {
+        for text in ["linux", "linux/amd64", "linux/arm/v6:ubuntu@14.04;debian@13", "windows/amd64:windows"] {
+            assert_eq!(target(text).to_string(), text);
+        }
+        assert_eq!(Target::default().to_string(), "any");
+        for (text, problem) in [
+            ("", "`` is no os of images: there are linux and windows"),
+            ("amd64", "`amd64` is no os of images: there are linux and windows"),
+            ("linux/amd64/v1/x", "it has more than an os, a processor and a variant"),
+            ("linux:@13", "`@13` is no distribution with a version"),
+            ("linux:a@1@2", "`a@1@2` is no distribution with a version"),
+        ] {
+            let error = text.parse::<Target>().unwrap_err();
+            assert_eq!(error.problem, problem, "{text}");
+            assert!(error.hint().contains("linux/amd64"));
+        }
+        assert!("linux/x86".parse::<Target>().unwrap_err().to_string().contains("`x86` is no processor"));
+    }
+
+    #[test]
+    fn targets_meet_where_neither_excludes_the_other() {
+        for (one, other, both) in [
+            ("linux", "linux/arm64", Some("linux/arm64")),
+            ("linux/amd64", "linux/arm64", None),
+            ("linux/amd64:debian@12;debian@13", "linux:debian@13", Some("linux/amd64:debian@13")),
+            ("linux:debian", "linux:debian@13", Some("linux:debian@13")),
+            ("linux:debian@13", "linux:ubuntu@24.04", None),
+        ] {
+            assert_eq!(target(one).meet(&target(other)), both.map(target), "{one} and {other}");
+            assert_eq!(target(other).meet(&target(one)), both.map(target), "{other} and {one}");
+        }
+        assert_eq!(target("linux:a@1;b@2").expand(), [target("linux:a@1"), target("linux:b@2")]);
+        assert_eq!(target("linux:a@1").expand(), [target("linux:a@1")]);
     }
 }

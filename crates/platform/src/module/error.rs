@@ -24,6 +24,8 @@ pub enum ModuleError {
     NoImage {
         /// As written.
         name: String,
+        /// Images of the store that are called almost so.
+        similar: Vec<String>,
     },
     /// Not the name of an image.
     #[error("finding the buildpack `{location}`")]
@@ -50,6 +52,14 @@ pub enum ModuleError {
     /// The source's own descriptor asks for something to be fetched.
     #[error("finding the buildpack `{location}`: it would have to be fetched, and the build has no network")]
     Offline {
+        /// As written.
+        location: String,
+    },
+    /// A buildpack of a builder, where there is none yet.
+    #[error(
+        "finding the buildpack `{location}`: this means a buildpack of the builder that an app is built with, and there is none here"
+    )]
+    OfABuilder {
         /// As written.
         location: String,
     },
@@ -113,6 +123,14 @@ pub enum ModuleError {
         /// What is missing.
         program: &'static str,
     },
+    /// A composite that says what it is made for.
+    #[error("reading the buildpack `{location}`: {module} has an order, and [[targets]] besides")]
+    OrderAndTargets {
+        /// As written.
+        location: String,
+        /// Its id and version.
+        module: String,
+    },
     /// Its files cannot be a layer.
     #[error("reading the buildpack `{location}`")]
     Layer {
@@ -171,18 +189,33 @@ pub enum ModuleError {
 }
 
 impl ModuleError {
+    /// Whether the network or the disk is at fault, and not what was asked for.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Fetch { .. } | Self::Io { .. } | Self::Store(_))
+    }
+
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
             Self::NoPath { .. } => "correct the path; relative ones start at the folder of builder.toml".to_owned(),
-            Self::NoImage { name } => format!("bring it into the store: hoist image load FILE (an archive of {name})"),
+            Self::NoImage { name, similar } if similar.is_empty() => {
+                format!("bring it into the store: hoist image load FILE (an archive of {name})")
+            }
+            Self::NoImage { name, similar } => {
+                let first = &similar[0];
+                format!("the store has {}; name one of them, or let it be one: hoist image tag {first} {name}", similar.join(", "))
+            }
             Self::Reference { source, .. } => source.hint(),
-            Self::Unsupported { .. } => "fetch the buildpack as a file and name that".to_owned(),
+            Self::Unsupported { .. } => {
+                "fetch the buildpack as a file and name that, or load it (hoist image load FILE) and name the image: docker://NAME"
+                    .to_owned()
+            }
             Self::Outside { .. } => {
                 "name the descriptor yourself if you trust it: --descriptor project.toml; or name the buildpack: --buildpack PATH"
                     .to_owned()
             }
             Self::Offline { .. } => "fetch it and name the file: --buildpack FILE".to_owned(),
+            Self::OfABuilder { .. } => "name the place that it comes from: a folder, a file, docker://NAME".to_owned(),
             Self::NotShipped { known, .. } => format!("hoist has {}", known.join(", ")),
             Self::Fetch { source, .. } => {
                 format!("{}; or fetch it yourself and name the file", source.hint())
@@ -195,6 +228,10 @@ impl ModuleError {
             Self::Descriptor { source, .. } => source.hint().unwrap_or_default(),
             Self::NoProgram { program, .. } => {
                 format!("add {program}, executable; or an [[order]] to buildpack.toml, if others do the work")
+            }
+            Self::OrderAndTargets { .. } => {
+                "remove [[targets]] from buildpack.toml: a composite is for what its parts are for; package.toml may have them"
+                    .to_owned()
             }
             Self::Layer { source, .. } => source.hint(),
             Self::Package { source, .. } => source.hint(),

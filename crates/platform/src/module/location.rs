@@ -8,7 +8,7 @@ use super::error::ModuleError;
 
 /// A place where modules come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Location {
+pub(crate) enum Location {
     /// A buildpack of hoist's own, by its id.
     Shipped(String),
     /// A folder: of a buildpack, or an OCI layout.
@@ -23,7 +23,7 @@ pub(super) enum Location {
 
 impl Location {
     /// Reads a location; relative paths start at `base_dir`.
-    pub(super) fn parse(text: &str, is_image: bool, base_dir: &Path) -> Result<Self, ModuleError> {
+    pub(crate) fn parse(text: &str, is_image: bool, base_dir: &Path) -> Result<Self, ModuleError> {
         if let Some(id) = text.strip_prefix("urn:hoist:buildpack:") {
             return Ok(Self::Shipped(id.to_owned()));
         }
@@ -33,8 +33,8 @@ impl Location {
         if text.starts_with("urn:cnb:registry:") {
             return Err(ModuleError::Unsupported { location: text.to_owned(), what: "a buildpack registry" });
         }
-        if text.starts_with("urn:cnb:builder:") || text.starts_with("from=builder:") {
-            return Err(ModuleError::Unsupported { location: text.to_owned(), what: "a buildpack of another builder" });
+        if text.starts_with("urn:cnb:builder:") || text == "from=builder" || text.starts_with("from=builder:") {
+            return Err(ModuleError::OfABuilder { location: text.to_owned() });
         }
         if is_image {
             return image(text, text);
@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(text("./pip"), "finding the buildpack `./pip`: there is nothing at /nowhere/./pip");
         assert_eq!(text("file:///x.tgz"), "finding the buildpack `file:///x.tgz`: there is nothing at /x.tgz");
         assert!(text("urn:cnb:registry:acme/pip@1").contains("hoist does not ask a buildpack registry yet"));
+        assert!(text("from=builder").contains("a buildpack of the builder that an app is built with"));
         assert!(text("docker://A B").starts_with("finding the buildpack `docker://A B`"));
     }
 }

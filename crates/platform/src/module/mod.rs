@@ -16,20 +16,22 @@ use std::path::Path;
 
 use fs_err as fs;
 use hoist_debian::{FetchOptions, Fetcher};
-use hoist_image::{Attributes, Kind, Layer, LayerBuilder, LayerError, Lease, LoadLimits, Store, TarFile};
+use hoist_image::{
+    Attributes, Image, Kind, Layer, LayerBuilder, LayerError, Lease, LoadLimits, Reference, Store, TarFile,
+};
 use hoist_spec::{
-    BuildpackDescriptor, BuildpackLayerInfo, ExtensionDescriptor, InlineScript, ModuleConfig, OrderGroup, Target,
-    escape_id,
+    BuildpackDescriptor, BuildpackLayerInfo, ExtensionDescriptor, InlineScript, ModuleConfig, ModuleInfo, OrderGroup,
+    Target, escape_id,
 };
 
 use crate::builder::BuildpackFiles;
 pub use error::ModuleError;
-use location::Location;
+pub(crate) use location::Location;
 
 /// What a buildpack may unpack to. Offline buildpacks with their runtimes have some hundred megabytes.
 const MAX_UNPACKED_BYTES: u64 = 8 << 30;
 /// What is fetched over HTTP is held in memory.
-const MAX_DOWNLOAD_BYTES: u64 = 128 << 20;
+pub(crate) const MAX_DOWNLOAD_BYTES: u64 = 128 << 20;
 /// `buildpack.toml` of the largest composite has some tens of kilobytes.
 pub(crate) const MAX_DESCRIPTOR_BYTES: u64 = 1 << 20;
 /// The two documents that make a folder a buildpack or an extension.
@@ -50,6 +52,14 @@ impl ModuleKind {
         match self {
             Self::Buildpack => "buildpack",
             Self::Extension => "extension",
+        }
+    }
+
+    /// `a buildpack` or `an extension`.
+    pub fn with_article(self) -> &'static str {
+        match self {
+            Self::Buildpack => "a buildpack",
+            Self::Extension => "an extension",
         }
     }
 
@@ -75,6 +85,8 @@ pub(crate) struct ModuleDescriptor {
     pub order: Vec<OrderGroup>,
     /// What it runs on, deprecated stacks translated.
     pub targets: Vec<Target>,
+    /// Who it is, as the metadata of builders and packages says it.
+    pub(crate) info: ModuleInfo,
     /// As it stands in the labels of builders and packages, without the layer.
     pub(crate) label: BuildpackLayerInfo,
 }
@@ -90,6 +102,14 @@ impl ModuleDescriptor {
         Path::new(self.kind.root()).join(escape_id(&self.id)).join(&self.version)
     }
 
+    /// What is refused where a buildpack is made, and let through in packages and builders that others made.
+    fn check_source(&self, location: &str) -> Result<(), ModuleError> {
+        if !self.order.is_empty() && !self.label.targets.is_empty() {
+            return Err(ModuleError::OrderAndTargets { location: location.to_owned(), module: self.full_name() });
+        }
+        Ok(())
+    }
+
     /// Reads the document called `name`.
     pub(crate) fn parse(name: &str, content: &[u8], location: &str) -> Result<Self, ModuleError> {
         let text = std::str::from_utf8(content)
@@ -97,6 +117,7 @@ impl ModuleDescriptor {
         let wrong = |source| ModuleError::Descriptor { location: location.to_owned(), source };
         if name == DESCRIPTORS[1] {
             let found = ExtensionDescriptor::parse(text).map_err(wrong)?;
+            let info = ModuleInfo::from(&found.extension);
             let label = BuildpackLayerInfo {
                 api: found.api,
                 stacks: Vec::new(),
@@ -112,10 +133,12 @@ impl ModuleDescriptor {
                 version: found.extension.version,
                 order: Vec::new(),
                 targets: found.targets,
+                info,
                 label,
             });
         }
         let found = BuildpackDescriptor::parse(text).map_err(wrong)?;
+        let info = ModuleInfo::from(&found.buildpack);
         let label = BuildpackLayerInfo {
             api: found.api,
             stacks: found.stacks.clone(),
@@ -131,6 +154,7 @@ impl ModuleDescriptor {
             id: found.buildpack.id,
             version: found.buildpack.version,
             order: found.order,
+            info,
             label,
         })
     }
@@ -147,6 +171,20 @@ pub(crate) struct Module {
     pub location: String,
 }
 
+/// What was at a place.
+pub(crate) struct Found {
+    /// The module itself, then what it depends on.
+    pub(crate) modules: Vec<Module>,
+    /// The image, where it is a package.
+    pub(crate) package: Option<Image>,
+}
+
+impl Found {
+    fn one(module: Module) -> Self {
+        Self { modules: vec![module], package: None }
+    }
+}
+
 /// Finds modules.
 pub(crate) struct Modules<'a> {
     store: &'a Store,
@@ -158,6 +196,8 @@ pub(crate) struct Modules<'a> {
     lease: &'a Lease,
     /// What those may not do who are not asked on this machine.
     confined: Option<Confined>,
+    /// What the modules are for, where folders may have other files for other targets.
+    target: Option<Target>,
 }
 
 /// Bounds of a stranger's locations: nothing outside of the base folder is read.
@@ -169,7 +209,7 @@ struct Confined {
 
 impl<'a> Modules<'a> {
     pub(crate) fn new(store: &'a Store, base_dir: &'a Path, shipped: &'a [BuildpackFiles], lease: &'a Lease) -> Self {
-        Self { store, base_dir, shipped, lease, confined: None }
+        Self { store, base_dir, shipped, lease, confined: None, target: None }
     }
 
     /// The same for locations that a stranger wrote: no file outside of the base folder is read, and nothing fetched if `offline`.
@@ -177,33 +217,69 @@ impl<'a> Modules<'a> {
         Self { confined: Some(Confined { offline }), ..self }
     }
 
+    /// The same, for a target: of a folder that has one of its own for it (`linux/arm64`), that is taken.
+    pub(crate) fn for_target(self, target: Target) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
     /// What an entry of `builder.toml` stands for: the module itself, then what it depends on.
     pub(crate) fn find(&self, wanted: &ModuleConfig) -> Result<Vec<Module>, ModuleError> {
         let found = self.read(wanted)?;
-        let ids: Vec<_> = found.iter().map(|module| module.layer.diff_id()).collect();
+        if let Some(image) = found.package {
+            drop_unnamed(self.store, &image);
+        }
+        Ok(found.modules)
+    }
+
+    /// The same, with the image where it is a package. What came from a file has no name, and is the caller's to name or to remove.
+    pub(crate) fn read(&self, wanted: &ModuleConfig) -> Result<Found, ModuleError> {
+        let found = self.locate(wanted)?;
+        let ids: Vec<_> = found.modules.iter().map(|module| module.layer.diff_id()).collect();
         self.lease.hold(&ids)?;
-        if let Some(main) = found.first() {
+        if let Some(main) = found.modules.first() {
             check_wanted(wanted, &main.descriptor)?;
         }
         Ok(found)
     }
 
-    fn read(&self, wanted: &ModuleConfig) -> Result<Vec<Module>, ModuleError> {
+    /// A module that stands alone; nothing for a package.
+    pub(crate) fn read_alone(&self, wanted: &ModuleConfig) -> Result<Option<Module>, ModuleError> {
+        let Found { mut modules, package } = self.read(wanted)?;
+        if let Some(image) = package {
+            drop_unnamed(self.store, &image);
+            return Ok(None);
+        }
+        Ok(modules.pop())
+    }
+
+    /// What a folder says of itself; nothing where something else is there. Its files for a target are not looked at.
+    pub(crate) fn describe_folder(&self, wanted: &ModuleConfig) -> Result<Option<ModuleDescriptor>, ModuleError> {
+        let text = wanted.location.as_str();
+        match Location::parse(text, wanted.is_image, self.base_dir)? {
+            Location::Folder(path) if !path.join("index.json").is_file() => {
+                folder::describe(text, &path).map(|(_, _, descriptor)| Some(descriptor))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn locate(&self, wanted: &ModuleConfig) -> Result<Found, ModuleError> {
         let text = wanted.location.as_str();
         let location = Location::parse(text, wanted.is_image, self.base_dir)?;
         self.check_confined(text, &location)?;
         match location {
-            Location::Shipped(id) => self.shipped(text, &id).map(|module| vec![module]),
+            Location::Shipped(id) => self.shipped(text, &id).map(Found::one),
             Location::Folder(path) if path.join("index.json").is_file() && path.join("oci-layout").is_file() => {
                 self.package_file(text, &path)
             }
-            Location::Folder(path) => folder::read(self.store, text, &path).map(|module| vec![module]),
+            Location::Folder(path) => folder::read(self.store, text, &path, self.target.as_ref()).map(Found::one),
             Location::File(path) => self.file(text, &path),
             Location::Http(url) => self.download(text, &url),
             Location::Image(name) => {
-                let image = self.store.find_image(&name)?;
-                let image = image.ok_or_else(|| ModuleError::NoImage { name: name.to_string() })?;
-                package::modules(text, &image)
+                let Some(image) = self.store.find_image(&name)? else {
+                    return Err(ModuleError::NoImage { similar: self.similar(&name)?, name: name.to_string() });
+                };
+                Ok(Found { modules: package::modules(text, &image)?, package: Some(image) })
             }
         }
     }
@@ -242,6 +318,25 @@ impl<'a> Modules<'a> {
         Ok(Module { descriptor, layer, location: location.to_owned() })
     }
 
+    /// Images whose names differ in the registry or the tag alone, or whose last parts are a letter apart.
+    fn similar(&self, wanted: &Reference) -> Result<Vec<String>, ModuleError> {
+        let last = |name: &Reference| name.repository().rsplit('/').next().unwrap_or_default().to_owned();
+        let is_near = |one: &str, other: &str| {
+            let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+            let same = |(one, other): &(&char, &char)| one == other;
+            let front = one.iter().zip(&other).take_while(same).count();
+            let back = one.iter().rev().zip(other.iter().rev()).take_while(same).count();
+            let longest = one.len().max(other.len());
+            one.len().abs_diff(other.len()) <= 1 && longest > 3 && front + back + 1 >= longest
+        };
+        let names = self.store.names()?.into_iter().map(|(name, _)| name);
+        let near = names.filter(|name| {
+            name.repository() == wanted.repository()
+                || (last(name) != last(wanted) && is_near(&last(name), &last(wanted)))
+        });
+        Ok(near.take(5).map(|name| name.to_string()).collect())
+    }
+
     fn shipped(&self, text: &str, id: &str) -> Result<Module, ModuleError> {
         let Some(files) = self.shipped.iter().find(|one| one.id == id) else {
             let known = self.shipped.iter().map(|one| one.id.clone()).collect();
@@ -254,7 +349,7 @@ impl<'a> Modules<'a> {
         Ok(Module { descriptor, layer, location: text.to_owned() })
     }
 
-    fn download(&self, text: &str, url: &str) -> Result<Vec<Module>, ModuleError> {
+    fn download(&self, text: &str, url: &str) -> Result<Found, ModuleError> {
         let failed = |source| ModuleError::Fetch { url: url.to_owned(), source: Box::new(source) };
         let bytes = Fetcher::new(FetchOptions::from_environment()).get(url, MAX_DOWNLOAD_BYTES).map_err(failed)?;
         let scratch = self.store.scratch("module")?;
@@ -265,7 +360,7 @@ impl<'a> Modules<'a> {
     }
 
     /// A `.tgz` of a folder, or a package as pack writes it (`.cnb`): an OCI layout in a tar.
-    fn file(&self, text: &str, path: &Path) -> Result<Vec<Module>, ModuleError> {
+    fn file(&self, text: &str, path: &Path) -> Result<Found, ModuleError> {
         let tar = TarFile::new(path, MAX_UNPACKED_BYTES);
         let failed = |source| ModuleError::Layer { location: text.to_owned(), source };
         let members = [DESCRIPTORS[0], DESCRIPTORS[1], "index.json"];
@@ -276,13 +371,16 @@ impl<'a> Modules<'a> {
             return self.package_file(text, path);
         }
         let descriptor = ModuleDescriptor::parse(&name, &content, text)?;
+        descriptor.check_source(text)?;
         let mut builder = self.store.layer_builder()?;
-        let layer = tar.add_to(&mut builder, &descriptor.dir(), &dress).and_then(|()| finish(builder, &descriptor));
+        let dir = descriptor.dir();
+        let added = tar.add_to(&mut builder, &|path| Some(dir.join(path)), &dress);
+        let layer = added.and_then(|()| finish(builder, &descriptor));
         let layer = layer.map_err(failed)?;
-        Ok(vec![Module { descriptor, layer, location: text.to_owned() }])
+        Ok(Found::one(Module { descriptor, layer, location: text.to_owned() }))
     }
 
-    fn package_file(&self, text: &str, path: &Path) -> Result<Vec<Module>, ModuleError> {
+    fn package_file(&self, text: &str, path: &Path) -> Result<Found, ModuleError> {
         let limits = LoadLimits { unpacked_bytes: MAX_UNPACKED_BYTES, archive_bytes: MAX_UNPACKED_BYTES };
         // Its own names are not taken over: a package is not asked what an image of this store is to be called.
         let images = self
@@ -293,8 +391,20 @@ impl<'a> Modules<'a> {
             return Err(ModuleError::NotOne { location: text.to_owned(), count: images.len() });
         };
         self.lease.hold_image(image)?;
-        package::modules(text, image)
+        match package::modules(text, image) {
+            Ok(modules) => Ok(Found { modules, package: Some(image.clone()) }),
+            Err(error) => {
+                drop_unnamed(self.store, image);
+                Err(error)
+            }
+        }
     }
+}
+
+/// Takes the image of a package out of the store whose layers were all that was wanted: it would only stand in lists, without a name. What cannot be
+/// removed now goes with the next prune.
+pub(crate) fn drop_unnamed(store: &Store, image: &Image) {
+    let _ = store.remove_unnamed(image.id());
 }
 
 /// Owner and mode of a module's files, as pack has them: root's, and executable for all or nobody.
@@ -302,15 +412,37 @@ pub(crate) fn dress(path: &Path, kind: &Kind, mode: u32) -> Attributes {
     let program = ["bin/build", "bin/detect", "bin/generate"].iter().any(|name| path == Path::new(name));
     match kind {
         Kind::Directory => Attributes::root(0o755),
-        Kind::Symlink { .. } => Attributes::root(0o777),
         _ if program || mode & 0o111 != 0 => Attributes::root(0o755),
         _ => Attributes::root(0o644),
     }
 }
 
-/// Closes the layer of a module.
+/// Closes the layer of a module: as pack makes it, it begins with the folder of the id.
 pub(crate) fn finish(mut builder: LayerBuilder, descriptor: &ModuleDescriptor) -> Result<Layer, LayerError> {
-    builder.directory(descriptor.dir(), Attributes::root(0o755))?;
+    let dir = descriptor.dir();
+    for dir in dir.parent().into_iter().chain([dir.as_path()]) {
+        builder.directory(dir, Attributes::root(0o755))?;
+    }
+    builder.leave_out_parents();
+    builder.finish()
+}
+
+/// One layer with the folders of several modules.
+pub(crate) fn flatten(store: &Store, modules: &[&Module]) -> Result<Layer, LayerError> {
+    let mut builder = store.layer_builder()?;
+    for Module { descriptor, layer, .. } in modules {
+        let dir = descriptor.dir();
+        for entry in layer.entries()? {
+            let entry = entry?;
+            if entry.path.starts_with(&dir) {
+                builder.link_entry(layer, &entry)?;
+            }
+        }
+        for dir in dir.parent().into_iter().chain([dir.as_path()]) {
+            builder.directory(dir, Attributes::root(0o755))?;
+        }
+    }
+    builder.leave_out_parents();
     builder.finish()
 }
 

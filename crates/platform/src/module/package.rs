@@ -29,7 +29,7 @@ pub(super) fn modules(location: &str, image: &Image) -> Result<Vec<Module>, Modu
         location: location.to_owned(),
         label: BUILDPACKAGE_METADATA_LABEL,
     })?;
-    let metadata = BuildpackageMetadata::parse(metadata).map_err(wrong)?;
+    let metadata = BuildpackageMetadata::parse(metadata).map_err(wrong)?.info;
     let layers: BTreeMap<DiffId, Layer> = image.layers()?.into_iter().map(|layer| (layer.diff_id(), layer)).collect();
     let mut found = Vec::new();
     for (name, kind) in
