@@ -109,8 +109,8 @@ fn buildpacks_stand_instead_of_the_builders_order_and_around_it() {
     let hoist = |args: &[&str]| run(hoist().args(args).current_dir(dir.path()));
     hoist(&["builder", "create", "test-chosen-builder"]).ok();
     let build =
-        |args: &[&str]| hoist(&[&["build", "test-chosen", "--path", "app", "--clear-cache"], args].concat()).ok();
-    let with = |args: &[&str]| build(&[&["--builder", "test-chosen-builder"], args].concat());
+        |args: &[&str]| hoist(&[&["build", "test-chosen", "--path", "app", "--clear-cache"][..], args].concat()).ok();
+    let with = |args: &[&str]| build(&[&["--builder", "test-chosen-builder"][..], args].concat());
 
     let said = with(&["--pre-buildpack", "app/buildpacks/note", "--post-buildpack", "last"]);
     assert_eq!(built(&said).len(), 3, "{}", said.stderr);

@@ -59,14 +59,24 @@ impl World {
     }
 
     fn image(&self, name: &str, env: &[&str]) {
+        self.image_of(name, env, &[("/etc/os-release", "ID=debian\n")], &[]);
+    }
+
+    /// An image of one layer with these files; `LAYER` in a label is that layer.
+    fn image_of(&self, name: &str, env: &[&str], files: &[(&str, &str)], labels: &[(&str, &str)]) {
         let mut builder = self.engine.store().layer_builder().unwrap();
-        builder.file("/etc/os-release", Attributes::root(0o644), &mut &b"ID=debian\n"[..], 10).unwrap();
+        for (path, text) in files {
+            builder.file(path, Attributes::root(0o755), &mut text.as_bytes(), text.len() as u64).unwrap();
+        }
         let layer = builder.finish().unwrap();
+        let id = layer.diff_id().to_string();
+        let labels = labels.iter().map(|(name, text)| ((*name).to_owned(), text.replace("LAYER", &id)));
+        let labels: std::collections::HashMap<String, String> = labels.collect();
         let env: Vec<String> = env.iter().map(|pair| (*pair).to_owned()).collect();
         let config = ImageConfigurationBuilder::default()
             .os("linux")
             .architecture("amd64")
-            .config(ConfigBuilder::default().env(env).build().unwrap())
+            .config(ConfigBuilder::default().env(env).labels(labels).build().unwrap())
             .rootfs(RootFsBuilder::default().typ("layers").diff_ids(vec![layer.diff_id().to_string()]).build().unwrap())
             .build()
             .unwrap();
@@ -204,6 +214,27 @@ fn a_buildpack_that_cannot_be_had_is_explained_with_what_there_is() {
     let (found, hint) = world.refused(&request);
     assert_eq!(found, "the builder acme/orderless:latest has no order, so no buildpack would be tried");
     assert!(hint.starts_with("name the buildpacks: --buildpack ID"), "{hint}");
+}
+
+#[test]
+fn a_package_whose_layer_would_change_the_builders_programs_is_refused() {
+    let world = World::new();
+    let labels = [
+        ("io.buildpacks.buildpackage.metadata", r#"{"id": "acme/p", "version": "1.0.0"}"#),
+        ("io.buildpacks.buildpack.layers", r#"{"acme/p": {"1.0.0": {"api": "0.10", "layerDiffID": "LAYER"}}}"#),
+    ];
+    let descriptor = (
+        "/cnb/buildpacks/acme_p/1.0.0/buildpack.toml",
+        "api = \"0.10\"\n[buildpack]\nid = \"acme/p\"\nversion = \"1.0.0\"\n",
+    );
+    for path in ["/usr/bin/env", "/cnb/buildpacks/acme_a/1.0.0/bin/build", "/cnb/hoist/bin/hoist"] {
+        world.image_of("acme/package", &[], &[descriptor, (path, "")], &labels);
+        let mut request = world.request();
+        request.buildpacks.pre = world.wanted(&["docker://acme/package"]);
+        let (found, hint) = world.refused(&request);
+        assert!(found.contains(": its layer holds ") && found.contains("no file of its buildpacks"), "{found}");
+        assert!(hint.contains("was changed"), "{hint}");
+    }
 }
 
 const NEW: &str = "[_]\nschema-version = \"0.2\"\n";
