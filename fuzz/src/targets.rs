@@ -388,7 +388,10 @@ fn environment(data: &[u8]) {
     use std::os::unix::ffi::OsStringExt;
     let lines = data.split(|byte| *byte == b'\n').filter_map(|line| {
         let at = line.iter().position(|byte| *byte == b'=')?;
-        Some((OsString::from_vec(line[..at].to_vec()), line[at + 1..].to_vec()))
+        // No file is called otherwise.
+        let name = &line[..at];
+        let is_name = !name.is_empty() && !name.contains(&b'/') && !name.contains(&0);
+        is_name.then(|| (OsString::from_vec(name.to_vec()), line[at + 1..].to_vec()))
     });
     let files: BTreeMap<OsString, Vec<u8>> = lines.collect();
     let mut environment = Environment::new();

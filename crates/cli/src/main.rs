@@ -85,7 +85,7 @@ enum EventFormat {
 enum Command {
     Init(commands::init::InitArgs),
     Check(commands::check::CheckArgs),
-    Plan(commands::plan::PlanArgs),
+    Plan(Box<commands::plan::PlanArgs>),
     Build(Box<commands::build::BuildArgs>),
     Run(commands::run::RunArgs),
     Job(commands::job::JobArgs),

@@ -93,15 +93,26 @@ impl AnalyzeError {
     }
 }
 
+/// Whether the build user may write to what is cached: the layers of another user are as good as none.
+fn is_the_users(setup: &Setup<'_>, record: &CacheRecord) -> bool {
+    let user = (setup.user.uid, setup.user.gid);
+    let Some(owner) = record.owner.filter(|owner| *owner != user) else { return true };
+    let text = format!("what is cached belongs to {}:{}, and this build is {}:{}'s", owner.0, owner.1, user.0, user.1);
+    setup.reporter.report(&Event::Warning { text, hint: Some("everything is made anew".to_owned()) });
+    false
+}
+
 /// Looks at the previous image, the run image and the cache.
 pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, AnalyzeError> {
     timed(setup.reporter, Phase::Analyze, || {
         let previous = request.previous.as_ref().and_then(|image| read_previous(setup, image));
         let mut cache = match &request.cache_key {
             None => CacheRecord::default(),
-            Some(key) => CacheRecord::read(setup.store, key)
-                .map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?
-                .unwrap_or_default(),
+            Some(key) => {
+                let found = CacheRecord::read(setup.store, key);
+                let found = found.map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?;
+                found.filter(|record| is_the_users(setup, record)).unwrap_or_default()
+            }
         };
         let portable = request.portable_cache.map(|place| OpenCache::open(setup, place)).transpose();
         let portable = portable.map_err(AnalyzeError::Portable)?;

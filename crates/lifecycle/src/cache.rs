@@ -84,6 +84,9 @@ pub(crate) struct CacheRecord {
     /// The app, the launcher and so on, by what they are.
     #[serde(default)]
     pub(crate) made_from: BTreeMap<String, MadeFrom>,
+    /// The user and group id that the files of all these layers belong to; none in records of before this was noted.
+    #[serde(default)]
+    pub(crate) owner: Option<(u32, u32)>,
 }
 
 impl CacheRecord {

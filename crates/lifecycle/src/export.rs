@@ -199,7 +199,7 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     let analyzed = &built.restored.detected.analyzed;
     let mut exporting = Exporting::new(setup, built);
     tell_run_image(setup, analyzed);
-    let mut cache = CacheRecord::default();
+    let mut cache = CacheRecord { owner: Some((setup.user.uid, setup.user.gid)), ..CacheRecord::default() };
     buildpack_layers::check_count(&exporting)?;
     buildpack_layers::export(&mut exporting, &mut cache)?;
     generated::sboms(&mut exporting, &mut cache)?;
@@ -257,7 +257,7 @@ fn write_caches(
         } else {
             // The layers that are cached under this key stay as they are.
             let before = CacheRecord::read(setup.store, key).map_err(ExportError::Store)?.unwrap_or_default();
-            CacheRecord { made_from: cache.made_from.clone(), ..before }
+            CacheRecord { made_from: cache.made_from.clone(), owner: cache.owner, ..before }
         };
         own.write(setup.store, key).map_err(ExportError::Store)?;
     }

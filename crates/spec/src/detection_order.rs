@@ -98,6 +98,10 @@ mod tests {
         assert_eq!(tree(Some(1)), "a(b c | c) gone");
     }
 
+    fn count(groups: &[Vec<DetectionNode>]) -> usize {
+        groups.iter().flatten().map(|node| 1 + count(&node.groups)).sum()
+    }
+
     #[test]
     fn a_tree_that_would_never_end_is_cut() {
         let mut label = BuildpackLayersLabel::default();
@@ -106,9 +110,6 @@ mod tests {
             let mut info = layers().0["a"]["1"].clone();
             info.order = twice;
             label.0.entry(format!("n{at}")).or_default().insert("1".to_owned(), info);
-        }
-        fn count(groups: &[Vec<DetectionNode>]) -> usize {
-            groups.iter().flatten().map(|node| 1 + count(&node.groups)).sum()
         }
         let order = [OrderGroup { group: vec![GroupEntry::new("n0", "1")] }];
         assert!(count(&detection_tree(&order, &label, None)) < MAX_NODES + 100);

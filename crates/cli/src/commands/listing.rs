@@ -69,13 +69,12 @@ mod tests {
         let leaf = |id: &str| node(GroupEntry::new(id, "1"), Vec::new());
         let inner = vec![vec![leaf("c")], vec![node(GroupEntry::new("d", "").optional(), Vec::new())]];
         let tree = [vec![node(GroupEntry::new("a", "1"), inner), leaf("b")], vec![leaf("e")]];
-        let expected = "\
- ├ Group #1:
+        let expected = " ├ Group #1:
  │  ├ a@1
  │  │  ├ Group #1:
  │  │  │  └ c@1
  │  │  └ Group #2:
- │  │     └ d           (optional)
+ │  │     └ d         (optional)
  │  └ b@1
  └ Group #2:
     └ e@1

@@ -198,7 +198,7 @@ mod tests {
             assert!(error.to_string().contains(said), "{text}: {error}");
             assert!(error.hint().contains("DOCKER_HOST"), "{}", error.hint());
         }
-        assert!("ssh://x".parse::<DockerAddress>().unwrap_err().hint().contains("ssh -L"));
+        assert!("ssh://x".parse::<DockerAddress>().unwrap_err().hint().contains("ssh -NL"));
     }
 
     #[test]

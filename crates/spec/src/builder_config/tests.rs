@@ -116,7 +116,7 @@ fn mistakes_are_named_with_their_line() {
         ),
         (
             "[lifecycle]\nuri = \"x\"\nversion = \"y\"\n",
-            "builder.toml: lifecycle: both a uri (x) and a version (y) are given",
+            "builder.toml: line 5, lifecycle: both a uri (x) and a version (y) are given",
         ),
     ] {
         let (found, fix) = refused(text);

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(
             text,
             "time
-  build       1.3 s  a/b@1 1.2 s
+  build        1.3 s  a/b@1 1.2 s
 layers
   a/b:one    changed      1.5 kB    20 ms  image, cache  the build touched 1 of its files
   a/b:two    made         1.5 kB    20 ms  image, cache  it is not in the cache; its content was not there
