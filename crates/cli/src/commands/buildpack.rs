@@ -74,7 +74,7 @@ struct NewArgs {
     /// Its version
     #[arg(short = 'V', long = "version", value_name = "VERSION", default_value = "1.0.0")]
     version: String,
-    /// What it runs on, OS/ARCH[/VARIANT][:DISTRO@VERSION] [default: what this machine is]
+    /// What it runs on, such as linux/amd64 or linux/arm64/v8:debian@13; what this machine is without one
     #[arg(short, long = "targets", value_name = "TARGET", value_delimiter = ',')]
     targets: Vec<String>,
     /// Stacks that it runs on (deprecated: say targets)

@@ -32,7 +32,7 @@ pub(crate) struct PackageArgs {
     /// An image of the store, or a file
     #[arg(short, long, value_enum, default_value = "image")]
     format: Format,
-    /// What it is to be for, OS/ARCH[/VARIANT][:DISTRO@VERSION]; with --format file there may be several
+    /// What it is to be for, such as linux/amd64 or linux/arm64/v8:debian@13; with --format file there may be several
     #[arg(short, long = "target", value_name = "TARGET", value_delimiter = ',')]
     targets: Vec<String>,
     /// Label of the image, NAME=VALUE

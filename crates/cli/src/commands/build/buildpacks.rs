@@ -14,7 +14,7 @@ pub(crate) struct BuildpackOptions {
     /// Builder to build with; otherwise the project descriptor's, otherwise hoist's own
     #[arg(short = 'B', long, value_name = "NAME")]
     builder: Option<String>,
-    /// Buildpack to use instead of the builder's order: ID[@VERSION] of the builder, a folder, a .tgz or .cnb, its address, or an image of the
+    /// Buildpack to use instead of the builder's order: ID or ID@VERSION of the builder, a folder, a .tgz or .cnb, its address, or an image of the
     /// store; from=builder stands for the builder's order
     #[arg(short, long = "buildpack", value_name = "BUILDPACK", value_delimiter = ',')]
     buildpacks: Vec<String>,
