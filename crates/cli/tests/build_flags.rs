@@ -93,7 +93,10 @@ fn each_flag_does_what_pack_says_of_it() {
     let ran = run(hoist().args(["run", "test-flagged"])).ok().stdout;
     assert!(ran.starts_with("/srv/app\n") && (!root || ran.ends_with("1234:567\n")), "{ran}");
 
-    build(&dir, &["--volume", "./data:/data:rw"]).ok().says("written");
+    let anyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs_err::set_permissions(dir.path().join("data"), anyone).unwrap();
+    let said = build(&dir, &["--volume", "./data:/data:rw"]).ok().says("  written");
+    assert!(!root || said.stderr.contains("belongs to 1234:567"), "{}", said.stderr);
     assert_eq!(fs_err::read_to_string(dir.path().join("data/out")).unwrap(), "new\n");
     let again = build(&dir, &["--explain", "--json", "--run-image", "hoist/run"]).ok().json();
     let layers = again["explanation"]["layers"].as_array().unwrap();

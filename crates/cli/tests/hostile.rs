@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
@@ -105,6 +106,9 @@ fn slow_service() -> tempfile::TempDir {
 
 const IMPORT: &str = "trying the import";
 
+/// Held by whoever kills and prunes: a prune finds what any of the tests left.
+static PRUNING: Mutex<()> = Mutex::new(());
+
 /// Whether the store has work in progress of this process.
 fn leftovers(pid: u32) -> Vec<String> {
     let names = fs_err::read_dir(shared_store().join("scratch")).expect("scratch").flatten();
@@ -114,6 +118,7 @@ fn leftovers(pid: u32) -> Vec<String> {
 
 #[test]
 fn a_killed_build_leaves_what_the_next_prune_finds() {
+    let _alone = PRUNING.lock().unwrap_or_else(PoisonError::into_inner);
     let app = slow_service();
     let mut build = Running::start(hoist().args(["build", "test/killed", "--path"]).arg(app.path()), IMPORT);
     let pid = build.child.id();
@@ -128,6 +133,7 @@ fn a_killed_build_leaves_what_the_next_prune_finds() {
 
 #[test]
 fn a_killed_run_leaves_what_the_next_prune_finds() {
+    let _alone = PRUNING.lock().unwrap_or_else(PoisonError::into_inner);
     run(hoist().args(["build", "test/killed-run", "--path"]).arg(example("sum"))).ok();
     let mut command = hoist();
     let program = "import time; print('up', flush=True); time.sleep(600)";

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use support::{executable_below, hoist, hoist_with_store, run, shared_store, tree};
@@ -68,15 +70,15 @@ fn world(name: &str) -> tempfile::TempDir {
     dir
 }
 
-fn scratch_left() -> usize {
-    fs_err::read_dir(Path::new(&shared_store()).join("scratch")).map_or(0, |entries| {
-        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("build")).count()
-    })
+fn scratch() -> BTreeSet<OsString> {
+    let entries = fs_err::read_dir(Path::new(&shared_store()).join("scratch"));
+    entries.map(|entries| entries.flatten().map(|entry| entry.file_name()).collect()).unwrap_or_default()
 }
 
 #[test]
 fn the_plan_says_which_group_applies_who_provides_what_and_why_others_do_not_apply() {
     let dir = world("test-plan");
+    let before = scratch();
     let plan = |args: &[&str]| {
         let args = [&["plan", "-B", "test-plan", "-e", "WHO=you", "--path"], args].concat();
         run(hoist().args(args).current_dir(dir.path()))
@@ -114,7 +116,8 @@ plan
     assert!(said.stdout.contains("no file called name for you\n") && said.stdout.ends_with("applies to the app\n"));
     let said = plan(&["broken", "--json"]).code(21);
     assert_eq!((&said.json()["applies"], &said.json()["exit_code"]), (&false.into(), &21.into()));
-    assert_eq!(scratch_left(), 0, "nothing is left");
+    let left: Vec<OsString> = scratch().difference(&before).cloned().collect();
+    assert_eq!(left, Vec::<OsString>::new(), "nothing is left");
     run(hoist().args(["image", "rm", "test-plan"])).ok();
 }
 
