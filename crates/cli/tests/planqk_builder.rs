@@ -65,7 +65,8 @@ fn order(title: &str, middle: &[&str]) -> String {
 fn builder_toml() -> String {
     let mut text = "description = \"Service builder\"\n\n".to_owned();
     for (id, version, _) in PACKAGES {
-        text += &format!("[[buildpacks]]\nuri = \"acme-buildpacks/{id}\"\nversion = \"{version}\"\n\n");
+        text +=
+            &format!("[[buildpacks]]\nuri = \"registry.example/acme-buildpacks/{id}\"\nversion = \"{version}\"\n\n");
     }
     text += "[[buildpacks]]\nuri = \"docker://service-buildpack-job-template\"\nversion = \"0.0.1\"\n";
     text += &order("pipenv", &["cpython", "pip", "pipenv", "pipenv-install", "python-start"]);
@@ -115,8 +116,7 @@ fn a_service_is_built_by_the_builder_of_its_platform_and_mistakes_in_it_are_expl
     fs_err::write(dir.path().join("builder.toml"), &text).unwrap();
     let create = ["builder", "create", "service-base", "--config", "./builder.toml"];
     hoist(&create).ok().says("[stack] is deprecated");
-    let build =
-        ["build", "service-built", "--path", "app", "--builder", "service-base", "--no-import-check", "--clear-cache"];
+    let build = ["build", "service-built", "--path", "app", "--builder", "service-base", "--clear-cache"];
     hoist(&[&build[..], &["-e", "BPE_GREETING=hello"]].concat())
         .ok()
         .says("---> cpython")
@@ -131,7 +131,7 @@ fn a_service_is_built_by_the_builder_of_its_platform_and_mistakes_in_it_are_expl
             vec!["its version is 0.20.0, but 0.21.0 was asked for", "write version = \"0.20.0\""],
         ),
         (
-            "[[buildpacks]]\nuri = \"acme-buildpacks/watchexec\"\nversion = \"2.8.7\"\n",
+            "[[buildpacks]]\nuri = \"registry.example/acme-buildpacks/watchexec\"\nversion = \"2.8.7\"\n",
             "",
             vec![
                 "the buildpack acme-buildpacks/watchexec is not in the builder, which has",

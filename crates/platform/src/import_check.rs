@@ -16,6 +16,8 @@ use crate::process::{Overrides, process_of};
 use crate::runner::reason;
 
 const RECORD_KIND: &str = "import-check";
+/// The buildpack that brings the runner.
+const RUNNER: &str = "hoist/job-template";
 /// Importing large libraries from a cold disk takes tens of seconds.
 const TIMEOUT: Duration = Duration::from_mins(5);
 const MEMORY_BYTES: u64 = 8 << 30;
@@ -44,6 +46,16 @@ struct Verdict {
     fingerprint: Option<String>,
     /// Something that keeps the import from nothing, but a later call from working.
     warning: Option<String>,
+}
+
+/// Whether hoist's own runner is in the image: other buildpacks have job templates of their own, which only they can call.
+pub(crate) fn has_runner(image: &Image) -> bool {
+    lifecycle_metadata(image).is_some_and(|metadata| metadata.buildpack(RUNNER).is_some())
+}
+
+fn lifecycle_metadata(image: &Image) -> Option<LifecycleMetadata> {
+    let labels = image.config().config().as_ref()?.labels().as_ref()?;
+    LifecycleMetadata::parse(labels.get(LIFECYCLE_METADATA_LABEL)?).ok()
 }
 
 impl LocalEngine {
@@ -115,9 +127,7 @@ impl LocalEngine {
 
 /// Digest of everything below the app and of the app's import statements.
 fn environment_key(image: &Image, imports: &str) -> String {
-    let labels = image.config().config().as_ref().and_then(|config| config.labels().clone()).unwrap_or_default();
-    let metadata = labels.get(LIFECYCLE_METADATA_LABEL).and_then(|text| LifecycleMetadata::parse(text).ok());
-    let environment = metadata.map(|metadata| (metadata.run_image.top_layer, metadata.buildpacks));
+    let environment = lifecycle_metadata(image).map(|metadata| (metadata.run_image.top_layer, metadata.buildpacks));
     let text = serde_json::to_string(&environment).unwrap_or_default();
     Digest::of(format!("{text}\n{imports}").as_bytes()).to_string()
 }

@@ -23,6 +23,7 @@ mod error;
 mod host;
 mod import_check;
 mod job;
+mod lookup;
 mod module;
 mod named_builder;
 mod output;

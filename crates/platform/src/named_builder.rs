@@ -18,6 +18,7 @@ use crate::chosen::Extra;
 use crate::create::{BuilderError, image_label, image_user, shown};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
+use crate::lookup::find_called;
 
 impl LocalEngine {
     /// The builder of that name, with the first of its run images that is there.
@@ -26,7 +27,7 @@ impl LocalEngine {
         if self.has_lock() {
             return Err(BuilderError::Locked { name: name.to_string() }.into());
         }
-        let found = self.store().find_image(name)?;
+        let found = find_called(self.store(), name)?;
         let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
         let (uid, gid) = image_user(&image, "builder", &name.to_string())?;
@@ -116,7 +117,7 @@ impl LocalEngine {
         let (name, image) = match name {
             None => (BUILDER_NAME.to_owned(), self.builder()?.image),
             Some(name) => {
-                let image = self.store().find_image(name)?;
+                let image = find_called(self.store(), name)?;
                 let image = image.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
                 (name.to_string(), image)
             }

@@ -20,6 +20,7 @@ use crate::builder::{BUILD_USER, Builder};
 use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
+use crate::import_check::has_runner;
 use crate::place::{Placed, check_places, write_places};
 use crate::request::BuildRequest;
 
@@ -78,7 +79,7 @@ impl LocalEngine {
         let prepared = self.prepare(purpose, request)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
-        if request.import_check && staged.contract.is_some() {
+        if request.import_check && staged.contract.is_some() && has_runner(&image) {
             self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
         }
         self.warn_without_process(&image);

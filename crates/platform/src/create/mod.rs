@@ -20,6 +20,7 @@ use hoist_spec::{
 use crate::builder::{BUILD_IMAGE_NAME, RUN_IMAGE_NAME, layer_of, programs};
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
+use crate::lookup::find_called;
 use crate::module::{ModuleKind, Modules};
 use contents::{Contents, Orders};
 pub use error::BuilderError;
@@ -249,7 +250,7 @@ impl LocalEngine {
             let id = if name == BUILD_IMAGE_NAME { &base.build_image } else { &base.run_image };
             return Ok(self.store().image(id)?);
         }
-        let found = self.store().find_image(&name.parse()?)?;
+        let found = find_called(self.store(), &name.parse()?)?;
         Ok(found.ok_or_else(|| BuilderError::no_image(what, name.to_owned()))?)
     }
 

@@ -25,6 +25,7 @@ use hoist_spec::{
 };
 
 use crate::builder::BuildpackFiles;
+use crate::lookup::find_called;
 pub use error::ModuleError;
 pub(crate) use location::Location;
 
@@ -276,7 +277,7 @@ impl<'a> Modules<'a> {
             Location::File(path) => self.file(text, &path),
             Location::Http(url) => self.download(text, &url),
             Location::Image(name) => {
-                let Some(image) = self.store.find_image(&name)? else {
+                let Some(image) = find_called(self.store, &name)? else {
                     return Err(ModuleError::NoImage { similar: self.similar(&name)?, name: name.to_string() });
                 };
                 Ok(Found { modules: package::modules(text, &image)?, package: Some(image) })
