@@ -45,7 +45,7 @@ pub use blob::Blob;
 pub use builder::{LayerBuilder, Order, SealedLayer};
 pub use compress::Compression;
 pub use digest::{DiffId, Digest, DigestError, Hasher, ImageId};
-pub use docker::{Daemon, DaemonTimes, DockerAddress, DockerError, Pulled, Pushed};
+pub use docker::{Daemon, DaemonTimes, DockerAddress, DockerError, Looked, Pulled, Pushed};
 pub use entry::{Attributes, Entry, Kind, LAYER_MTIME, Ownership};
 pub use error::{LayerError, StoreError};
 pub use image::{Image, Removed};

@@ -44,13 +44,26 @@ pub struct AnalyzeRequest {
 pub struct Analyzed {
     pub(crate) run_image: Image,
     pub(crate) run_image_names: RunImage,
+    /// What names it uniquely, for the label.
+    pub(crate) run_image_reference: String,
     pub(crate) target: ImageTarget,
-    pub(crate) previous: Option<LifecycleMetadata>,
     pub(crate) cache_key: Option<String>,
-    pub(crate) cache: CacheRecord,
-    pub(crate) portable: Option<OpenCache>,
-    pub(crate) launch_cache: Option<CacheFolder>,
     pub(crate) shared_layers: Option<SharedLayers>,
+    pub(crate) before: Before,
+}
+
+/// What is there of earlier builds.
+#[derive(Default)]
+pub(crate) struct Before {
+    /// The label of the previous image.
+    pub(crate) previous: Option<LifecycleMetadata>,
+    /// The build cache.
+    pub(crate) cache: CacheRecord,
+    /// Where its layers are, if not in the store alone.
+    pub(crate) portable: Option<OpenCache>,
+    /// Where the layers of the previous image are, if not in the store alone.
+    pub(crate) launch_cache: Option<CacheFolder>,
+    /// What other images' builds left.
     pub(crate) shared: SharedRecord,
 }
 
@@ -62,7 +75,7 @@ impl Analyzed {
 
     /// What is known of the previous image's layers.
     pub fn previous(&self) -> Option<&LifecycleMetadata> {
-        self.previous.as_ref()
+        self.before.previous.as_ref()
     }
 }
 
@@ -104,39 +117,39 @@ fn is_the_users(setup: &Setup<'_>, record: &CacheRecord) -> bool {
 
 /// Looks at the previous image, the run image and the cache.
 pub fn analyze(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, AnalyzeError> {
-    timed(setup.reporter, Phase::Analyze, || {
-        let previous = request.previous.as_ref().and_then(|image| read_previous(setup, image));
-        let mut cache = match &request.cache_key {
-            None => CacheRecord::default(),
-            Some(key) => {
-                let found = CacheRecord::read(setup.store, key);
-                let found = found.map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?;
-                found.filter(|record| is_the_users(setup, record)).unwrap_or_default()
-            }
-        };
-        let portable = request.portable_cache.map(|place| OpenCache::open(setup, place)).transpose();
-        let portable = portable.map_err(AnalyzeError::Portable)?;
-        if let Some(open) = &portable {
-            cache.buildpacks.clone_from(&open.buildpacks);
-            cache.sbom.clone_from(&open.sbom);
+    timed(setup.reporter, Phase::Analyze, || look(setup, request))
+}
+
+/// As [`analyze`], for a phase that comes later and has to know the same.
+pub(crate) fn look(setup: &Setup<'_>, request: AnalyzeRequest) -> Result<Analyzed, AnalyzeError> {
+    let previous = request.previous.as_ref().and_then(|image| read_previous(setup, image));
+    let mut cache = match &request.cache_key {
+        None => CacheRecord::default(),
+        Some(key) => {
+            let found = CacheRecord::read(setup.store, key);
+            let found = found.map_err(|source| AnalyzeError::Cache { key: key.clone(), source })?;
+            found.filter(|record| is_the_users(setup, record)).unwrap_or_default()
         }
-        let shared = match &request.shared {
-            Some(shared) if shared.take => SharedRecord::read(setup.store, shared)
-                .map_err(|source| AnalyzeError::Cache { key: shared.key.clone(), source })?,
-            _ => SharedRecord::default(),
-        };
-        Ok(Analyzed {
-            target: image_target(&request.run_image),
-            run_image: request.run_image,
-            run_image_names: request.run_image_names,
-            previous,
-            cache_key: request.cache_key,
-            cache,
-            portable,
-            launch_cache: request.launch_cache,
-            shared_layers: request.shared,
-            shared,
-        })
+    };
+    let portable = request.portable_cache.map(|place| OpenCache::open(setup, place)).transpose();
+    let portable = portable.map_err(AnalyzeError::Portable)?;
+    if let Some(open) = &portable {
+        cache.buildpacks.clone_from(&open.buildpacks);
+        cache.sbom.clone_from(&open.sbom);
+    }
+    let shared = match &request.shared {
+        Some(shared) if shared.take => SharedRecord::read(setup.store, shared)
+            .map_err(|source| AnalyzeError::Cache { key: shared.key.clone(), source })?,
+        _ => SharedRecord::default(),
+    };
+    Ok(Analyzed {
+        target: image_target(&request.run_image),
+        run_image_reference: request.run_image.id().to_string(),
+        run_image: request.run_image,
+        run_image_names: request.run_image_names,
+        cache_key: request.cache_key,
+        shared_layers: request.shared,
+        before: Before { previous, cache, portable, launch_cache: request.launch_cache, shared },
     })
 }
 
@@ -159,7 +172,7 @@ fn previous_metadata(image: &Image) -> Result<Option<LifecycleMetadata>, Documen
     label(image, LIFECYCLE_METADATA_LABEL).map(LifecycleMetadata::parse).transpose()
 }
 
-fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
     let labels = image.config().config().as_ref()?.labels().as_ref()?;
     labels.get(key).map(String::as_str)
 }
@@ -167,21 +180,40 @@ fn label<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
 /// What an image is made for, from its configuration and labels. "If target distribution data is missing, it will be inferred from
 /// `/etc/os-release`".
 pub fn image_target(image: &Image) -> ImageTarget {
+    let target = target_of_config(image);
+    ImageTarget { distro: target.distro.or_else(|| os_release(image)), ..target }
+}
+
+/// What an image is made for, without a look at its files.
+pub(crate) fn target_of_config(image: &Image) -> ImageTarget {
     let config = image.config();
-    let labelled = label(image, DISTRO_NAME_LABEL).map(|name| Distribution {
+    let labels = config.config().as_ref().and_then(|config| config.labels().as_ref());
+    let label = |key: &str| labels.and_then(|labels| labels.get(key)).map(String::as_str);
+    let variant = config.variant().as_deref().unwrap_or_default();
+    target_of(&label, &config.os().to_string(), &config.architecture().to_string(), variant)
+}
+
+/// What an image with these labels is made for.
+pub(crate) fn target_of<'a>(
+    label: &dyn Fn(&str) -> Option<&'a str>,
+    os: &str,
+    architecture: &str,
+    variant: &str,
+) -> ImageTarget {
+    let labelled = label(DISTRO_NAME_LABEL).map(|name| Distribution {
         name: name.to_owned(),
-        version: label(image, DISTRO_VERSION_LABEL).unwrap_or_default().to_owned(),
+        version: label(DISTRO_VERSION_LABEL).unwrap_or_default().to_owned(),
     });
     let bionic = || {
-        let is_bionic = label(image, STACK_ID_LABEL) == Some("io.buildpacks.stacks.bionic");
+        let is_bionic = label(STACK_ID_LABEL) == Some("io.buildpacks.stacks.bionic");
         is_bionic.then(|| Distribution { name: "ubuntu".into(), version: "18.04".into() })
     };
     ImageTarget {
-        id: label(image, BASE_ID_LABEL).map(str::to_owned),
-        os: config.os().to_string(),
-        arch: config.architecture().to_string(),
-        variant: config.variant().clone().filter(|variant| !variant.is_empty()),
-        distro: labelled.or_else(bionic).or_else(|| os_release(image)),
+        id: label(BASE_ID_LABEL).map(str::to_owned),
+        os: os.to_owned(),
+        arch: architecture.to_owned(),
+        variant: Some(variant.to_owned()).filter(|variant| !variant.is_empty()),
+        distro: labelled.or_else(bionic),
     }
 }
 

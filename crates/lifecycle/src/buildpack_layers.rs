@@ -210,7 +210,7 @@ fn without_content(
 
 /// Whether the layers are in the store after the launch cache was asked for them.
 fn from_launch_cache(exporting: &Exporting<'_>, record: &LayerRecord) -> Result<bool, ExportError> {
-    let Some(folder) = &exporting.built.restored.detected.analyzed.launch_cache else { return Ok(false) };
+    let Some(folder) = &exporting.built.restored.detected.analyzed.before.launch_cache else { return Ok(false) };
     for diff_id in diff_ids(record) {
         match folder.load(exporting.setup.store, &diff_id) {
             Ok(Some(_)) => {}
@@ -255,7 +255,7 @@ fn make(
 ) -> Result<ExportedLayer, ContentError> {
     let (setup, started) = (exporting.setup, Some(Instant::now()));
     let stored: &[Layer] = restored.map_or(&[], |restored| &restored.layers);
-    let maker = Maker { user: setup.user, counters: &setup.counters, restored: stored, adopt: true };
+    let maker = Maker { user: setup.user, counters: &setup.counters, restored: stored, adopt: !setup.is_in_place() };
     let reason = why_made(exporting, buildpack, layer, (!stored.is_empty()).then_some(content.touched));
     if layer.toml.hoist_split() != Some("distributions") {
         let paths = content.entries.keys().collect();

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use hoist_image::{DiffId, LoadError, SaveError, StoreError};
+use hoist_image::{DiffId, LoadError, StoreError};
 use hoist_spec::DocumentError;
 
 use crate::content::ContentError;
+use crate::layout::LayoutError;
 
 /// A cache folder or a cache image cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -69,23 +70,14 @@ pub enum CacheError {
         /// Why it must not be.
         problem: &'static str,
     },
-    /// A cache image cannot be loaded.
-    #[error("reading {cache}")]
-    Load {
+    /// The folder of a cache image cannot be read or written.
+    #[error("using {cache}")]
+    Layout {
         /// Which cache.
         cache: String,
         /// Why not.
         #[source]
-        source: Box<LoadError>,
-    },
-    /// A cache image cannot be saved.
-    #[error("writing {cache}")]
-    Save {
-        /// Which cache.
-        cache: String,
-        /// Why not.
-        #[source]
-        source: SaveError,
+        source: Box<LayoutError>,
     },
     /// A layer that hoist keeps in several parts cannot be put together.
     #[error("putting the parts of layer `{layer}` together")]
@@ -119,7 +111,8 @@ impl CacheError {
     /// Whether the machine or hoist's store failed: then the build cannot go on either.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::Layer { source, .. } | Self::Load { source, .. } => source.is_of_the_machine(),
+            Self::Layer { source, .. } => source.is_of_the_machine(),
+            Self::Layout { source, .. } => source.is_of_the_machine(),
             Self::Store { .. } => true,
             _ => false,
         }
@@ -134,10 +127,10 @@ impl CacheError {
             Self::Io { .. } => "look at the folder, or choose another one for the cache".to_owned(),
             Self::InUse { .. } => "give builds that run at the same time caches of their own".to_owned(),
             Self::NotACache { .. } => "choose another place for the cache".to_owned(),
-            Self::Metadata { .. } | Self::Layer { .. } | Self::Misplaced { .. } | Self::Load { .. } => {
+            Self::Metadata { .. } | Self::Layer { .. } | Self::Misplaced { .. } => {
                 "if this is not expected, begin anew: build once with --clear-cache".to_owned()
             }
-            Self::Save { source, .. } => source.hint(),
+            Self::Layout { source, .. } => return source.hint(),
             Self::Join { source, .. } => return source.hint(),
             Self::Configuration { .. } => "this is a mistake in hoist, please report it".to_owned(),
             Self::Store { source, .. } => source.hint(),

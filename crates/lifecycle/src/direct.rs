@@ -1,7 +1,7 @@
 //! The runner of a lifecycle that is in the build container itself: a buildpack is a child process, as the Go lifecycle starts it.
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +9,11 @@ use hoist_events::Stream;
 
 use crate::runner::{BuildpackCall, BuildpackExit, Runner, RunnerError};
 
-/// Starts buildpacks as children of this process, with its user and in its root file system.
-pub(crate) struct DirectRunner;
+/// Starts buildpacks as children of this process, in its root file system.
+pub(crate) struct DirectRunner {
+    /// The user that they become for good, where that is not the user of this process.
+    pub(crate) user: Option<(u32, u32)>,
+}
 
 impl Runner for DirectRunner {
     #[allow(clippy::disallowed_methods, reason = "this module starts these processes")]
@@ -22,6 +25,9 @@ impl Runner for DirectRunner {
         let mut command = Command::new(&call.program);
         command.args(&call.args).current_dir(&call.working_dir).env_clear().envs(call.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid); // without the groups of this process, too
+        }
         let mut child = match command.spawn() {
             Ok(child) => child,
             // A buildpack without a program that runs here is a buildpack that fails.

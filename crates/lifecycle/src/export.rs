@@ -63,6 +63,8 @@ pub struct Exported {
     pub report: Report,
     /// Its layers above the run image, as the label has them.
     pub metadata: LifecycleMetadata,
+    /// How many of its layers were there before.
+    pub reused: usize,
 }
 
 /// Export failed.
@@ -211,7 +213,7 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     let run_image = &analyzed.run_image;
     exporting.metadata.run_image = RunImageRecord {
         top_layer: run_image.diff_ids().last().map(ToString::to_string).unwrap_or_default(),
-        reference: run_image.id().to_string(),
+        reference: analyzed.run_image_reference.clone(),
         image: analyzed.run_image_names.image.clone(),
         mirrors: analyzed.run_image_names.mirrors.clone(),
     };
@@ -238,7 +240,7 @@ fn export_image(setup: &Setup<'_>, built: &Built, request: &ExportRequest<'_>) -
     let mut report = Report::default();
     report.image.tags = request.names.iter().map(ToString::to_string).collect();
     report.image.image_id = Some(image.id().to_string());
-    Ok(Exported { image, report, metadata: exporting.metadata })
+    Ok(Exported { image, report, metadata: exporting.metadata, reused })
 }
 
 /// Leaves this build's layers for the next one.
@@ -248,11 +250,11 @@ fn write_caches(
     cache: &CacheRecord,
     exporting: &Exporting<'_>,
 ) -> Result<(), ExportError> {
-    if let Some(portable) = &analyzed.portable {
+    if let Some(portable) = &analyzed.before.portable {
         portable.write(setup, cache);
     }
     if let Some(key) = &analyzed.cache_key {
-        let own = if analyzed.portable.is_none() {
+        let own = if analyzed.before.portable.is_none() {
             cache.clone()
         } else {
             // The layers that are cached under this key stay as they are.
@@ -261,7 +263,7 @@ fn write_caches(
         };
         own.write(setup.store, key).map_err(ExportError::Store)?;
     }
-    if let Some(folder) = &analyzed.launch_cache
+    if let Some(folder) = &analyzed.before.launch_cache
         && let Err(error) = write_launch_cache(setup, folder, exporting)
     {
         warn(setup, &error, "the next build does not find the layers of this one there");

@@ -34,7 +34,7 @@ fn made_or_reused(
 ) -> Result<(DiffId, bool), ExportError> {
     let setup = exporting.setup;
     let started = Instant::now();
-    let before = &exporting.built.restored.detected.analyzed.cache;
+    let before = &exporting.built.restored.detected.analyzed.before.cache;
     let known = before.made_from(setup.store, what, &input).map_err(ExportError::Store)?;
     let failed = |source: LayerError| ExportError::Generated { layer: what, source: Box::new(source) };
     let (layer, reused) = if let Some([layer]) = known.as_deref() {
@@ -152,7 +152,7 @@ pub(crate) fn app(
         let place = format!("{}:{} {}", setup.user.uid, setup.user.gid, app_dir.display());
         digest(&[fingerprint.as_bytes(), patterns.as_bytes(), place.as_bytes()])
     });
-    let before = &exporting.built.restored.detected.analyzed.cache;
+    let before = &exporting.built.restored.detected.analyzed.before.cache;
     let known = match &input {
         Some(input) => before.made_from(setup.store, "app", input).map_err(ExportError::Store)?,
         None => None,

@@ -1,7 +1,15 @@
 //! The phases that call buildpacks, as another platform runs them: inside the build container, on its own file system, with the documents
 //! of platform.md between them ("detector", "builder").
 //!
-//! Analyzing, restoring and exporting are then the platform's business.
+//! Below: the phases that know images, and all of them in one process.
+
+mod analyzer;
+mod creator;
+mod error;
+mod exporter;
+mod images;
+mod rebaser;
+mod restorer;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,18 +19,25 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use hoist_events::Reporter;
 use hoist_spec::{
-    Analyzed, ApiError, ApiVersion, BuildMetadata, Command, Distribution, DocumentError, Group, ImageTarget, Order,
-    Plan, SystemToml,
+    Analyzed, ApiVersion, BuildMetadata, Command, Distribution, DocumentError, Group, ImageTarget, Order, Plan,
+    SystemToml,
 };
 
-use crate::build::{BuildError, Built, GroupToBuild, Made, build_group};
-use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
+use crate::build::{Built, GroupToBuild, Made, build_group};
+use crate::buildpacks::{Buildpack, Buildpacks};
 use crate::counters::Counters;
-use crate::detect::{DetectError, detect_group, group_buildpack};
+use crate::detect::{detect_group, group_buildpack};
 use crate::direct::DirectRunner;
 use crate::sbom::SbomFile;
 use crate::setup::{BuildRoot, BuildUser, Directories, Site};
-use crate::tree::TreeError;
+
+pub use analyzer::run_analyzer;
+pub use creator::run_creator;
+pub use error::PhaseError;
+pub use exporter::run_exporter;
+pub use images::ImagePhaseInputs;
+pub use rebaser::{RebaserInputs, run_rebaser};
+pub use restorer::run_restorer;
 
 /// The inputs that platform.md names for detector and builder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,88 +68,8 @@ pub struct PhaseInputs {
     pub platform_api: ApiVersion,
     /// The lifecycle's own environment.
     pub environment: Vec<(OsString, OsString)>,
-}
-
-/// A phase failed.
-#[derive(Debug, thiserror::Error)]
-pub enum PhaseError {
-    /// A file or directory cannot be read or written.
-    #[error("{action} {path}")]
-    Io {
-        /// What was being done: `reading`.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A document cannot be used.
-    #[error("reading {path}")]
-    Document {
-        /// Where.
-        path: PathBuf,
-        /// Why not.
-        #[source]
-        source: Box<DocumentError>,
-    },
-    /// The builder's buildpacks cannot be read.
-    #[error("reading the buildpacks of the builder")]
-    Buildpacks(#[source] BuildpacksError),
-    /// A buildpack of the group is not there, or cannot be used.
-    #[error("{buildpack} is in {group} but not in {dir}")]
-    NoBuildpack {
-        /// `id@version`.
-        buildpack: String,
-        /// Path of `group.toml`.
-        group: PathBuf,
-        /// The buildpacks directory.
-        dir: PathBuf,
-    },
-    /// A buildpack of the group speaks an API that is not spoken here.
-    #[error("reading the API of {buildpack}")]
-    BuildpackApi {
-        /// `id@version`.
-        buildpack: String,
-        /// Which.
-        #[source]
-        source: ApiError,
-    },
-    /// Detection failed.
-    #[error(transparent)]
-    Detect(#[from] DetectError),
-    /// The build failed.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// An SBOM document cannot be copied.
-    #[error("copying the SBOM documents")]
-    Sbom(#[source] TreeError),
-}
-
-impl PhaseError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Io { .. } | Self::Sbom(_) => None,
-            Self::Document { source, .. } => source.hint(),
-            Self::Buildpacks(error) => error.hint(),
-            Self::NoBuildpack { .. } => Some("run detector and builder in the same build image".to_owned()),
-            Self::BuildpackApi { source, .. } => Some(source.hint()),
-            Self::Detect(error) => error.hint(),
-            Self::Build(error) => error.hint(),
-        }
-    }
-
-    /// The specification's exit code.
-    pub fn exit_code(&self) -> i32 {
-        match self {
-            Self::Detect(error) => error.exit_code(),
-            Self::Build(error) => error.exit_code(),
-            Self::BuildpackApi { .. } => 12,
-            Self::Buildpacks(error) if error.is_unsupported_api() => 12,
-            _ => 1,
-        }
-    }
+    /// The user that buildpacks become, where that is not the user of this process.
+    pub user: Option<(u32, u32)>,
 }
 
 /// More files in `<platform>/env` than anyone has variables.
@@ -153,7 +88,8 @@ pub fn run_detector(inputs: &PhaseInputs, reporter: &dyn Reporter) -> Result<Gro
     let buildpacks = read_buildpacks(inputs)?;
     let target = read_target(inputs)?;
     let scratch = scratch_dir()?;
-    let site = site(inputs, reporter, scratch.path())?;
+    let runner = DirectRunner { user: inputs.user };
+    let site = site(inputs, &runner, reporter, scratch.path())?;
     let (group, plan) = detect_group(&site, &target, &order, &buildpacks)?;
     let group = Group { group: group.iter().map(group_buildpack).collect(), ..Group::default() };
     write_document(&inputs.group_path, group.write())?;
@@ -178,7 +114,8 @@ pub fn run_builder(inputs: &PhaseInputs, reporter: &dyn Reporter) -> Result<(), 
     let sbom_dir = inputs.layers_dir.join("sbom");
     remove_dir(&sbom_dir)?;
     let scratch = scratch_dir()?;
-    let site = site(inputs, reporter, scratch.path())?;
+    let runner = DirectRunner { user: inputs.user };
+    let site = site(inputs, &runner, reporter, scratch.path())?;
     for buildpack in &buildpacks {
         make_dir(&site.buildpack_layers_dir(&buildpack.descriptor.buildpack.id))?;
     }
@@ -205,18 +142,21 @@ fn for_platform(mut metadata: BuildMetadata, platform_api: ApiVersion) -> BuildM
     metadata
 }
 
-fn site<'a>(inputs: &PhaseInputs, reporter: &'a dyn Reporter, scratch_dir: &Path) -> Result<Site<'a>, PhaseError> {
+fn site<'a>(
+    inputs: &PhaseInputs,
+    runner: &'a DirectRunner,
+    reporter: &'a dyn Reporter,
+    scratch_dir: &Path,
+) -> Result<Site<'a>, PhaseError> {
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = inputs.user.unwrap_or(own);
     let root = PathBuf::from("/");
     Ok(Site {
-        runner: &DirectRunner,
+        runner,
         reporter,
         root: BuildRoot { upper_dir: root.clone(), lower_dirs: vec![root] },
         scratch_dir: scratch_dir.to_owned(),
-        user: BuildUser {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            chown: false,
-        },
+        user: BuildUser { uid, gid, chown: false },
         directories: Directories {
             app_dir: inputs.app_dir.clone(),
             layers_dir: inputs.layers_dir.clone(),
@@ -234,7 +174,7 @@ fn site<'a>(inputs: &PhaseInputs, reporter: &'a dyn Reporter, scratch_dir: &Path
 }
 
 /// Where plans are exchanged with buildpacks.
-fn scratch_dir() -> Result<tempfile::TempDir, PhaseError> {
+pub(crate) fn scratch_dir() -> Result<tempfile::TempDir, PhaseError> {
     tempfile::tempdir().map_err(|source| PhaseError::Io {
         action: "making a temporary directory in",
         path: std::env::temp_dir(),
@@ -290,20 +230,23 @@ fn read_platform_env(dir: &Path) -> Result<BTreeMap<OsString, Vec<u8>>, PhaseErr
     Ok(variables)
 }
 
-fn read_document<T>(path: &Path, parse: fn(&str) -> Result<T, DocumentError>) -> Result<T, PhaseError> {
+pub(crate) fn read_document<T>(path: &Path, parse: fn(&str) -> Result<T, DocumentError>) -> Result<T, PhaseError> {
     let text = fs::read_to_string(path).map_err(|source| io("reading", path, source))?;
     parse(&text).map_err(|source| PhaseError::Document { path: path.to_owned(), source: Box::new(source) })
 }
 
-fn read_optional<T>(path: &Path, parse: fn(&str) -> Result<T, DocumentError>) -> Result<Option<T>, PhaseError> {
+pub(crate) fn read_optional<T>(
+    path: &Path,
+    parse: fn(&str) -> Result<T, DocumentError>,
+) -> Result<Option<T>, PhaseError> {
     if path.exists() { read_document(path, parse).map(Some) } else { Ok(None) }
 }
 
-fn io(action: &'static str, path: &Path, source: std::io::Error) -> PhaseError {
+pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> PhaseError {
     PhaseError::Io { action, path: path.to_owned(), source }
 }
 
-fn write_document(path: &Path, text: Result<String, DocumentError>) -> Result<(), PhaseError> {
+pub(crate) fn write_document(path: &Path, text: Result<String, DocumentError>) -> Result<(), PhaseError> {
     let text = text.map_err(|source| PhaseError::Document { path: path.to_owned(), source: Box::new(source) })?;
     write_file(path, text.as_bytes())
 }
@@ -322,7 +265,7 @@ fn make_dir(dir: &Path) -> Result<(), PhaseError> {
     builder.recursive(true).mode(0o755).create(dir).map_err(|source| io("making", dir, source))
 }
 
-fn remove_dir(dir: &Path) -> Result<(), PhaseError> {
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), PhaseError> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("removing", dir, error)),
         _ => Ok(()),

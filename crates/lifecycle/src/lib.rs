@@ -25,14 +25,18 @@ mod direct;
 mod environment;
 mod exchange;
 mod export;
+mod extract;
 mod generated;
 mod glob;
 mod image_config;
 mod in_place;
 mod layer_events;
+mod layout;
 mod lines;
+mod place;
 mod portable_cache;
 mod portable_write;
+mod rebase;
 mod restore;
 mod runner;
 mod sbom;
@@ -53,8 +57,15 @@ pub use counters::{Counters, Counts};
 pub use detect::{Answer, DetectError, Detected, GroupFailure, detect};
 pub use detection::{Applying, Detection, detect_only};
 pub use export::{ExportError, ExportRequest, Exported, Launcher, export};
-pub use in_place::{PhaseError, PhaseInputs, run_builder, run_detector};
+pub use extract::ExtractError;
+pub use in_place::{
+    ImagePhaseInputs, PhaseError, PhaseInputs, RebaserInputs, run_analyzer, run_builder, run_creator, run_detector,
+    run_exporter, run_rebaser, run_restorer,
+};
+pub use layout::{LayoutDir, LayoutError};
+pub use place::{ImagePlace, PlaceError};
 pub use portable_cache::PortableCache;
+pub use rebase::RebaseError;
 pub use restore::{RestoreError, Restored, restore};
 pub use runner::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
 pub use sbom::SbomError;

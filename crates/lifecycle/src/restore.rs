@@ -11,6 +11,7 @@ use hoist_events::{LayerAction, Phase};
 use hoist_image::{DiffId, Layer, Lease, StoreError};
 use hoist_spec::{ApiVersion, BuildpackLayers, DocumentError, LayerRecord, escape_id};
 
+use crate::analyze::Before;
 use crate::cache::{diff_ids, find_layers};
 use crate::detect::Detected;
 use crate::layer_events::report;
@@ -111,29 +112,44 @@ pub(crate) const MAX_SBOM_BYTES: u64 = 256 << 20;
 /// Brings back what the build before left.
 pub fn restore(setup: &Setup<'_>, detected: Detected) -> Result<Restored, RestoreError> {
     timed(setup.reporter, Phase::Restore, || {
-        let lease = setup.store.lease().map_err(RestoreError::Lease)?;
-        let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
-        let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
-        let mut layers = BTreeMap::new();
-        let mut known = BTreeSet::new();
-        for buildpack in &detected.group {
-            let id = &buildpack.descriptor.buildpack.id;
-            let names = restore_buildpack(setup, &detected, id, &writer, &mut layers)?;
-            known.extend(names.into_iter().map(|name| (id.clone(), name)));
-        }
-        let held: Vec<DiffId> =
-            layers.values().flat_map(|restored: &RestoredLayer| restored.layers.iter().map(Layer::diff_id)).collect();
-        lease.hold(&held).map_err(RestoreError::Lease)?;
-        restore_sboms(setup, &detected, &writer, &layers, &known)?;
+        let ids: Vec<&str> = detected.group.iter().map(|one| one.descriptor.buildpack.id.as_str()).collect();
+        let Back { layers, lease, .. } = bring_back(setup, &detected.analyzed.before, &ids)?;
         let dirs = layers.values().flat_map(|restored| restored.layers.iter().rev().map(Layer::tree_dir)).collect();
         Ok(Restored { detected, layers, dirs, _lease: lease })
     })
 }
 
+/// What is back: the documents in the layers directory, the content in the store.
+pub(crate) struct Back {
+    pub(crate) layers: BTreeMap<LayerKey, RestoredLayer>,
+    /// The layers whose metadata is back.
+    pub(crate) known: BTreeSet<LayerKey>,
+    /// Keeps the content from being pruned.
+    pub(crate) lease: Lease,
+}
+
+/// Brings back what there is of the buildpacks with these ids.
+pub(crate) fn bring_back(setup: &Setup<'_>, before: &Before, ids: &[&str]) -> Result<Back, RestoreError> {
+    let lease = setup.store.lease().map_err(RestoreError::Lease)?;
+    let owner = setup.user.chown.then_some((setup.user.uid, setup.user.gid));
+    let writer = UpperWriter::new(setup.root.upper_dir.clone(), owner);
+    let mut layers = BTreeMap::new();
+    let mut known = BTreeSet::new();
+    for id in ids {
+        let names = restore_buildpack(setup, before, id, &writer, &mut layers)?;
+        known.extend(names.into_iter().map(|name| ((*id).to_owned(), name)));
+    }
+    let held: Vec<DiffId> =
+        layers.values().flat_map(|restored: &RestoredLayer| restored.layers.iter().map(Layer::diff_id)).collect();
+    lease.hold(&held).map_err(RestoreError::Lease)?;
+    restore_sboms(setup, before, ids, &writer, &layers, &known)?;
+    Ok(Back { layers, known, lease })
+}
+
 /// Answers the names of the layers whose metadata is back.
 fn restore_buildpack(
     setup: &Setup<'_>,
-    detected: &Detected,
+    before: &Before,
     id: &str,
     writer: &UpperWriter,
     restored: &mut BTreeMap<LayerKey, RestoredLayer>,
@@ -142,15 +158,15 @@ fn restore_buildpack(
     let document_failed = |source| RestoreError::Document { buildpack: id.to_owned(), source };
     let dir = setup.buildpack_layers_dir(id);
     writer.create_dir(&dir).map_err(tree_failed)?;
-    let previous = detected.analyzed.previous().and_then(|previous| previous.buildpack(id));
+    let previous = before.previous.as_ref().and_then(|previous| previous.buildpack(id));
     if let Some(store) = previous.and_then(|layers| layers.store.as_ref()) {
         let text = store.to_toml().write().map_err(document_failed)?;
         writer.write(&dir.join("store.toml"), text.as_bytes()).map_err(tree_failed)?;
     }
     let of_buildpack = |layers: &&BuildpackLayers| layers.key == id;
-    let own = detected.analyzed.cache.buildpacks.iter().find(of_buildpack);
+    let own = before.cache.buildpacks.iter().find(of_buildpack);
     // The layers of other images' builds are taken only by a buildpack whose own cache has nothing.
-    let shared = detected.analyzed.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
+    let shared = before.shared.buildpacks.iter().find(of_buildpack).filter(|_| own.is_none());
     let (action, reason) = match shared {
         Some(_) => (LayerAction::Shared, "another build of this machine made it"),
         None => (LayerAction::Restored, "it is cached"),
@@ -160,7 +176,7 @@ fn restore_buildpack(
         let record = match decision {
             Decision::Metadata(record) => record,
             Decision::Content(record) => {
-                let portable = detected.analyzed.portable.as_ref().filter(|_| shared.is_none());
+                let portable = before.portable.as_ref().filter(|_| shared.is_none());
                 let key = (id.to_owned(), name.clone());
                 let found = find(setup, portable, &key, &record).map_err(|source| {
                     let (buildpack, layer) = key.clone();
@@ -259,17 +275,18 @@ fn find(
 /// example of one for build that is not cached, MUST NOT be restored.
 fn restore_sboms(
     setup: &Setup<'_>,
-    detected: &Detected,
+    before: &Before,
+    ids: &[&str],
     writer: &UpperWriter,
     restored: &BTreeMap<LayerKey, RestoredLayer>,
     known: &BTreeSet<LayerKey>,
 ) -> Result<(), RestoreError> {
-    let launch = detected.analyzed.previous().and_then(|previous| previous.sbom.as_ref()).map(|layer| &layer.sha);
-    let cache = detected.analyzed.cache.sbom.as_ref();
-    let shared = detected.analyzed.shared.sbom.as_ref();
+    let launch = before.previous.as_ref().and_then(|previous| previous.sbom.as_ref()).map(|layer| &layer.sha);
+    let cache = before.cache.sbom.as_ref();
+    let shared = before.shared.sbom.as_ref();
     for (sha, kind, is_shared) in [(shared, "cache", true), (cache, "cache", false), (launch, "launch", false)] {
         // A missing SBOM layer only means that buildpacks must write their documents again.
-        let portable = detected.analyzed.portable.as_ref().filter(|_| kind == "cache" && !is_shared);
+        let portable = before.portable.as_ref().filter(|_| kind == "cache" && !is_shared);
         let found = match (portable, sha.and_then(|sha| sha.parse::<DiffId>().ok())) {
             (Some(portable), _) => portable.sbom_layer(setup),
             (None, Some(diff_id)) => setup.store.layer(&diff_id),
@@ -278,20 +295,20 @@ fn restore_sboms(
         let Ok(Some(layer)) = found else { continue };
         let tree = Tree::new(vec![layer.tree_dir()]);
         let root = setup.directories.layers_dir.join("sbom").join(kind);
-        for buildpack in &detected.group {
-            let id = &buildpack.descriptor.buildpack.id;
+        for id in ids {
+            let key = |name: &str| ((*id).to_owned(), name.to_owned());
             let wanted = |name: &str| match kind {
-                "cache" => restored.get(&(id.clone(), name.to_owned())).is_some_and(|layer| layer.shared == is_shared),
-                _ => known.contains(&(id.clone(), name.to_owned())),
+                "cache" => restored.get(&key(name)).is_some_and(|layer| layer.shared == is_shared),
+                _ => known.contains(&key(name)),
             };
             copy_sboms(&tree, &root.join(escape_id(id)), &setup.buildpack_layers_dir(id), writer, &wanted)
-                .map_err(|source| RestoreError::Tree { buildpack: id.clone(), source })?;
+                .map_err(|source| RestoreError::Tree { buildpack: (*id).to_owned(), source })?;
         }
     }
     Ok(())
 }
 
-fn copy_sboms(
+pub(crate) fn copy_sboms(
     tree: &Tree,
     from: &Path,
     to: &Path,

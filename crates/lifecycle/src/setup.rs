@@ -113,6 +113,11 @@ impl Site<'_> {
         self.directories.layers_dir.join(hoist_spec::escape_id(id))
     }
 
+    /// Whether the build took place in the root file system that this process is in, and not in an overlay of its own.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.root.lower_dirs.contains(&self.root.upper_dir)
+    }
+
     /// The directories of the overlay, topmost first, with these restored layers between the upper and the lower ones.
     pub(crate) fn overlay_dirs(&self, restored: &[PathBuf]) -> Vec<PathBuf> {
         let upper = &self.root.upper_dir;

@@ -324,6 +324,11 @@ impl UpperWriter {
         io("hiding", &path, made.map_err(Into::into))
     }
 
+    /// The host path of something to be made: what is there is removed, and its parents are directories.
+    pub(crate) fn clear(&self, inside: &Path) -> Result<PathBuf, TreeError> {
+        self.free(inside)
+    }
+
     /// Renames within one directory.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), TreeError> {
         let source = self.host_path(from)?;

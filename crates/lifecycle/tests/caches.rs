@@ -101,6 +101,32 @@ fn a_folder_has_the_layers_as_tars_named_by_their_digests_and_the_document_of_th
     assert_eq!(names, ["committed"], "nothing else is left");
 }
 
+/// What the exporter of the Go lifecycle 0.21 wrote for the same files: the digests are those of its tars.
+const OF_GO: &str = concat!(
+    r#"{"sbom":{"sha":""},"buildpacks":[{"key":"test/count","version":"1.0.0","layers":{"count":{"sha":"#,
+    r#""sha256:9378e94221b3143243e6e62ea24e6c006004207c91fb662065ae2923287ef351","data":{"key":"go"},"#,
+    r#""build":false,"launch":false,"cache":true},"kept":{"sha":"#,
+    r#""sha256:6435ad4d67b486e7e3328c24ebe37b676b3913842dca2dc403fdc3b43b91a55f","data":null,"#,
+    r#""build":false,"launch":true,"cache":true}}}]}"#
+);
+
+#[test]
+fn the_folder_is_the_one_that_the_go_lifecycle_writes_byte_by_byte() {
+    let (mut world, dir) = world_with_folder();
+    let build = r#"
+mkdir "$CNB_LAYERS_DIR/count" "$CNB_LAYERS_DIR/kept"
+printf 'x\nx\n' > "$CNB_LAYERS_DIR/count/builds"; printf '[types]\ncache = true\n[metadata]\nkey = "go"\n' > "$CNB_LAYERS_DIR/count.toml"
+echo content > "$CNB_LAYERS_DIR/kept/file"; printf '[types]\nlaunch = true\ncache = true\n' > "$CNB_LAYERS_DIR/kept.toml"
+"#;
+    world.buildpack("test/count", "0.10", "", "exit 0", build);
+    world.order.clear();
+    world.group(&["test/count"]);
+    world.build().unwrap();
+    let text = fs_err::read_to_string(dir.join("committed").join(METADATA)).unwrap();
+    assert_eq!(text, format!("{OF_GO}\n"));
+    assert_eq!(fs_err::read_dir(dir.join("committed")).unwrap().count(), 3);
+}
+
 #[test]
 fn another_machine_gets_its_layers_from_the_folder_and_makes_the_same_image() {
     let (mut world, dir) = world_with_folder();

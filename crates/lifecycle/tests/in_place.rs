@@ -67,6 +67,7 @@ impl Container {
             platform_dir: self.path("platform"),
             system_path: self.path("system.toml"),
             exec_env: "production".into(),
+            user: None,
             platform_api: self.platform_api,
             environment: vec![("PATH".into(), "/usr/bin:/bin".into()), ("SECRET".into(), "x".into())],
         }

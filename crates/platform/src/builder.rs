@@ -218,7 +218,7 @@ pub(crate) fn programs(layer: &mut LayerBuilder, parts: &BuilderParts) -> Result
     let launcher = parts.launcher.program;
     layer.file("/cnb/lifecycle/launcher", Attributes::root(0o755), &mut &*launcher, launcher.len() as u64)?;
     // Hoist is the lifecycle of its builders; it sees from its name which phase is wanted.
-    for phase in ["detector", "builder"] {
+    for phase in ["analyzer", "detector", "restorer", "builder", "exporter", "creator", "rebaser"] {
         layer.symlink(Path::new("/cnb/lifecycle").join(phase), "/cnb/hoist/bin/hoist", Attributes::root(0o777))?;
     }
     // Where platforms of before look for it.

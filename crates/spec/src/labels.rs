@@ -343,7 +343,7 @@ fn toml_to_json(value: &toml::Value) -> serde_json::Value {
     }
 }
 
-fn json_to_toml(value: &serde_json::Value) -> Option<toml::Value> {
+pub(crate) fn json_to_toml(value: &serde_json::Value) -> Option<toml::Value> {
     use serde_json::Value;
     Some(match value {
         Value::Null => return None,

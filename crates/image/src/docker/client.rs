@@ -1,5 +1,6 @@
 //! The requests: ping, inspect, list, tag. One connection each; every answer is bounded in length and time.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use ureq::{Body, Error as HttpError, RequestBuilder};
 
 use crate::digest::DiffId;
 use crate::docker::address::DockerAddress;
-use crate::docker::connect::{DaemonConnector, NoConnection, NoResolver, StopSign};
+use crate::docker::connect::{Around, DaemonConnector, NoConnection, NoResolver, StopSign};
 use crate::docker::error::DockerError;
 use crate::docker::messages::words;
 use crate::reference::Reference;
@@ -45,6 +46,7 @@ pub struct Daemon {
     address: DockerAddress,
     times: DaemonTimes,
     stop: StopSign,
+    around: Around,
 }
 
 /// An image as a daemon describes it.
@@ -57,6 +59,20 @@ pub(super) struct Inspected {
     names: Option<Vec<String>>,
     #[serde(rename = "RootFS", default)]
     root: RootFs,
+    #[serde(rename = "Os", default)]
+    pub(super) os: String,
+    #[serde(rename = "Architecture", default)]
+    pub(super) architecture: String,
+    #[serde(rename = "Variant", default)]
+    pub(super) variant: Option<String>,
+    #[serde(rename = "Config", default)]
+    pub(super) config: Option<Settings>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Settings {
+    #[serde(rename = "Labels", default)]
+    pub(super) labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -102,7 +118,7 @@ struct Message {
 impl Daemon {
     /// The daemon at `address`; nothing is asked yet.
     pub fn new(address: DockerAddress) -> Self {
-        Self::with(address, DaemonTimes::default(), StopSign::default())
+        Self::with(address, DaemonTimes::default(), StopSign::default(), Around::default())
     }
 
     /// The daemon that `docker` would speak to; see [`DockerAddress::of_this_machine`].
@@ -113,16 +129,22 @@ impl Daemon {
     /// The same with other limits.
     #[must_use]
     pub fn within(self, times: DaemonTimes) -> Self {
-        Self::with(self.address, times, self.stop)
+        Self::with(self.address, times, self.stop, self.around)
     }
 
     /// The same, but everything ends with [`DockerError::Stopped`] soon after `is_up` says so, for example because of Ctrl-C.
     #[must_use]
     pub fn stop_when(self, is_up: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self::with(self.address, self.times, StopSign::new(is_up))
+        Self::with(self.address, self.times, StopSign::new(is_up), self.around)
     }
 
-    fn with(address: DockerAddress, times: DaemonTimes, stop: StopSign) -> Self {
+    /// The same, but each connection is opened inside of `around`: a process that gave up rights to the socket takes them for that instant.
+    #[must_use]
+    pub fn connecting(self, around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
+        Self::with(self.address, self.times, self.stop, Around::new(around))
+    }
+
+    fn with(address: DockerAddress, times: DaemonTimes, stop: StopSign, around: Around) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -131,9 +153,9 @@ impl Daemon {
             .accept_encoding("identity")
             .timeout_per_read(Some(times.silence))
             .timeout_per_write(Some(times.silence));
-        let connector = DaemonConnector { address: address.clone(), stop: stop.clone() };
+        let connector = DaemonConnector { address: address.clone(), stop: stop.clone(), around: around.clone() };
         let agent = Agent::with_parts(config.build(), connector, NoResolver);
-        Self { agent, address, times, stop }
+        Self { agent, address, times, stop, around }
     }
 
     /// Where it is.

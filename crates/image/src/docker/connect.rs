@@ -33,6 +33,32 @@ impl StopSign {
     }
 }
 
+/// Does its work and what has to be done around it.
+type Wrap = dyn Fn(&mut dyn FnMut()) + Send + Sync;
+
+/// What happens around the opening of a connection.
+#[derive(Clone, Default)]
+pub(super) struct Around(Option<Arc<Wrap>>);
+
+impl Around {
+    pub(super) fn new(around: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(around)))
+    }
+
+    fn open(&self, address: &DockerAddress) -> io::Result<Socket> {
+        let Some(around) = &self.0 else { return open(address) };
+        let mut opened = None;
+        around(&mut || opened = Some(open(address)));
+        opened.unwrap_or_else(|| Err(io::ErrorKind::PermissionDenied.into()))
+    }
+}
+
+impl std::fmt::Debug for Around {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Around")
+    }
+}
+
 impl std::fmt::Debug for StopSign {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("StopSign")
@@ -44,13 +70,14 @@ impl std::fmt::Debug for StopSign {
 pub(super) struct DaemonConnector {
     pub(super) address: DockerAddress,
     pub(super) stop: StopSign,
+    pub(super) around: Around,
 }
 
 impl Connector<()> for DaemonConnector {
     type Out = DaemonTransport;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<DaemonTransport>, Error> {
-        let socket = open(&self.address).map_err(|error| Error::Other(Box::new(NoConnection(error))))?;
+        let socket = self.around.open(&self.address).map_err(|error| Error::Other(Box::new(NoConnection(error))))?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(DaemonTransport { socket, buffers, stop: self.stop.clone() }))
     }
