@@ -92,7 +92,7 @@ impl Store {
     /// Remembers which blob a layer was compressed to. Call it with the lock shared.
     pub(crate) fn note_blob(&self, layer: &Layer, blob: &Blob) -> Result<(), StoreError> {
         let note = serde_json::to_vec(blob).map_err(|error| StoreError::corrupt("a note of a blob", error))?;
-        durable::write_durably(&self.note_path(layer, blob.compression), &self.temporary(), &note)
+        self.write_document(&self.note_path(layer, blob.compression), &note)
     }
 }
 

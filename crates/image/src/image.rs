@@ -10,7 +10,7 @@ use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, Digest, ImageId};
-use crate::durable::{sync_parent, touch, write_durably};
+use crate::durable::{sync_parent, touch};
 use crate::error::{Doing, StoreError};
 use crate::layer::Layer;
 use crate::reference::Reference;
@@ -146,7 +146,7 @@ impl Store {
         if fs::read(&path).is_ok_and(|there| there == image.bytes) {
             touch(&path).doing("marking an image as in use")?;
         } else {
-            write_durably(&path, &self.temporary(), &image.bytes)?;
+            self.write_document(&path, &image.bytes)?;
         }
         for name in names {
             self.write_name(name, image.id)?;
@@ -318,7 +318,7 @@ impl Store {
         if fs::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
-        write_durably(&path, &self.temporary(), &bytes)
+        self.write_document(&path, &bytes)
     }
 
     fn unknown(&self, wanted: &str) -> StoreError {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, Digest, ImageId};
-use crate::durable::{sync_parent, write_durably};
+use crate::durable::sync_parent;
 use crate::error::{Doing, StoreError};
 use crate::layer::Layer;
 use crate::store::Store;
@@ -65,7 +65,7 @@ impl Store {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).doing("making the folder of a record")?;
         }
-        write_durably(&path, &self.temporary(), &bytes)
+        self.write_document(&path, &bytes)
     }
 
     /// The document of a record. A document that cannot be read as `T` (an older hoist wrote it) is as if it were not there.

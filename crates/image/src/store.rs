@@ -54,6 +54,8 @@ struct Inner {
     root: PathBuf,
     session: Mutex<Option<Arc<Lease>>>,
     lock_patience: Duration,
+    /// Whether what is written has to outlive the machine's next crash.
+    durable: bool,
 }
 
 /// A file that is being written, and goes away with this value if it was not renamed into its place.
@@ -81,7 +83,16 @@ impl Store {
         Self::open_with_patience(&root.into(), LOCK_PATIENCE)
     }
 
+    /// A store for a single process, whose folder goes with it: nothing waits for the disk.
+    pub fn open_temporary(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::open_as(&root.into(), LOCK_PATIENCE, false)
+    }
+
     pub(crate) fn open_with_patience(root: &Path, lock_patience: Duration) -> Result<Self, StoreError> {
+        Self::open_as(root, lock_patience, true)
+    }
+
+    fn open_as(root: &Path, lock_patience: Duration, durable: bool) -> Result<Self, StoreError> {
         let root = std::path::absolute(root).doing("finding the store")?;
         let version = root.join("version");
         match fs::read_to_string(&version) {
@@ -96,7 +107,7 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&root, &version)?,
             Err(source) => return Err(StoreError::io("opening the store", source)),
         }
-        let inner = Inner { root, session: Mutex::new(None), lock_patience };
+        let inner = Inner { root, session: Mutex::new(None), lock_patience, durable };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -213,11 +224,19 @@ impl Store {
         Ok(trash)
     }
 
+    /// Replaces or makes a document of the store.
+    pub(crate) fn write_document(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.inner.durable {
+            return durable::write_durably(path, &self.temporary(), bytes);
+        }
+        fs::write(path, bytes).doing("writing to a temporary store")
+    }
+
     /// Makes sure that the trees of `layers` are on the disk. Those in doubt stay so: only [`Layer::settle`] can tell.
     pub(crate) fn sync_layers(&self, layers: &[Layer]) -> Result<(), StoreError> {
         let unsynced: Vec<&Layer> =
             layers.iter().filter(|layer| layer.is_unsynced() && !layer::is_doubtful(&layer.dir())).collect();
-        if unsynced.is_empty() {
+        if unsynced.is_empty() || !self.inner.durable {
             return Ok(());
         }
         let files: u64 = unsynced.iter().map(|layer| layer.entry_count()).sum();

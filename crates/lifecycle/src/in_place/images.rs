@@ -75,7 +75,7 @@ pub(super) struct Passage {
 impl Passage {
     pub(super) fn open() -> Result<Self, PhaseError> {
         let dir = scratch_dir()?;
-        let store = Store::open(dir.path().join("store")).map_err(PhaseError::Store)?;
+        let store = Store::open_temporary(dir.path().join("store")).map_err(PhaseError::Store)?;
         Ok(Self { dir, store })
     }
 

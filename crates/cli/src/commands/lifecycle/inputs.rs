@@ -19,8 +19,8 @@ pub(super) fn calls(flags: &Flags, platform_api: ApiVersion) -> Result<PhaseInpu
     Ok(PhaseInputs {
         analyzed_path: flags.path("analyzed", layers_dir.join("analyzed.toml"))?,
         app_dir: flags.path("app", "/workspace")?,
-        build_config_dir: flags.path("build-config", "/cnb/build-config")?,
-        buildpacks_dir: flags.path("buildpacks", "/cnb/buildpacks")?,
+        build_config_dir: real(flags.path("build-config", "/cnb/build-config")?),
+        buildpacks_dir: real(flags.path("buildpacks", "/cnb/buildpacks")?),
         group_path: flags.path("group", layers_dir.join("group.toml"))?,
         order_path: flags.path("order", order)?,
         plan_path: flags.path("plan", layers_dir.join("plan.toml"))?,
@@ -32,6 +32,11 @@ pub(super) fn calls(flags: &Flags, platform_api: ApiVersion) -> Result<PhaseInpu
         user: None,
         layers_dir,
     })
+}
+
+/// A directory by its real path, where it is there: links on the way to it are the platform's.
+fn real(dir: PathBuf) -> PathBuf {
+    fs_err::canonicalize(&dir).unwrap_or(dir)
 }
 
 /// As [`calls`], for a creator that was started as root for `home_of`, or whose buildpacks have to become `buildpack_user`.

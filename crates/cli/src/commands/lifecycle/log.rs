@@ -44,9 +44,10 @@ impl PhaseLog {
         Some(match event {
             Event::PhaseStarted { phase } if self.headings => format!("===> {}", heading(*phase)?),
             Event::Step { text } => text.clone(),
-            Event::Layer { buildpack, layer, action, reason, .. } => {
+            Event::Layer { buildpack, layer, action, reason, destination, .. } => {
                 let name = buildpack.as_ref().map_or_else(|| layer.clone(), |buildpack| format!("{buildpack}:{layer}"));
                 let done = match action {
+                    LayerAction::Made if destination.cache && !destination.image => "Caching layer",
                     LayerAction::Made => "Adding layer",
                     LayerAction::Reused => "Reusing layer",
                     LayerAction::Restored | LayerAction::Shared => "Restoring layer",
