@@ -258,6 +258,18 @@ fn below_platform_api_0_12_the_run_image_comes_from_stack_toml_and_has_no_target
 }
 
 #[test]
+fn the_launcher_s_own_sbom_is_in_the_image_if_there_is_one() {
+    let container = Container::new();
+    container.analyze();
+    container.builder_was_here();
+    container.write("launcher-sbom/launcher.sbom.cdx.json", "{}");
+    let image = container.export();
+    let path = container.path("layers/sbom/launch/buildpacksio_lifecycle/launcher/sbom.cdx.json");
+    let has_it = |layer: &hoist_image::Layer| layer.entry(&path).unwrap().is_some();
+    assert!(image.layers().unwrap().iter().any(has_it));
+}
+
+#[test]
 fn each_phase_ends_with_its_own_code() {
     let container = Container::new();
     let code =
