@@ -1,36 +1,14 @@
 //! What the store does about damage: it is found, named, and gone after the next build or load; and a folder of somebody else is left alone.
 #![allow(clippy::unwrap_used)] // helpers of tests may panic
 
+mod support;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fs_err as fs;
-use hoist_image::oci::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
-use hoist_image::{
-    ArchiveFormat, Attributes, Compression, Image, Keeps, Layer, LoadLimits, PruneOptions, SaveError, Store, StoreError,
-};
-
-fn fresh() -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
-    (dir, store)
-}
-
-fn layer(store: &Store, path: &str, body: &str) -> Layer {
-    let mut builder = store.layer_builder().unwrap();
-    builder.file(path, Attributes::root(0o644), &mut body.as_bytes(), body.len() as u64).unwrap();
-    builder.finish().unwrap()
-}
-
-fn config(layers: &[&Layer]) -> ImageConfiguration {
-    let ids: Vec<String> = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
-    let rootfs = RootFsBuilder::default().typ("layers".to_owned()).diff_ids(ids).build().unwrap();
-    ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs).build().unwrap()
-}
-
-fn image(store: &Store, name: &str, layers: &[&Layer]) -> Image {
-    store.put_image(&config(layers), &[name.parse().unwrap()]).unwrap()
-}
+use hoist_image::{ArchiveFormat, Compression, Keeps, Layer, LoadLimits, PruneOptions, SaveError, Store, StoreError};
+use support::{fresh, image, layer};
 
 fn folder_of(layer: &Layer) -> std::path::PathBuf {
     layer.tree_dir().parent().unwrap().to_owned()

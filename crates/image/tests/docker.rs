@@ -1,17 +1,19 @@
 //! A docker daemon that misbehaves in every way a daemon can, played by a thread on a unix socket; real ones are in the tests of `hoist`.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)] // tests fail loudly
 
+mod support;
+
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use hoist_image::oci::{ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{
-    ArchiveFormat, Attributes, Compression, Daemon, DaemonTimes, DockerAddress, DockerError, Image, Layer, LoadLimits,
-    Reference, Store,
+    ArchiveFormat, Compression, Daemon, DaemonTimes, DockerAddress, DockerError, Image, Layer, LoadLimits, Reference,
+    Store,
 };
+use support::{fresh, image, layer};
 
 /// What the daemon does when it was asked.
 enum Answer {
@@ -153,19 +155,6 @@ fn members(body: &[u8]) -> Vec<String> {
     names.collect()
 }
 
-fn layer(store: &Store, path: &str, body: &str) -> Layer {
-    let mut builder = store.layer_builder().unwrap();
-    builder.file(path, Attributes::root(0o644), &mut body.as_bytes(), body.len() as u64).unwrap();
-    builder.finish().unwrap()
-}
-
-fn image(store: &Store, name: &str, layers: &[&Layer]) -> Image {
-    let ids: Vec<String> = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
-    let rootfs = RootFsBuilder::default().typ("layers".to_owned()).diff_ids(ids).build().unwrap();
-    let config = ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs).build().unwrap();
-    store.put_image(&config, &[name.parse().unwrap()]).unwrap()
-}
-
 /// A store with an image `bell` of two layers.
 struct World {
     _dir: tempfile::TempDir,
@@ -176,8 +165,7 @@ struct World {
 }
 
 fn world() -> World {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let (dir, store) = fresh();
     let layers = [layer(&store, "/low", "low"), layer(&store, "/high", "high")];
     let image = image(&store, "bell", &[&layers[0], &layers[1]]);
     World { _dir: dir, store, layers, image, names: ["bell".parse().unwrap()] }

@@ -1,35 +1,14 @@
 //! Archives that mean harm are refused, and nothing appears outside the store.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests may panic
+mod support;
+
 use std::io::{Read, Write};
 use std::path::Path;
 
 use fs_err as fs;
 use hoist_image::{ArchiveFormat, Attributes, Compression, Digest, Kind, LoadError, LoadLimits, Loaded, Store};
 use proptest::prelude::*;
-
-type Tar = tar::Builder<Vec<u8>>;
-
-fn fresh() -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
-    (dir, store)
-}
-
-/// An entry whose name is not checked by anyone.
-fn raw(tar: &mut Tar, name: &str, flag: u8, link: &str, body: &[u8]) {
-    let mut header = tar::Header::new_ustar();
-    let bytes = header.as_mut_bytes();
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    bytes[157..157 + link.len()].copy_from_slice(link.as_bytes());
-    bytes[156] = flag;
-    header.set_mode(0o755);
-    header.set_size(body.len() as u64);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_cksum();
-    tar.append(&header, body).unwrap();
-}
+use support::{Tar, chain, fresh, raw};
 
 fn layer(fill: impl FnOnce(&mut Tar)) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -62,17 +41,11 @@ fn load(store: &Store, archive: &[u8]) -> Result<Vec<Loaded>, LoadError> {
 fn refusal(fill: impl FnOnce(&mut Tar)) -> String {
     let (dir, store) = fresh();
     let error = load(&store, &archive(&[layer(fill)], None)).unwrap_err();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
     assert!(!error.hint().is_empty());
     assert_eq!(store.all_layers().unwrap().len(), 0);
     assert_eq!(fs::read_dir(store.root_dir().join("scratch")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something lies beside the store");
-    text
+    chain(&error)
 }
 
 #[test]

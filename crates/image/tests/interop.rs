@@ -122,22 +122,70 @@ fn remove_groups(name: &str) {
     panic!("control groups called {name} are left, and something lives in them");
 }
 
+/// `podman` with folders of its own.
+fn podman_in(world: &World) -> Command {
+    let root = world.dir.path().join("podman");
+    let mut command = Command::new("podman");
+    command.arg("--root").arg(root.join("root")).arg("--runroot").arg(root.join("run"));
+    command.arg("--tmpdir").arg(root.join("tmp")).args(["--storage-driver=vfs", "--events-backend=file"]);
+    command
+}
+
+/// The service of podman, ended by its process id.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn podmans_service_gets_the_layers_that_it_lacks_and_no_others() {
+    let world = world();
+    let first = image(&world.store, "bell:1");
+    let mut more = world.store.layer_builder().unwrap();
+    more.file("/app/change", Attributes::root(0o644), &mut b"new".as_slice(), 3).unwrap();
+    let more = more.finish().unwrap();
+    // The old layers in another order: podman knows each by itself.
+    let mut ids: Vec<String> = first.diff_ids().iter().rev().map(ToString::to_string).collect();
+    ids.insert(1, more.diff_id().to_string());
+    let second = world.store.put_image(&config(ids), &names("bell:2")).unwrap();
+
+    let socket = world.dir.path().join("s");
+    let mut command = podman_in(&world);
+    command.args(["system", "service", "--time=0"]).arg(format!("unix://{}", socket.display()));
+    let service = Service(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let daemon = hoist_image::Daemon::new(hoist_image::DockerAddress::Unix(socket));
+    let started = Instant::now();
+    while daemon.ping().is_err() {
+        assert!(started.elapsed() < Duration::from_secs(40), "podman's service does not answer");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let pushed = daemon.push(&first, &names("bell:1"), &mut |_| {}).unwrap();
+    assert_eq!((pushed.layers_sent, pushed.layers_there), (3, 0));
+    assert!(pushed.sent_bytes > 3_000_000);
+    let pushed = daemon.push(&second, &names("bell:2"), &mut |_| {}).unwrap();
+    assert_eq!((pushed.layers_sent, pushed.layers_there), (1, 3));
+    assert!(pushed.sent_bytes < 100_000, "{}", pushed.sent_bytes);
+    assert_eq!(pushed.id, second.id().to_string());
+    let again = daemon.push(&second, &names("bell:2"), &mut |_| {}).unwrap();
+    assert_eq!(again.sent_bytes, 0);
+
+    let other = Store::open(world.dir.path().join("other")).unwrap();
+    let pulled = daemon.pull(&other, "bell:2", &names("bell:2"), LoadLimits::default()).unwrap();
+    assert_eq!(pulled.image.id(), second.id());
+    assert_eq!(other.verify(&pulled.image), []);
+    drop(service);
+    remove_groups("libpod_parent");
+}
+
 #[test]
 fn podman_loads_both_kinds_and_its_own_archives_are_loaded() {
     let world = world();
     let image = image(&world.store, "bell:1");
-    let podman = |args: &[&str]| {
-        let root = world.dir.path().join("podman");
-        let mut command = Command::new("podman");
-        command
-            .arg("--root")
-            .arg(root.join("root"))
-            .arg("--runroot")
-            .arg(root.join("run"))
-            .arg("--tmpdir")
-            .arg(root.join("tmp"));
-        run(command.args(["--storage-driver=vfs", "--events-backend=file"]).args(args))
-    };
+    let podman = |args: &[&str]| run(podman_in(&world).args(args));
     for (format, compression) in [
         (ArchiveFormat::Docker, Compression::None),
         (ArchiveFormat::Oci, Compression::Gzip),

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests may panic
 #![allow(clippy::disallowed_methods, clippy::print_stdout)] // child processes and the environment that starts them; the numbers of steps
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use hoist_image::oci::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{
     ArchiveFormat, Attributes, Compression, Digest, Image, Keeps, Layer, LoadLimits, PruneOptions, Store,
 };
@@ -19,11 +20,12 @@ use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use support::config;
 
 /// Whoever traces waits for every process of this one: one test at a time.
 static TRACING: Mutex<()> = Mutex::new(());
 
-const SCENARIOS: [&str; 7] = ["open", "put_layer", "put_image", "remove", "prune", "load", "save"];
+const SCENARIOS: [&str; 8] = ["open", "put_layer", "put_image", "remove", "prune", "load", "save", "save_dir"];
 const PRUNE: PruneOptions = PruneOptions { dry_run: false, blobs: true };
 
 fn layer(store: &Store, files: &[(&str, &str)]) -> Layer {
@@ -32,12 +34,6 @@ fn layer(store: &Store, files: &[(&str, &str)]) -> Layer {
         builder.file(path, Attributes::root(0o644), &mut body.as_bytes(), body.len() as u64).unwrap();
     }
     builder.finish().unwrap()
-}
-
-fn config(layers: &[&Layer]) -> ImageConfiguration {
-    let ids: Vec<String> = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
-    let rootfs = RootFsBuilder::default().typ("layers".to_owned()).diff_ids(ids).build().unwrap();
-    ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs).build().unwrap()
 }
 
 fn base(store: &Store) -> Layer {
@@ -114,6 +110,13 @@ fn act(scenario: &str, dir: &Path) {
             let image = store.image("old").unwrap();
             let name = ["old".parse().unwrap()];
             image.save_to_file(&dir.join("out/saved"), &name, ArchiveFormat::Oci, Compression::Gzip).unwrap();
+        }
+        // A new folder, and another layout in its place.
+        "save_dir" => {
+            for name in ["old", "also"] {
+                let image = store.image(name).unwrap();
+                image.replace_dir(&dir.join("out/saved"), &[name.parse().unwrap()], Compression::Gzip).unwrap();
+            }
         }
         other => panic!("no scenario {other}"),
     }
@@ -276,7 +279,12 @@ fn check_after(scenario: &str, dir: &Path, what: &str) {
         assert!(["old", "also"].iter().all(|name| names.iter().any(|there| there == name)), "{what}: {names:?}");
         assert_eq!(store.record::<String>("cache", "key").unwrap().as_deref(), Some("value"), "{what}");
     }
+    let is_hidden = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with('.');
     for out in entries(dir.join("out")) {
+        // Of a folder a kill leaves a hidden one, which is gone once it is done again.
+        if scenario == "save_dir" && is_hidden(&out) {
+            continue;
+        }
         let check = Store::open(dir.join("check")).unwrap();
         let loaded: Vec<Image> =
             check.load(&out, LoadLimits::default()).unwrap().into_iter().map(|one| one.image).collect();
@@ -372,4 +380,9 @@ fn a_kill_at_any_step_of_loading() {
 #[test]
 fn a_kill_at_any_step_of_saving() {
     every_step("save");
+}
+
+#[test]
+fn a_kill_at_any_step_of_saving_a_folder() {
+    every_step("save_dir");
 }

@@ -2,40 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)] // helpers of tests may panic
 #![allow(clippy::disallowed_methods)] // child processes and the environment that starts them
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hoist_image::oci::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 use hoist_image::{
-    Attributes, Compression, DiffId, Image, Keeps, Kind, Layer, LayerError, Order, Ownership, Problem, PruneOptions,
-    Store, StoreError,
+    Attributes, Compression, DiffId, Keeps, Kind, Layer, LayerError, Order, Ownership, Problem, PruneOptions, Store,
+    StoreError,
 };
 use proptest::prelude::*;
-
-fn fresh() -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
-    (dir, store)
-}
-
-fn config(layers: &[&Layer]) -> ImageConfiguration {
-    let ids: Vec<String> = layers.iter().map(|layer| layer.diff_id().to_string()).collect();
-    let rootfs = RootFsBuilder::default().typ("layers".to_owned()).diff_ids(ids).build().unwrap();
-    ImageConfigurationBuilder::default().architecture("amd64").os("linux").rootfs(rootfs).build().unwrap()
-}
-
-fn layer(store: &Store, path: &str, body: &str) -> Layer {
-    let mut builder = store.layer_builder().unwrap();
-    builder.file(path, Attributes::root(0o644), &mut body.as_bytes(), body.len() as u64).unwrap();
-    builder.finish().unwrap()
-}
-
-fn image(store: &Store, name: &str, layers: &[&Layer]) -> Image {
-    store.put_image(&config(layers), &[name.parse().unwrap()]).unwrap()
-}
+use support::{config, fresh, image, layer};
 
 /// Message, sources and hint as a person reads them.
 fn page(error: &dyn std::error::Error, hint: &str) -> String {

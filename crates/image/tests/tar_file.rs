@@ -1,26 +1,14 @@
 //! Tars of ordinary files: what is taken into a layer, and what is refused.
 #![allow(clippy::unwrap_used, reason = "functions beside the tests")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hoist_image::{Attributes, Kind, Layer, LayerError, Store, TarFile, leads_out};
 use proptest::prelude::*;
-
-type Tar = tar::Builder<Vec<u8>>;
-
-/// An entry whose name is not checked by anyone.
-fn raw(tar: &mut Tar, name: &str, flag: u8, link: &str, body: &[u8]) {
-    let mut header = tar::Header::new_ustar();
-    let bytes = header.as_mut_bytes();
-    bytes[..name.len()].copy_from_slice(name.as_bytes());
-    bytes[157..157 + link.len()].copy_from_slice(link.as_bytes());
-    bytes[156] = flag;
-    header.set_mode(0o711);
-    header.set_size(body.len() as u64);
-    header.set_cksum();
-    tar.append(&header, body).unwrap();
-}
+use support::{Tar, chain, raw};
 
 struct World {
     dir: tempfile::TempDir,
@@ -54,16 +42,6 @@ impl World {
     }
 }
 
-fn text(error: &LayerError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
-}
-
 #[test]
 fn files_folders_and_links_lie_below_the_folder_with_the_attributes_that_were_chosen() {
     let world = World::new();
@@ -91,7 +69,7 @@ fn files_folders_and_links_lie_below_the_folder_with_the_attributes_that_were_ch
     let found = tar.find(&["buildpack.toml", "extension.toml"], 100).unwrap();
     assert_eq!(found, Some(("buildpack.toml".to_owned(), b"api = \"0.10\"".to_vec())));
     assert_eq!(tar.find(&["extension.toml"], 100).unwrap(), None);
-    assert!(text(&tar.find(&["buildpack.toml"], 5).unwrap_err()).contains("it has 12 bytes, 5 are allowed"));
+    assert!(chain(&tar.find(&["buildpack.toml"], 5).unwrap_err()).contains("it has 12 bytes, 5 are allowed"));
 }
 
 #[test]
@@ -110,7 +88,7 @@ fn what_means_harm_is_refused() {
     ] {
         let world = World::new();
         let tar = world.tar(1 << 20, |tar| raw(tar, name, flag, link, b""));
-        let error = text(&world.layer(&tar).unwrap_err());
+        let error = chain(&world.layer(&tar).unwrap_err());
         assert!(error.contains(why), "{name}: {error}");
     }
 }
@@ -122,7 +100,7 @@ fn a_file_through_a_link_stays_in_the_layer() {
         raw(tar, "etc", b'2', "/etc", b"");
         raw(tar, "etc/hoist-was-here", b'0', "", b"x");
     });
-    let error = text(&world.layer(&tar).unwrap_err());
+    let error = chain(&world.layer(&tar).unwrap_err());
     assert!(error.contains("is not a directory"), "{error}");
     assert!(!Path::new("/etc/hoist-was-here").exists());
 }
@@ -131,7 +109,7 @@ fn a_file_through_a_link_stays_in_the_layer() {
 fn more_bytes_than_allowed_are_an_error() {
     let world = World::new();
     let tar = world.tar(4096, |tar| raw(tar, "big", b'0', "", &[0; 8192]));
-    assert!(text(&world.layer(&tar).unwrap_err()).contains("unpacked it is larger than"));
+    assert!(chain(&world.layer(&tar).unwrap_err()).contains("unpacked it is larger than"));
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! What is sent to a daemon: an image without a name and without the layers that the daemon has. Nothing is compressed.
 //!
 //! Docker's own storage takes a docker-archive and looks into it only for layers that it does not know (by the chain of diffIDs up to them).
-//! Containerd's takes an OCI layout and looks only for blobs that it does not have; with plain tars a blob's digest is the layer's diffID.
+//! Containerd's and podman take an OCI layout and look only for blobs that they do not have; with plain tars a blob's digest is the layer's diffID.
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -108,6 +108,9 @@ struct Listed {
 struct Info {
     #[serde(rename = "DriverStatus", default)]
     driver_status: Option<Vec<Vec<String>>>,
+    /// Said by podman alone.
+    #[serde(rename = "BuildahVersion", default)]
+    buildah_version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -198,13 +201,14 @@ impl Daemon {
         Ok(listed.into_iter().map(|one| one.id).collect())
     }
 
-    /// Whether the daemon keeps images with containerd, as blobs, and not with one of docker's own storage drivers, as trees.
-    pub(super) fn keeps_blobs(&self) -> Result<bool, DockerError> {
+    /// Whether the daemon takes an OCI layout without the layers that it has, wherever these stand in an image: containerd's storage keeps them
+    /// as blobs, podman finds them by their diffIDs. Docker's own storage drivers keep trees, and know a layer only with all below it.
+    pub(super) fn takes_layouts(&self) -> Result<bool, DockerError> {
         let doing = "asking the docker daemon how it stores images";
         let answer = self.ask(doing, self.agent.get("http://docker/info"))?;
         let info: Info = self.read(doing, self.accepted(doing, answer)?)?;
-        let mut pairs = info.driver_status.into_iter().flatten();
-        Ok(pairs.any(|pair| matches!(pair.as_slice(), [key, value] if key == "driver-type" && value.starts_with("io.containerd.snapshotter"))))
+        let of_containerd = |pair: &[String]| matches!(pair, [key, value] if key == "driver-type" && value.starts_with("io.containerd.snapshotter"));
+        Ok(info.buildah_version.is_some() || info.driver_status.into_iter().flatten().any(|pair| of_containerd(&pair)))
     }
 
     /// Gives an image of the daemon one more name; a name that stood for another image moves.

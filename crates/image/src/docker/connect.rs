@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use ureq::Error;
@@ -77,7 +78,12 @@ impl Connector<()> for DaemonConnector {
     type Out = DaemonTransport;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<DaemonTransport>, Error> {
-        let socket = self.around.open(&self.address).map_err(|error| Error::Other(Box::new(NoConnection(error))))?;
+        let failed = |error| Error::Other(Box::new(NoConnection(error)));
+        // Rights that are taken for an instant are not handed to a thread that may outlive it.
+        let socket = match &self.around.0 {
+            Some(_) => self.around.open(&self.address).map_err(failed)?,
+            None => patiently_open(&self.address, &self.stop)?,
+        };
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(DaemonTransport { socket, buffers, stop: self.stop.clone() }))
     }
@@ -104,6 +110,23 @@ impl Resolver for NoResolver {
 enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+}
+
+/// Opens a connection in a thread of its own: a name that is looked up and a machine that does not answer cannot be interrupted, but whoever
+/// waits for them can go.
+fn patiently_open(address: &DockerAddress, stop: &StopSign) -> Result<Socket, Error> {
+    let (sender, opened) = mpsc::sync_channel(1);
+    let to = address.clone();
+    std::thread::spawn(move || {
+        let _ = sender.send(open(&to)); // unless nobody waits any more
+    });
+    loop {
+        match opened.recv_timeout(TICK) {
+            Ok(socket) => return socket.map_err(|error| Error::Other(Box::new(NoConnection(error)))),
+            Err(RecvTimeoutError::Timeout) if !stop.is_up() => {}
+            Err(_) => return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
+        }
+    }
 }
 
 fn open(address: &DockerAddress) -> io::Result<Socket> {
@@ -226,5 +249,36 @@ fn patiently(
                 ) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+
+    use super::*;
+
+    /// A socket whose queue is full makes whoever connects wait.
+    #[test]
+    fn a_daemon_that_does_not_take_connections_is_not_waited_for_after_the_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let listener = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let _first = UnixStream::connect(&path).unwrap();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let sign = Arc::clone(&stopped);
+        let stop = StopSign::new(move || sign.swap(true, Ordering::SeqCst));
+        let started = Instant::now();
+        patiently_open(&DockerAddress::Unix(path), &stop).unwrap_err();
+        assert!(
+            stopped.load(Ordering::SeqCst) && started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }

@@ -39,7 +39,8 @@ pub struct Pushed {
 struct Parcel<'a> {
     image: &'a Image,
     there: BTreeSet<DiffId>,
-    blobs: bool,
+    /// An OCI layout, and not a docker-archive.
+    layout: bool,
 }
 
 impl Daemon {
@@ -59,9 +60,9 @@ impl Daemon {
         if let Some(id) = self.name_what_is_there(&ids, &wanted, &before)? {
             return Ok(Pushed { id, sent_bytes: 0, layers_there: layers, layers_sent: 0 });
         }
-        let blobs = self.keeps_blobs()?;
-        let there = self.layers_there(image, &before, blobs)?;
-        let mut parcel = Parcel { image, there, blobs };
+        let layout = self.takes_layouts()?;
+        let there = self.layers_there(image, &before, layout)?;
+        let mut parcel = Parcel { image, there, layout };
         let (outcome, sent_bytes) = match self.send(&parcel, progress) {
             // What the daemon knew it need not have any more; with containerd a layer may be there only as it was compressed elsewhere.
             Ok((outcome, first_bytes)) if outcome.error.is_some() && !parcel.there.is_empty() => {
@@ -108,15 +109,15 @@ impl Daemon {
     }
 
     /// The layers that need not be sent.
-    fn layers_there(&self, image: &Image, before: &[Inspected], blobs: bool) -> Result<BTreeSet<DiffId>, DockerError> {
+    fn layers_there(&self, image: &Image, before: &[Inspected], layout: bool) -> Result<BTreeSet<DiffId>, DockerError> {
         let mut best = BTreeSet::new();
         for found in before {
-            best = larger(best, common(image, &found.diff_ids(), blobs));
+            best = larger(best, common(image, &found.diff_ids(), layout));
         }
         if best.is_empty() {
             for id in self.list()?.into_iter().take(MAX_LOOKED_AT) {
                 if let Some(found) = self.inspect(&id)? {
-                    best = larger(best, common(image, &found.diff_ids(), blobs));
+                    best = larger(best, common(image, &found.diff_ids(), layout));
                 }
             }
         }
@@ -132,7 +133,7 @@ impl Daemon {
         let (answer, written) = std::thread::scope(|scope| {
             let writing = scope.spawn(|| {
                 let mut out = BufWriter::with_capacity(BUFFER_BYTES, writer);
-                let write = if parcel.blobs { write_plain_oci } else { write_docker };
+                let write = if parcel.layout { write_plain_oci } else { write_docker };
                 let written = write(parcel.image, &parcel.there, &mut out);
                 whole.store(written.is_ok(), Ordering::Release);
                 written
@@ -186,9 +187,9 @@ fn larger(one: BTreeSet<DiffId>, other: BTreeSet<DiffId>) -> BTreeSet<DiffId> {
 }
 
 /// What of `image` a daemon has that has an image of these layers.
-fn common(image: &Image, there: &[DiffId], blobs: bool) -> BTreeSet<DiffId> {
+fn common(image: &Image, there: &[DiffId], layout: bool) -> BTreeSet<DiffId> {
     let wanted = image.diff_ids();
-    if blobs {
+    if layout {
         return wanted.iter().filter(|diff_id| there.contains(diff_id)).copied().collect();
     }
     let same = wanted.iter().zip(there).take_while(|(one, other)| one == other).count();
