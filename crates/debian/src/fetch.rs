@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use crate::resolver::SharedResolver;
 
 /// How often one address is tried before it counts as failed.
 const ATTEMPTS: u32 = 4;
+/// How often a transfer that nothing comes from is asked whether it is still wanted.
+const TICK: Duration = Duration::from_millis(100);
+/// Pieces that have come and were not taken yet.
+const PIECES: usize = 4;
 /// Where systems keep the certificates that they trust, in the order of how common they are.
 const SYSTEM_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -46,6 +51,13 @@ pub struct Fetcher {
     stop: StopSign,
     plain: Arc<OnceLock<Agent>>,
     secure: Arc<OnceLock<Agent>>,
+}
+
+/// What comes from a transfer.
+enum Piece {
+    Bytes(Vec<u8>),
+    /// Everything has come.
+    End,
 }
 
 /// Asks whether somebody wants no more.
@@ -265,9 +277,50 @@ impl Fetcher {
         attempts: u32,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), FetchError>,
     ) -> Result<(), FetchError> {
+        let pieces = self.begin(url, attempts);
+        let mut total = 0;
+        loop {
+            let piece = match pieces.recv_timeout(TICK) {
+                Ok(Ok(Piece::Bytes(bytes))) => bytes,
+                Ok(Ok(Piece::End)) => return Ok(()),
+                Ok(Err(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let source = std::io::ErrorKind::UnexpectedEof.into();
+                    return Err(FetchError::Broken { url: masked(url), attempts, source });
+                }
+            };
+            if self.is_stopped() {
+                return Err(FetchError::Stopped { url: masked(url) });
+            }
+            total += piece.len() as u64;
+            if total > limit_bytes {
+                return Err(FetchError::TooLong { url: masked(url), limit_bytes });
+            }
+            sink(&piece)?;
+        }
+    }
+
+    /// Begins a transfer in a thread of its own. Nothing wakes a thread that waits for a silent mirror, but whoever waits for the thread can
+    /// go: it ends by itself, at the latest when its time is up.
+    fn begin(&self, url: &str, attempts: u32) -> Receiver<Result<Piece, FetchError>> {
+        let (sender, receiver) = sync_channel(PIECES);
+        let (fetcher, url) = (self.clone(), url.to_owned());
+        std::thread::spawn(move || {
+            let end = fetcher.send_pieces(&url, attempts, &sender).map(|()| Piece::End);
+            let _ = sender.send(end); // unless nobody waits any more
+        });
+        receiver
+    }
+
+    fn send_pieces(
+        &self,
+        url: &str,
+        attempts: u32,
+        to: &SyncSender<Result<Piece, FetchError>>,
+    ) -> Result<(), FetchError> {
         let mut reader = self.open(url, attempts)?;
         let mut buffer = vec![0; 64 << 10];
-        let mut total = 0;
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => return Ok(()),
@@ -275,14 +328,9 @@ impl Fetcher {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(FetchError::Broken { url: masked(url), attempts, source }),
             };
-            if self.is_stopped() {
-                return Err(FetchError::Stopped { url: masked(url) });
+            if to.send(Ok(Piece::Bytes(buffer[..count].to_vec()))).is_err() {
+                return Ok(());
             }
-            total += count as u64;
-            if total > limit_bytes {
-                return Err(FetchError::TooLong { url: masked(url), limit_bytes });
-            }
-            sink(&buffer[..count])?;
         }
     }
 
@@ -412,6 +460,19 @@ pub(crate) fn is_sha256(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mirror_that_says_nothing_is_not_waited_for_once_nobody_wants_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/debian/dists", listener.local_addr().unwrap());
+        let started = std::time::Instant::now();
+        let fetcher = Fetcher::new(FetchOptions { silence: Some(Duration::from_secs(20)), ..FetchOptions::default() })
+            .stop_when(move || started.elapsed() > Duration::from_millis(200));
+        // The connection comes about, and nothing is ever said.
+        let error = fetcher.get(&url, 1 << 20).unwrap_err();
+        assert!(matches!(error, FetchError::Stopped { .. }), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
 
     #[test]
     fn a_password_in_an_address_is_never_shown() {
