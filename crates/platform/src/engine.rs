@@ -13,6 +13,7 @@ use hoist_sandbox::{Cancel, User};
 
 use crate::builder::{BUILD_IMAGE_NAME, BUILDER_NAME, BuilderParts, RUN_IMAGE_NAME};
 use crate::check::Foresight;
+use crate::download_caches::{DownloadCaches, Held};
 use crate::error::PlatformError;
 use crate::host::HostTrust;
 
@@ -118,6 +119,7 @@ impl LocalEngine {
 
     /// The base: found, or made.
     pub fn base(&self, choice: &BaseChoice) -> Result<Base, PlatformError> {
+        let _held = self.hold_caches()?;
         let mut request = self.base_request()?;
         match choice {
             BaseChoice::Present => {}
@@ -144,6 +146,7 @@ impl LocalEngine {
 
     /// What the base would be made of today; nothing is fetched or made.
     pub fn newest_base_lock(&self) -> Result<BaseLock, PlatformError> {
+        let _held = self.hold_caches()?;
         let request = BaseRequest { lock: None, ..self.base_request()? };
         Ok(resolve_lock(&request, &self.mirroring()?, self.reporter())?)
     }
@@ -185,6 +188,16 @@ impl LocalEngine {
         Ok((mirroring.portable_sources()?, mirroring.keyring.to_bytes()))
     }
 
+    fn download_caches(&self) -> DownloadCaches {
+        DownloadCaches::new(self.store.root_dir().join("cache"))
+    }
+
+    /// Keeps the download caches where they are while something is built with them.
+    pub(crate) fn hold_caches(&self) -> Result<Held, PlatformError> {
+        let failed = |source| PlatformError::scratch("hold the download caches", source);
+        self.download_caches().hold().map_err(failed)
+    }
+
     /// Indexes and packages that hoist itself fetched. Only this process reads and writes it.
     pub(crate) fn host_cache_dir(&self) -> PathBuf {
         self.store.root_dir().join("cache/host")
@@ -224,13 +237,24 @@ impl LocalEngine {
             .map_err(|source| PlatformError::scratch("measure the download caches", source))
     }
 
-    /// Removes what nothing refers to; with `all` also caches, builder and base, which are made again when they are needed.
+    /// Removes what nothing refers to; with `all` also caches, builder and base, which are made again when they are needed. Download caches that
+    /// another hoist builds with stay.
     pub fn prune(&self, options: PruneOptions, all: bool) -> Result<Pruned, PlatformError> {
         let mut cache_bytes = 0;
         if all {
-            cache_bytes = self.shared_cache_bytes()?;
+            // Held until nothing is removed any more: a build that begins meanwhile waits.
+            let failed = |source| PlatformError::scratch("look whether the download caches are used", source);
+            let caches = self.download_caches().unused().map_err(failed)?;
+            if caches.is_some() {
+                cache_bytes = self.shared_cache_bytes()?;
+            } else {
+                let text = "the download caches stay: another hoist builds with them";
+                self.reporter().warn(text, Some("when it has ended: hoist system prune --all"));
+            }
             if !options.dry_run {
                 self.forget_everything_remakable()?;
+                let failed = |source| PlatformError::scratch("remove the download caches", source);
+                caches.map_or(Ok(()), |caches| caches.remove().map_err(failed))?;
             }
         }
         let mut pruned = self.store.prune(options)?;
@@ -250,13 +274,7 @@ impl LocalEngine {
         for name in [BUILDER_NAME, BUILD_IMAGE_NAME, RUN_IMAGE_NAME] {
             self.store.remove_name(&name.parse()?)?;
         }
-        let cache_dir = self.store.root_dir().join("cache");
-        match fs::remove_dir_all(&cache_dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(PlatformError::scratch("remove the download caches", error))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ mod check;
 mod chosen;
 mod contract;
 mod create;
+mod download_caches;
 mod engine;
 mod error;
 mod host;

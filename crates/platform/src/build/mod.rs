@@ -18,6 +18,7 @@ use crate::build::places::Places;
 use crate::build::report::write_report;
 use crate::builder::{BUILD_USER, Builder};
 use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
+use crate::download_caches::Held;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::import_check::has_runner;
@@ -58,6 +59,7 @@ pub(crate) enum Purpose {
 /// Everything that the lifecycle starts from. What is temporary goes away with it.
 struct Prepared {
     _scratch: Scratch,
+    _caches: Held,
     places: Places,
     staged: Staged,
     builder: Builder,
@@ -110,6 +112,7 @@ impl LocalEngine {
     /// Stages the app and finds its builder.
     fn prepare(&self, purpose: Purpose, request: &BuildRequest) -> Result<Prepared, PlatformError> {
         let scratch = self.store().scratch("build")?;
+        let caches = self.hold_caches()?;
         let places = Places::make(&scratch, &request.app_dir)?;
         // A builder of another name says whom the staged app is for; hoist's own is made when the app turned out to be one.
         let asked = request.builder.as_ref().map(|name| self.named_builder(name)).transpose()?;
@@ -132,7 +135,7 @@ impl LocalEngine {
             Some(name) => name.clone(),
             None => staged.name.parse()?,
         };
-        Ok(Prepared { _scratch: scratch, places, staged, builder, own_name })
+        Ok(Prepared { _scratch: scratch, _caches: caches, places, staged, builder, own_name })
     }
 
     fn warn_without_process(&self, image: &Image) {
