@@ -39,21 +39,13 @@ pub(crate) fn by_distribution<'a>(
     max_layers: usize,
 ) -> Result<Groups<'a>, ContentError> {
     let distributions = find_distributions(content);
-    let mut owners: HashMap<PathBuf, usize> = HashMap::new();
-    for (index, distribution) in distributions.iter().enumerate() {
-        let text = read_record(content, restored, &distribution.record)?;
-        for path in record_paths(&text) {
-            if let Some(path) = resolve(&distribution.site_dir, &path).filter(|path| path.starts_with(layer_dir)) {
-                owners.entry(path).or_insert(index);
-            }
-        }
-    }
+    let owners = owners(content, restored, layer_dir, &distributions)?;
     let info_dirs: HashMap<&Path, usize> =
         distributions.iter().enumerate().map(|(index, d)| (d.info_dir.as_path(), index)).collect();
     let owner = |path: &Path| {
         let direct = owners.get(path).copied();
         direct
-            .or_else(|| owners.get(&bytecode_source(path)?).copied())
+            .or_else(|| owners.get(bytecode_source(path)?.as_path()).copied())
             .or_else(|| path.ancestors().find_map(|ancestor| info_dirs.get(ancestor).copied()))
     };
     let mut files: Vec<(&PathBuf, Option<usize>)> = Vec::new();
@@ -78,6 +70,27 @@ pub(crate) fn by_distribution<'a>(
         groups.entry(group.to_owned()).or_default().insert(path);
     }
     Ok(groups)
+}
+
+/// Which distribution names which file. A RECORD may name anything, any number of times: only files that are there count, so that the answer
+/// is no larger than the layer.
+fn owners<'a>(
+    content: &'a Content,
+    restored: &[Layer],
+    layer_dir: &Path,
+    distributions: &[Distribution],
+) -> Result<HashMap<&'a Path, usize>, ContentError> {
+    let mut owners = HashMap::new();
+    for (index, distribution) in distributions.iter().enumerate() {
+        let text = read_record(content, restored, &distribution.record)?;
+        for path in record_paths(&text) {
+            let path = resolve(&distribution.site_dir, &path).filter(|path| path.starts_with(layer_dir));
+            if let Some((path, _)) = path.and_then(|path| content.entries.get_key_value(&path)) {
+                owners.entry(path.as_path()).or_insert(index);
+            }
+        }
+    }
+    Ok(owners)
 }
 
 /// Sorted by name, so that a file that two of them claim always belongs to the same one.
@@ -238,6 +251,26 @@ mod tests {
         assert!(groups.len() < 40, "{}", groups.len());
         assert_eq!(names[199], "distribution:d199");
         assert!(names[0].starts_with("bucket:"));
+    }
+
+    #[test]
+    fn a_record_counts_for_files_that_are_there_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = Path::new("/layers/p/env");
+        let site = layer.join("lib/site-packages");
+        let mut content = Content::default();
+        let mut add = |inside: PathBuf, text: &str| {
+            let path = dir.path().join(content.entries.len().to_string());
+            fs_err::write(&path, text).unwrap();
+            let metadata = fs_err::symlink_metadata(&path).unwrap();
+            content.entries.insert(inside, Source::Host { path, metadata });
+        };
+        let phantoms = (0..1000).map(|n| format!("x/{n}.py,,\n")).collect::<Vec<_>>().concat();
+        add(site.join("x-1.dist-info/RECORD"), &format!("{phantoms}x.py,,\n../../../../elsewhere,,\n"));
+        add(site.join("x.py"), "");
+        let distributions = find_distributions(&content);
+        let owners = owners(&content, &[], layer, &distributions).unwrap();
+        assert_eq!(owners, HashMap::from([(site.join("x.py").as_path(), 0)]));
     }
 
     #[test]
