@@ -33,7 +33,7 @@ printf '[types]\nlaunch = true\ncache = true\n' > "$L.toml"
 cat > "$CNB_LAYERS_DIR/launch.toml" <<'TOML'
 [[processes]]
 type = "see"
-command = ["/bin/sh", "-c", "pwd; stat -c %u:%g /layers/test_see/l/stamp"]
+command = ["/bin/sh", "-c", "pwd; touch by-the-app && stat -c %a .; stat -c %u:%g /layers/test_see/l/stamp"]
 default = true
 TOML
 "#;
@@ -91,7 +91,7 @@ fn each_flag_does_what_pack_says_of_it() {
     let id = said.stdout.trim_end().rsplit("sha256:").next().unwrap();
     assert!(created.contains(id), "{id} is not among {created}");
     let ran = run(hoist().args(["run", "test-flagged"])).ok().stdout;
-    assert!(ran.starts_with("/srv/app\n") && (!root || ran.ends_with("1234:567\n")), "{ran}");
+    assert!(ran.starts_with("/srv/app\n777\n") && (!root || ran.ends_with("1234:567\n")), "{ran}");
 
     let anyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     fs_err::set_permissions(dir.path().join("data"), anyone).unwrap();

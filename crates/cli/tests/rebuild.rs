@@ -31,6 +31,12 @@ impl Built {
         let made = self.layers.iter().filter(|layer| layer["action"] != "reused");
         made.filter_map(|layer| layer["layer"].as_str()).collect()
     }
+
+    /// Why a layer was made or is the one of before.
+    fn reason(&self, name: &str) -> &str {
+        let layer = self.layers.iter().find(|layer| layer["layer"] == name).expect("the layer");
+        layer["reason"].as_str().expect("a reason")
+    }
 }
 
 /// A service that no other run of this test has built.
@@ -52,6 +58,7 @@ fn only_what_changed_is_made_again() {
     let same = build_with(hoist(), "test/rebuild", app.path());
     assert_eq!(same.id, first.id);
     assert_eq!(same.made(), Vec::<&str>::new(), "nothing changed");
+    assert_eq!(same.reason("Application Layer"), "its input is the same", "an app that nobody wrote into is not read");
 
     let program = app.path().join("src/program.py");
     let text = fs_err::read_to_string(&program).expect("the program");

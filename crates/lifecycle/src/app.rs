@@ -3,7 +3,7 @@
 //! buildpack.md, "launch.toml": "The lifecycle MUST process each slice as if all files matched in preceding slices no longer exists in
 //! the app directory." Entries stand in the order of their whole paths, as in the Go lifecycle, so that the diffIDs are the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hoist_image::{Layer, Order};
@@ -125,9 +125,10 @@ pub(crate) fn make(
 ) -> Result<Vec<Layer>, ContentError> {
     let maker = Maker { user: setup.user, counters: &setup.counters, restored: &[], adopt: false };
     let mut layers = Vec::with_capacity(slices.len());
-    let mut same: BTreeMap<usize, Layer> = BTreeMap::new();
+    // Slices that took nothing are all the same layer.
+    let mut empty: Option<Layer> = None;
     for paths in slices {
-        if let (true, Some(empty)) = (paths.is_empty(), same.get(&0)) {
+        if let (true, Some(empty)) = (paths.is_empty(), &empty) {
             layers.push(empty.clone());
             continue;
         }
@@ -135,7 +136,7 @@ pub(crate) fn make(
         builder.order(Order::Path);
         let layer = maker.make(builder, content, paths)?;
         if paths.is_empty() {
-            same.insert(0, layer.clone());
+            empty = Some(layer.clone());
         }
         layers.push(layer);
     }

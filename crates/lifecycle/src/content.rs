@@ -114,7 +114,11 @@ pub(crate) fn changes(upper_dir: &Path, dir: &Path, restored: &[Layer]) -> Resul
 
 /// What stands at a path of the upper directory, and whether lower directories (if there are any) are hidden there. No component of it may
 /// be a link.
-fn upper_metadata(upper_dir: &Path, inside: &Path, has_lower: bool) -> Result<(Option<Metadata>, bool), TreeError> {
+pub(crate) fn upper_metadata(
+    upper_dir: &Path,
+    inside: &Path,
+    has_lower: bool,
+) -> Result<(Option<Metadata>, bool), TreeError> {
     let mut path = upper_dir.to_owned();
     let mut last = None;
     let mut hidden = false;

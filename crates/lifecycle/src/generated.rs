@@ -13,7 +13,7 @@ use hoist_spec::LayerSha;
 use crate::app;
 use crate::buildpack_layers::Exporting;
 use crate::cache::{CacheRecord, MadeFrom};
-use crate::content::ContentError;
+use crate::content::{ContentError, upper_metadata};
 use crate::export::{ExportError, ExportRequest, config_dir};
 use crate::layer_events::Told;
 use crate::sbom::SbomKind;
@@ -48,14 +48,14 @@ fn made_or_reused(
         setup.counters.read(layer.content_bytes());
         (layer, false)
     };
-    say(exporting, what, &layer, reused, started);
+    let reason = if reused { "its input is the same" } else { "its input is new" };
+    say(exporting, what, &layer, reused, reason, started);
     cache.made_from.insert(what.to_owned(), MadeFrom { input, diff_ids: vec![layer.diff_id().to_string()] });
     Ok((layer.diff_id(), reused))
 }
 
-fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool, started: Instant) {
-    let (action, reason) =
-        if reused { (LayerAction::Reused, "its input is the same") } else { (LayerAction::Made, "its input is new") };
+fn say(exporting: &Exporting<'_>, what: &str, layer: &Layer, reused: bool, reason: &str, started: Instant) {
+    let action = if reused { LayerAction::Reused } else { LayerAction::Made };
     let in_cache = what == SbomKind::Cache.layer_name();
     let told = Told {
         buildpack: "",
@@ -144,9 +144,9 @@ pub(crate) fn app(
         layer: app_dir.display().to_string(),
         source: Box::new(source),
     };
-    let upper = Tree::new(vec![setup.root.upper_dir.clone()]);
-    let untouched = upper.list(app_dir).map_err(|source| failed(source.into()))?.is_empty()
-        && upper.find(app_dir).map_err(|source| failed(source.into()))?.is_none();
+    let (found, hidden) =
+        upper_metadata(&setup.root.upper_dir, app_dir, true).map_err(|source| failed(source.into()))?;
+    let untouched = found.is_none() && !hidden;
     let input = request.app_fingerprint.as_ref().filter(|_| untouched).map(|fingerprint| {
         let patterns = format!("{slices:?}");
         let place = format!("{}:{} {}", setup.user.uid, setup.user.gid, app_dir.display());
@@ -174,7 +174,12 @@ pub(crate) fn app(
             format!("Application Slice: {}", number + 1)
         };
         let reused = unread || was.contains(&layer.diff_id().to_string());
-        say(exporting, &created_by, layer, reused, started);
+        let reason = match (unread, reused) {
+            (true, _) => "its input is the same",
+            (false, true) => "it was read again, and its files are the same",
+            (false, false) => "its input is new",
+        };
+        say(exporting, &created_by, layer, reused, reason, started);
         exporting.push(layer.diff_id(), &created_by, reused);
         exporting.metadata.app.push(LayerSha { sha: layer.diff_id().to_string() });
     }

@@ -17,7 +17,7 @@ use crate::cache_error::CacheError;
 use crate::cache_folder::CacheFolder;
 use crate::cache_image::CacheImage;
 use crate::portable_write;
-use crate::restore::LayerKey;
+use crate::restore::{LayerKey, Restored};
 use crate::setup::Setup;
 
 /// Where a build cache is that does not live in hoist's records.
@@ -204,6 +204,13 @@ impl OpenCache {
             }
             Err(error) => warn(setup, &error, "the next build does not find the layers of this one there"),
         }
+    }
+}
+
+impl Restored {
+    /// Whether layers were restored from a cache outside of hoist's records: anyone may have written what is in them.
+    pub fn has_layers_of_strangers(&self) -> bool {
+        self.detected.analyzed.portable.is_some() && self.layers.values().any(|layer| !layer.shared)
     }
 }
 

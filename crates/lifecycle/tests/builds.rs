@@ -187,6 +187,23 @@ fn a_buildpack_may_change_the_app() {
     );
 }
 
+/// A folder that the build took away leaves nothing but a mark in the upper directory.
+#[test]
+fn an_app_folder_that_the_build_removed_is_not_that_of_the_build_before() {
+    let mut world = World::new();
+    let build = r#"
+if [ -e "$CNB_LAYERS_DIR/tool/file" ]; then cd /; rm -r /workspace; fi
+mkdir -p "$CNB_LAYERS_DIR/tool"; echo content > "$CNB_LAYERS_DIR/tool/file"
+printf '[types]\nlaunch = true\ncache = true\n' > "$CNB_LAYERS_DIR/tool.toml"
+"#;
+    world.buildpack("acme/tool", "0.10", "", PASS, build);
+    world.group(&["acme/tool"]);
+    world.app_file("main.py", "print(1)\n");
+    world.fingerprint = Some("one".into());
+    assert!(world.build().unwrap().file("/workspace/main.py").is_some());
+    assert!(world.build().unwrap().file("/workspace/main.py").is_none());
+}
+
 #[test]
 fn slices_become_layers_of_their_own() {
     let mut world = World::new();

@@ -137,6 +137,7 @@ fn another_machine_gets_its_layers_from_the_folder_and_makes_the_same_image() {
     let second = world.build().unwrap();
     assert_eq!(second.output(), FOUND);
     assert_eq!(second.layer("tool"), [LayerAction::Restored, LayerAction::Reused]);
+    assert!(!first.strangers && second.strangers, "only what comes out of the folder may be anyone's");
     assert_eq!(first.id(), second.id());
     assert_eq!(written(&second).as_deref(), Some("0 layers written, 3 kept"));
     assert_eq!(fs_err::metadata(tar_path(&dir, "tool")).unwrap().ino(), before, "it was linked, not written again");
@@ -197,8 +198,23 @@ fn a_cache_image_in_an_oci_layout_carries_layers_to_another_machine() {
     fs_err::write(own.join("thesis.txt"), "dear to somebody").unwrap();
     world.portable_cache = Some(PortableCache::Image(CacheImage::Layout(own.clone())));
     let built = world.build().unwrap();
-    assert!(warnings(&built)[0].contains("it has files, but is no OCI layout"), "{:?}", warnings(&built));
+    assert!(warnings(&built)[0].contains("it has other files than those of an OCI layout"), "{:?}", warnings(&built));
     assert!(own.join("thesis.txt").is_file());
+
+    // A layout with something of somebody's in it is not replaced either: that would go with it.
+    world.portable_cache = Some(PortableCache::Image(CacheImage::Layout(dir.clone())));
+    world.build().unwrap();
+    fs_err::write(dir.join("thesis.txt"), "dear to somebody").unwrap();
+    world.buildpack(
+        "acme/tool",
+        "0.10",
+        SBOM,
+        "exit 0",
+        &format!("{BUILD}\necho more >> \"$CNB_LAYERS_DIR/work/file\""),
+    );
+    let built = world.build().unwrap();
+    assert!(warnings(&built)[0].contains("it has other files than those of an OCI layout"), "{:?}", warnings(&built));
+    assert!(dir.join("thesis.txt").is_file());
 }
 
 #[test]
@@ -209,7 +225,9 @@ fn a_portable_cache_leaves_the_cache_of_the_image_s_name_alone() {
     world.portable_cache.clone_from(&portable);
     assert_eq!(world.build().unwrap().output(), MADE, "the folder is empty");
     world.portable_cache = None;
-    assert_eq!(world.build().unwrap().output(), FOUND);
+    let own = world.build().unwrap();
+    assert_eq!(own.output(), FOUND);
+    assert!(!own.strangers);
 }
 
 /// A layer's tar with a wrong digest is not used, said, and replaced by the build.

@@ -30,6 +30,23 @@ fn the_layers_of_an_image_have_the_diff_ids_of_the_go_lifecycle() {
     assert_eq!(layers, expected, "metadata.toml:\n{}", outcome.file("/layers/config/metadata.toml").unwrap());
 }
 
+/// The digest was read from the image that pack 0.40.5 made of the same two files with the Go lifecycle 0.21.17: pack hands the app's folder to its
+/// builds with mode 0777.
+#[test]
+fn the_layer_of_an_app_is_the_one_that_pack_makes_of_it() {
+    let mut world = World::new();
+    world.buildpack("acme/go", "0.10", "", "exit 0", "exit 0");
+    world.group(&["acme/go"]);
+    world.app_file("hello.txt", "hello\n");
+    world.app_file("sub/y", "x\n");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode;
+    fs_err::set_permissions(world.dir.path().join("app/workspace"), mode(0o777)).unwrap();
+    let outcome = world.build().unwrap();
+    let app = &outcome.exported.metadata.app;
+    assert_eq!(app.len(), 1);
+    assert_eq!(app[0].sha, "sha256:02d1ee9c52169e54cdff6843364172f9e8f332fe0348291ff49bafa77e5bbd53");
+}
+
 const GOLDEN: [(&str, &str); 8] = [
     (
         "Layer: 'odd', Created by buildpack: acme/go@1.0.0",

@@ -90,6 +90,11 @@ impl SandboxRunner {
         self.foreign_code.load(Ordering::Relaxed)
     }
 
+    /// The build goes on from layers that nobody knows the maker of; see [`SandboxRunner::foreign_code`].
+    pub(crate) fn goes_on_from_foreign_layers(&self) {
+        self.foreign_code.store(true, Ordering::Relaxed);
+    }
+
     fn attempt(
         &self,
         call: &BuildpackCall,

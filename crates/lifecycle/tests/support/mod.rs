@@ -117,6 +117,8 @@ pub(crate) struct World {
 /// What one build did.
 pub(crate) struct Outcome {
     pub(crate) exported: Exported,
+    /// Whether layers were restored that anyone may have written.
+    pub(crate) strangers: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) counts: Counts,
 }
@@ -276,6 +278,7 @@ impl World {
         let detected = detect(&setup, analyzed, &self.order, &buildpacks)
             .map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
         let restored = restore(&setup, detected).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
+        let strangers = restored.has_layers_of_strangers();
         let built = build(&setup, restored).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
         let request = ExportRequest {
             names: vec![self.name.parse().unwrap()],
@@ -288,7 +291,7 @@ impl World {
         };
         let exported =
             export(&setup, &built, &request).map_err(|error| failure(&error, error.hint(), error.exit_code()))?;
-        Ok(Outcome { exported, counts: setup.counters.counts(), events: reporter.events() })
+        Ok(Outcome { exported, strangers, counts: setup.counters.counts(), events: reporter.events() })
     }
 }
 

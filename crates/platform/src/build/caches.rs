@@ -38,10 +38,10 @@ impl LocalEngine {
         Ok(())
     }
 
-    /// Whether layers that foreign code could write to are about to be restored. Nobody knows who wrote a cache outside of the store.
+    /// Whether layers that foreign code could write to are about to be restored from hoist's own record.
     pub(super) fn has_foreign_layers(&self, request: &BuildRequest, cache_key: &str) -> Result<bool, PlatformError> {
         let noted = self.is_noted_foreign(cache_key)?;
-        Ok(!request.clear_cache && (noted || request.portable_cache().is_some()))
+        Ok(noted && !request.clear_cache && request.portable_cache().is_none())
     }
 
     fn is_noted_foreign(&self, cache_key: &str) -> Result<bool, PlatformError> {

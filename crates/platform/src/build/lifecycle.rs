@@ -44,6 +44,9 @@ impl LocalEngine {
         let analyzed = analyze(&setup, self.start(request, prepared)?)?;
         let detected = self.detect_app(&setup, analyzed, &prepared.builder)?;
         let restored = restore(&setup, detected)?;
+        if restored.has_layers_of_strangers() {
+            runner.goes_on_from_foreign_layers();
+        }
         let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
         let wanted = self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code());
         self.note_foreign_code(request, &cache_key, runner.ran_foreign_code())?;
@@ -137,11 +140,7 @@ impl LocalEngine {
         let layers_dir = places.upper_dir.join("layers");
         make_dir(&layers_dir)?;
         self.give_to(&layers_dir, builder.user)?;
-        let below = places.staged_dir.strip_prefix(&places.app_root).unwrap_or(&places.staged_dir);
-        let app_dir = places.upper_dir.join(below);
-        fs_err::create_dir_all(&app_dir)
-            .map_err(|source| PlatformError::scratch("make the folders of a build", source))?;
-        self.give_to(&app_dir, builder.user)?;
+        // The app's folder is only below: what stands of it in the upper directory after the build is what the build wrote.
         let mut lower_dirs = vec![places.app_root.clone()];
         lower_dirs.extend(builder.lower_dirs()?);
         Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })

@@ -34,8 +34,11 @@ impl<'a> Target<'a> {
         Self { root, owner, modes_hold: umask_leaves_modes() }
     }
 
-    /// Gives the app directory itself to its owner.
+    /// Gives the app directory itself to its owner, and lets anyone put files beside the app's: the image's user is another than the one
+    /// who built it, and apps write into the folder that they start in. `pack` hands the folder to its builds with this mode too, so
+    /// that the layer of the same app is the same.
     pub(crate) fn claim_root(&self) -> io::Result<()> {
+        fs::set_permissions(self.root, PermissionsExt::from_mode(0o777))?;
         self.owner.map_or(Ok(()), |owner| lchown(self.root, Some(owner.uid), Some(owner.gid)))
     }
 

@@ -116,6 +116,7 @@ fn modes_do_not_depend_on_whose_folder_it_is() {
     assert_eq!(result.unwrap().layout, Layout::App);
     let mode = |name: &str| fs::metadata(app.path().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("main.py"), mode("run.sh")), (0o644, 0o755));
+    assert_eq!(mode(""), 0o777, "the user of the image is another one, and may put files here");
 }
 
 #[test]
