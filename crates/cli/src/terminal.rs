@@ -145,7 +145,7 @@ impl Terminal {
         };
         let owner = buildpack.map_or_else(String::new, |id| format!("{id}:"));
         let size = size.map_or_else(String::new, |size| format!(", {}", bytes(size)));
-        self.say(Verbosity::Verbose, &format!("  layer {owner}{layer} {verb}: {reason}{size}"));
+        self.say(Verbosity::Verbose, &harmless(&format!("  layer {owner}{layer} {verb}: {reason}{size}")));
     }
 }
 

@@ -70,6 +70,42 @@ fn the_wrong_place_of_an_archive_is_the_callers_and_a_wrong_archive_is_told() {
 }
 
 #[test]
+fn what_a_foreign_image_says_of_itself_is_shown_on_its_own_line_and_steers_no_terminal() {
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {
+            "User": "\u{9b}2J",
+            "Env": ["A=\u{1b}]0;owned\u{7}\nbuilt by trusted@1"],
+            "Labels": {"io.buildpacks.build.metadata": "{\"processes\": [{\"type\": \"w\\u001b[1A\", \"command\": [\"x\\ny\"]}]}"},
+        },
+        "rootfs": {"type": "layers", "diff_ids": []},
+    });
+    let manifest = r#"[{"Config": "config.json", "RepoTags": ["odd:1"], "Layers": []}]"#;
+    let dir = tree(&[("in/manifest.json", manifest), ("in/config.json", &config.to_string())]);
+    let store = dir.path().join("store");
+    let hoist = |args: &[&str]| run(hoist_with_store(&store).args(args).current_dir(dir.path()));
+    hoist(&["image", "load", "in"]).ok();
+    let said = hoist(&["image", "inspect", "odd:1"]).ok().stdout;
+    assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+    assert!(said.lines().all(|line| !line.starts_with("built by")), "{said}");
+    assert!(said.contains("process  w\u{fffd}[1A: x y"), "{said}");
+}
+
+#[test]
+fn an_archive_without_an_image_for_this_machine_is_a_wrong_one_in_json_too() {
+    let index = r#"{"schemaVersion": 2, "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2,
+        "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "platform": {"os": "linux", "architecture": "mips64le"}}]}"#;
+    let dir = tree(&[("in/index.json", index), ("in/oci-layout", r#"{"imageLayoutVersion": "1.0.0"}"#)]);
+    let store = dir.path().join("store");
+    for json in [&[][..], &["--json"]] {
+        let args = [json, &["image", "load", "in"]].concat();
+        run(hoist_with_store(&store).args(args).current_dir(dir.path())).code(2).says("has no image for this machine");
+    }
+}
+
+#[test]
 fn every_template_is_written_checked_and_never_over_something() {
     let all = run(bare_hoist().args(["init", "--list", "--json"])).ok().json();
     let templates: Vec<_> =

@@ -5,12 +5,11 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use support::{Said, hoist, mounts_left, run, shared_store, tree};
+use support::{Said, executable_below, hoist, mounts_left, run, shared_store, tree};
 
 const BUILDER: &str = r#"
 [build]
@@ -37,10 +36,7 @@ fn builder() -> &'static str {
             ("hostile/bin/detect", &program("detect.sh")),
             ("hostile/bin/build", &program("build.sh")),
         ]);
-        for name in ["detect", "build"] {
-            let path = dir.path().join("hostile/bin").join(name);
-            fs_err::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-        }
+        executable_below(dir.path());
         let config = dir.path().join("builder.toml");
         run(hoist().args(["builder", "create", "test-hostile", "--config"]).arg(config)).ok();
         "test-hostile"

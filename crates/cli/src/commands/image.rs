@@ -13,7 +13,7 @@ use crate::commands::inspect::Built;
 use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::open_store;
-use crate::failure::{Code, Failure, failure_from};
+use crate::failure::{Code, Failure, failure_from, harmless};
 use crate::terminal::{bytes, counted};
 
 failure_from! {
@@ -241,7 +241,7 @@ pub(super) fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
     let inner = &config["config"];
     for (title, key) in [("entry", "Entrypoint"), ("command", "Cmd"), ("user", "User"), ("folder", "WorkingDir")] {
         if !inner[key].is_null() {
-            let _ = writeln!(text, "{title:<8} {}", inner[key]);
+            let _ = writeln!(text, "{title:<8} {}", one_line(&inner[key].to_string()));
         }
     }
     if let Some(run_image) = &built.run_image {
@@ -255,18 +255,24 @@ pub(super) fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
         let words: Vec<&str> = words.filter_map(Value::as_str).collect();
         let kind = process["type"].as_str().unwrap_or_default();
         let default = if built.default_process.as_deref() == Some(kind) { " (default)" } else { "" };
-        let _ = writeln!(text, "process  {kind}{default}: {}", words.join(" "));
+        let _ = writeln!(text, "process  {}{default}: {}", one_line(kind), one_line(&words.join(" ")));
     }
     for variable in inner["Env"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        let _ = writeln!(text, "env      {variable}");
+        let _ = writeln!(text, "env      {}", one_line(variable));
     }
     for layer in &layers {
         let size = bytes(layer["size_bytes"].as_u64().unwrap_or_default());
         let id =
             layer["diff_id"].as_str().unwrap_or_default().trim_start_matches("sha256:").get(..12).unwrap_or_default();
-        let _ = writeln!(text, "layer    {id}  {size:>9}  {}", layer["created_by"].as_str().unwrap_or_default());
+        let created_by = one_line(layer["created_by"].as_str().unwrap_or_default());
+        let _ = writeln!(text, "layer    {id}  {size:>9}  {created_by}");
     }
     context.print(&text)
+}
+
+/// What an image says of itself, written by whoever made it: nothing of it steers the terminal or looks like another line.
+fn one_line(text: &str) -> String {
+    harmless(text).replace(['\n', '\t'], " ")
 }
 
 /// The processes of an image that buildpacks made, from its label.
@@ -359,6 +365,12 @@ fn load(context: &Context, input: &std::path::Path, max_bytes: u64) -> Result<()
     } else {
         store.load(input, limits)?
     };
+    if loaded.is_empty() {
+        return Err(Failure::usage(
+            format!("{} has no image for this machine ({})", input.display(), std::env::consts::ARCH),
+            "save or copy the image for this architecture",
+        ));
+    }
     let names = |one: &hoist_image::Loaded| one.names.iter().map(ToString::to_string).collect::<Vec<_>>();
     if context.json {
         let all: Vec<Value> =
@@ -368,12 +380,6 @@ fn load(context: &Context, input: &std::path::Path, max_bytes: u64) -> Result<()
     for one in &loaded {
         let names = if one.names.is_empty() { "(no name)".to_owned() } else { names(one).join(", ") };
         context.print(&format!("loaded {} {names}\n", one.image.id()))?;
-    }
-    if loaded.is_empty() {
-        return Err(Failure::usage(
-            format!("{} has no image for this machine ({})", input.display(), std::env::consts::ARCH),
-            "save or copy the image for this architecture",
-        ));
     }
     Ok(())
 }
