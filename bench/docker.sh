@@ -25,6 +25,7 @@ groups > "$dir/groups"
 clean() {
     set +e
     if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
+    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
     groups | comm -13 "$dir/groups" - | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
     if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
 }
