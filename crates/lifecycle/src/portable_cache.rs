@@ -210,7 +210,7 @@ impl OpenCache {
 impl Restored {
     /// Whether layers were restored from a cache outside of hoist's records: anyone may have written what is in them.
     pub fn has_layers_of_strangers(&self) -> bool {
-        self.detected.analyzed.portable.is_some() && self.layers.values().any(|layer| !layer.shared)
+        self.detected.analyzed.before.portable.is_some() && self.layers.values().any(|layer| !layer.shared)
     }
 }
 
