@@ -15,7 +15,7 @@ use hoist_image::{
     StoreError,
 };
 use proptest::prelude::*;
-use support::{config, fresh, image, layer};
+use support::{fresh, image, layer};
 
 /// Message, sources and hint as a person reads them.
 fn page(error: &dyn std::error::Error, hint: &str) -> String {

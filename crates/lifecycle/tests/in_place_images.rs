@@ -228,7 +228,7 @@ fn an_image_is_analyzed_exported_and_restored_and_the_next_export_makes_the_same
     fs_err::remove_dir_all(container.path("layers/acme_one/kept")).unwrap();
     let second = container.export();
     assert_eq!(first.id(), second.id());
-    assert_eq!(container.warnings(), [String::new(); 0]);
+    assert_eq!(container.warnings(), Vec::<String>::new());
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod user;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -158,7 +158,7 @@ fn with_images(phase: Phase, flags: &Flags, platform_api: ApiVersion, log: &Phas
     let place = place(phase, flags, log)?;
     let caches = [inputs.cache_dir.as_ref(), inputs.launch_cache_dir.as_ref()];
     let layers = (phase != Phase::Exporter).then_some(&inputs.layers_dir);
-    let dirs: Vec<&Path> = caches.into_iter().flatten().chain(layers).map(|dir| dir.as_path()).collect();
+    let dirs: Vec<&Path> = caches.into_iter().flatten().chain(layers).map(PathBuf::as_path).collect();
     let home_of = nix::unistd::geteuid().is_root().then_some(inputs.user.0);
     let buildpack_user = user::become_user(phase, inputs.user, flags.switch("daemon"), &dirs)?;
     let done = match phase {
