@@ -15,8 +15,8 @@ use hoist_spec::{
     Analyzed, ApiVersion, BuildLabel, BuildMetadata, BuildPlan, BuildToml, BuilderConfig, BuilderMetadata,
     BuildpackDescriptor, BuildpackLayersLabel, BuildpackPlan, CacheMetadata, Candidate, Environment,
     ExtensionDescriptor, Group, GroupEntry, LaunchToml, LayerRecord, LayerToml, LifecycleMetadata, Operation, Order,
-    Plan, ProjectDescriptor, RunToml, StoreToml, System, SystemToml, flatten_order, parse_environment_dir,
-    parse_order_label, resolve_plan,
+    PackageConfig, Plan, ProjectDescriptor, RunToml, StoreToml, System, SystemToml, flatten_order,
+    parse_environment_dir, parse_order_label, resolve_plan,
 };
 
 /// A parser, by name: what it is called with, and what a sensible input looks like.
@@ -37,6 +37,14 @@ pub const TARGETS: &[Target] = &[
         seeds: &[
             include_str!("../../fixtures/buildpacks/builder.toml"),
             "[stack]\nid = \"a\"\nbuild-image = \"b\"\nrun-image = \"c\"\n[[system.pre.buildpacks]]\nid = \"a/b\"\n[[build.env]]\nname = \"A\"\nvalue = \"b\"\nsuffix = \"append\"\ndelim = \":\"\n",
+        ],
+    },
+    Target {
+        name: "package_toml",
+        run: package_toml,
+        seeds: &[
+            "[buildpack]\nuri = \".\"\n[[dependencies]]\nuri = \"../a\"\n[[dependencies]]\nimage = \"acme/b:1\"\n[platform]\nos = \"linux\"\n[[targets]]\nos = \"linux\"\narch = \"arm64\"\n[[targets.distros]]\nname = \"debian\"\nversion = \"13\"\n",
+            "[extension]\nuri = \"https://example.invalid/x.tgz\"\n",
         ],
     },
     Target {
@@ -259,6 +267,11 @@ fn explained<T>(result: Result<T, hoist_spec::DocumentError>) -> Option<T> {
 
 fn builder_toml(data: &[u8]) {
     explained(BuilderConfig::parse(&text(data)));
+}
+
+fn package_toml(data: &[u8]) {
+    let Some(config) = explained(PackageConfig::parse(&text(data))) else { return };
+    assert_ne!(config.buildpack.is_some(), config.extension.is_some(), "a package is of one thing");
 }
 
 fn buildpack_toml(data: &[u8]) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::error::{DocumentError, line_of, parse_toml};
+use crate::error::{DocumentError, Lines, parse_toml};
 use crate::order::{GroupEntry, OrderGroup};
 use crate::run_toml::RunImage;
 use crate::system_toml::System;
@@ -281,27 +281,28 @@ impl BuilderConfig {
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let raw: RawConfig = parse_toml(DOCUMENT, text)?;
+        let lines = Lines::of(text);
         let mut config = Self {
             description: raw.description,
-            buildpacks: modules(DOCUMENT, text, "buildpacks", raw.buildpacks)?,
-            extensions: modules(DOCUMENT, text, "extensions", raw.extensions)?,
-            order: raw.order.into_iter().map(|group| entries(text, group.group)).collect::<Result<_, _>>()?,
+            buildpacks: modules(DOCUMENT, &lines, "buildpacks", raw.buildpacks)?,
+            extensions: modules(DOCUMENT, &lines, "extensions", raw.extensions)?,
+            order: raw.order.into_iter().map(|group| entries(&lines, group.group)).collect::<Result<_, _>>()?,
             order_extensions: raw
                 .order_extensions
                 .into_iter()
-                .map(|group| entries(text, group.group))
+                .map(|group| entries(&lines, group.group))
                 .collect::<Result<_, _>>()?,
             targets: raw.targets,
             build_image: raw.build.image,
             ..Self::default()
         };
-        config.system.pre.buildpacks = entries(text, raw.system.pre.buildpacks)?.group;
-        config.system.post.buildpacks = entries(text, raw.system.post.buildpacks)?.group;
+        config.system.pre.buildpacks = entries(&lines, raw.system.pre.buildpacks)?.group;
+        config.system.post.buildpacks = entries(&lines, raw.system.post.buildpacks)?.group;
         config.warn_of_repetitions();
-        config.read_lifecycle(text, raw.lifecycle)?;
-        config.read_build_env(text, raw.build.env)?;
-        config.read_run_images(text, raw.run.images)?;
-        config.merge_stack(text, raw.stack)?;
+        config.read_lifecycle(&lines, raw.lifecycle)?;
+        config.read_build_env(&lines, raw.build.env)?;
+        config.read_run_images(&lines, raw.run.images)?;
+        config.merge_stack(&lines, raw.stack)?;
         config.check_images()?;
         if config.order.iter().all(|group| group.group.is_empty()) {
             config
@@ -314,10 +315,10 @@ impl BuilderConfig {
         self.warnings.push(ConfigWarning { text: text.into(), fix: fix.into() });
     }
 
-    fn read_build_env(&mut self, text: &str, env: Vec<Spanned<RawEnv>>) -> Result<(), DocumentError> {
+    fn read_build_env(&mut self, lines: &Lines, env: Vec<Spanned<RawEnv>>) -> Result<(), DocumentError> {
         let mut seen = BTreeSet::new();
         for entry in env {
-            let at = place(text, &entry, "build.env");
+            let at = place(lines, &entry, "build.env");
             let RawEnv { name, value, suffix, delim, exec_env } = entry.into_inner();
             if name.is_empty() || name.contains(['/', '\0', '=']) || matches!(name.as_str(), "." | "..") {
                 let message = format!("`{name}` cannot be the name of a variable");
@@ -376,9 +377,9 @@ impl BuilderConfig {
         }
     }
 
-    fn read_lifecycle(&mut self, text: &str, raw: Option<Spanned<RawLifecycle>>) -> Result<(), DocumentError> {
+    fn read_lifecycle(&mut self, lines: &Lines, raw: Option<Spanned<RawLifecycle>>) -> Result<(), DocumentError> {
         let Some(raw) = raw else { return Ok(()) };
-        let line = line_of(text, raw.span().start);
+        let line = lines.line_of(raw.span().start);
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         let RawLifecycle { uri, version } = raw.into_inner();
         self.lifecycle = LifecycleConfig { uri: filled(uri), version: filled(version), line };
@@ -390,9 +391,9 @@ impl BuilderConfig {
         Ok(())
     }
 
-    fn read_run_images(&mut self, text: &str, images: Vec<Spanned<RawRunImage>>) -> Result<(), DocumentError> {
+    fn read_run_images(&mut self, lines: &Lines, images: Vec<Spanned<RawRunImage>>) -> Result<(), DocumentError> {
         for entry in images {
-            let at = place(text, &entry, "run.images");
+            let at = place(lines, &entry, "run.images");
             let RawRunImage { image, mirrors } = entry.into_inner();
             if image.is_empty() {
                 let fix = "name the image, for example image = \"hoist/run\"";
@@ -404,9 +405,9 @@ impl BuilderConfig {
     }
 
     /// `[stack]` says the same as `[build]` and `[run]`, in the way of before.
-    fn merge_stack(&mut self, text: &str, stack: Option<Spanned<RawStack>>) -> Result<(), DocumentError> {
+    fn merge_stack(&mut self, lines: &Lines, stack: Option<Spanned<RawStack>>) -> Result<(), DocumentError> {
         let Some(stack) = stack else { return Ok(()) };
-        let line = line_of(text, stack.span().start);
+        let line = lines.line_of(stack.span().start);
         let RawStack { id, build_image, run_image, run_image_mirrors } = stack.into_inner();
         let differ = |new: &str, old: &str, one: &str, other: &str| {
             let message = format!("{one} is `{new}`, but {other} is `{old}`");
@@ -448,21 +449,21 @@ impl BuilderConfig {
     }
 }
 
-fn place<T>(text: &str, entry: &Spanned<T>, field: &str) -> String {
-    format!("line {}, {field}", line_of(text, entry.span().start))
+fn place<T>(lines: &Lines, entry: &Spanned<T>, field: &str) -> String {
+    format!("line {}, {field}", lines.line_of(entry.span().start))
 }
 
 /// Places that modules come from, in a builder.toml or a package.toml.
 pub(crate) fn modules<T: Into<RawModule>>(
     document: &'static str,
-    text: &str,
+    lines: &Lines,
     field: &str,
     raw: Vec<Spanned<T>>,
 ) -> Result<Vec<ModuleConfig>, DocumentError> {
     let mut found = Vec::with_capacity(raw.len());
     for entry in raw {
-        let at = place(text, &entry, field);
-        let line = line_of(text, entry.span().start);
+        let at = place(lines, &entry, field);
+        let line = lines.line_of(entry.span().start);
         let module: RawModule = entry.into_inner().into();
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         let (uri, image) = (filled(module.uri), filled(module.image));
@@ -483,14 +484,14 @@ pub(crate) fn modules<T: Into<RawModule>>(
     Ok(found)
 }
 
-fn entries(text: &str, raw: Vec<Spanned<RawEntry>>) -> Result<ConfigGroup, DocumentError> {
+fn entries(lines: &Lines, raw: Vec<Spanned<RawEntry>>) -> Result<ConfigGroup, DocumentError> {
     let mut group = ConfigGroup::default();
     for entry in raw {
         if entry.as_ref().id.is_empty() {
-            let at = place(text, &entry, "order");
+            let at = place(lines, &entry, "order");
             return Err(DocumentError::invalid(DOCUMENT, at, "an entry without an id", "name the buildpack"));
         }
-        group.lines.push(line_of(text, entry.span().start));
+        group.lines.push(lines.line_of(entry.span().start));
         let RawEntry { id, version, optional, exec_env } = entry.into_inner();
         group.group.push(GroupEntry { id, version, optional, exec_env });
     }

@@ -96,9 +96,19 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The line of a place in a text, from 1.
-pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    position(text, offset).0
+/// Where the lines of a text end: documents with many entries ask for the line of each.
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Looks through the text once.
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line of a place in the text, from 1.
+    pub(crate) fn line_of(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
 }
 
 fn position(text: &str, offset: usize) -> (usize, usize) {

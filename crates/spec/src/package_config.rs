@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::builder_config::{ConfigWarning, ModuleConfig, RawModule, modules};
-use crate::error::{DocumentError, line_of, parse_toml};
+use crate::error::{DocumentError, Lines, parse_toml};
 use crate::target::Target;
 
 const DOCUMENT: &str = "package.toml";
@@ -65,10 +65,11 @@ impl PackageConfig {
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let raw: RawConfig = parse_toml(DOCUMENT, text)?;
+        let lines = Lines::of(text);
         let mut config = Self {
-            buildpack: source(text, "buildpack", raw.buildpack)?,
-            extension: source(text, "extension", raw.extension)?,
-            dependencies: modules(DOCUMENT, text, "dependencies", raw.dependencies)?,
+            buildpack: source(&lines, "buildpack", raw.buildpack)?,
+            extension: source(&lines, "extension", raw.extension)?,
+            dependencies: modules(DOCUMENT, &lines, "dependencies", raw.dependencies)?,
             ..Self::default()
         };
         match (&config.buildpack, &config.extension) {
@@ -90,14 +91,14 @@ impl PackageConfig {
             }
             (Some(_), None) => {}
         }
-        config.read_targets(text, raw.targets)?;
-        config.read_platform(text, raw.platform)?;
+        config.read_targets(&lines, raw.targets)?;
+        config.read_platform(&lines, raw.platform)?;
         Ok(config)
     }
 
-    fn read_targets(&mut self, text: &str, targets: Vec<Spanned<Target>>) -> Result<(), DocumentError> {
+    fn read_targets(&mut self, lines: &Lines, targets: Vec<Spanned<Target>>) -> Result<(), DocumentError> {
         for target in targets {
-            let at = format!("line {}, targets", line_of(text, target.span().start));
+            let at = format!("line {}, targets", lines.line_of(target.span().start));
             let target = target.into_inner();
             if target.os.is_empty() {
                 return Err(DocumentError::invalid(DOCUMENT, at, "a target without an os", "add os = \"linux\""));
@@ -108,9 +109,9 @@ impl PackageConfig {
         Ok(())
     }
 
-    fn read_platform(&mut self, text: &str, platform: Option<Spanned<RawPlatform>>) -> Result<(), DocumentError> {
+    fn read_platform(&mut self, lines: &Lines, platform: Option<Spanned<RawPlatform>>) -> Result<(), DocumentError> {
         let Some(platform) = platform else { return Ok(()) };
-        let line = line_of(text, platform.span().start);
+        let line = lines.line_of(platform.span().start);
         let os = platform.into_inner().os;
         if !os.is_empty() {
             check_os(format!("line {line}, platform.os"), &os)?;
@@ -131,9 +132,9 @@ fn check_os(at: String, os: &str) -> Result<(), DocumentError> {
     Err(DocumentError::invalid(DOCUMENT, at, message, "write os = \"linux\""))
 }
 
-fn source(text: &str, field: &str, raw: Option<Spanned<RawUri>>) -> Result<Option<ModuleConfig>, DocumentError> {
+fn source(lines: &Lines, field: &str, raw: Option<Spanned<RawUri>>) -> Result<Option<ModuleConfig>, DocumentError> {
     let Some(raw) = raw else { return Ok(None) };
-    let line = line_of(text, raw.span().start);
+    let line = lines.line_of(raw.span().start);
     let location = raw.into_inner().uri;
     if location.is_empty() {
         let at = format!("line {line}, {field}.uri");

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::builder_config::ConfigWarning;
-use crate::error::{DocumentError, line_of, parse_toml};
+use crate::error::{DocumentError, Lines, parse_toml};
 use crate::project_metadata::{ProjectMetadata, ProjectSource};
 pub use script::InlineScript;
 
@@ -210,28 +210,29 @@ impl ProjectDescriptor {
     /// Reads `project.toml`.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = Lines::of(text);
         let mut found = Self::default();
-        let schema = found.read_schema(text)?;
+        let schema = found.read_schema(text, &lines)?;
         let (project, env) = if schema == Schema::V01 {
             let RawOld { project, build: raw } = parse_toml(DOCUMENT, text)?;
-            found.read_files(text, &raw)?;
-            found.read_groups(text, schema, raw.buildpacks, raw.pre, raw.post)?;
+            found.read_files(&lines, &raw)?;
+            found.read_groups(&lines, schema, raw.buildpacks, raw.pre, raw.post)?;
             found.builder = raw.builder;
             (project, raw.env)
         } else {
             let RawNew { project, io: RawIo { buildpacks: raw } } = parse_toml(DOCUMENT, text)?;
-            found.read_files(text, &raw)?;
-            found.read_groups(text, schema, raw.group, raw.pre, raw.post)?;
+            found.read_files(&lines, &raw)?;
+            found.read_groups(&lines, schema, raw.group, raw.pre, raw.post)?;
             found.builder = raw.builder;
-            (project, found.new_env(text, schema, raw.build.env, raw.env))
+            (project, found.new_env(&lines, schema, raw.build.env, raw.env))
         };
         found.builder = found.builder.filter(|builder| !builder.is_empty());
-        found.env = env.into_iter().map(|entry| variable(text, schema, entry)).collect::<Result<_, _>>()?;
-        check_licenses(text, &project.licenses)?;
+        found.env = env.into_iter().map(|entry| variable(&lines, schema, entry)).collect::<Result<_, _>>()?;
+        check_licenses(&lines, &project.licenses)?;
         let filled = |value: Option<String>| value.filter(|value| !value.is_empty());
         found.version = filled(project.version);
         found.source_url = filled(project.source_url);
-        for (key, line) in schema::unknown_keys(text, schema)? {
+        for (key, line) in schema::unknown_keys(text, &lines, schema)? {
             let (text, fix) = schema::explain(&key, line, schema);
             found.warn(text, fix);
         }
@@ -268,7 +269,7 @@ impl ProjectDescriptor {
         self.warnings.push(ConfigWarning { text: text.into(), fix: fix.into() });
     }
 
-    fn read_schema(&mut self, text: &str) -> Result<Schema, DocumentError> {
+    fn read_schema(&mut self, text: &str, lines: &Lines) -> Result<Schema, DocumentError> {
         let raw: RawVersion = parse_toml(DOCUMENT, text)?;
         let Some(version) = raw.underscore.schema_version.filter(|version| !version.as_ref().is_empty()) else {
             self.warn(
@@ -282,17 +283,17 @@ impl ProjectDescriptor {
             "0.2" => Ok(Schema::V02),
             "0.3" => Ok(Schema::V03),
             other => {
-                let at = format!("line {}, _.schema-version", line_of(text, version.span().start));
+                let at = format!("line {}, _.schema-version", lines.line_of(version.span().start));
                 let message = format!("`{other}` is no schema that hoist reads");
                 Err(DocumentError::invalid(DOCUMENT, at, message, "write \"0.2\" (or \"0.1\", \"0.3\")"))
             }
         }
     }
 
-    fn read_files<E>(&mut self, text: &str, raw: &RawBuildpacks<E>) -> Result<(), DocumentError> {
+    fn read_files<E>(&mut self, lines: &Lines, raw: &RawBuildpacks<E>) -> Result<(), DocumentError> {
         self.files = match (&raw.include, &raw.exclude) {
             (Some(include), Some(_)) => {
-                let at = format!("line {}, include", line_of(text, include.span().start));
+                let at = format!("line {}, include", lines.line_of(include.span().start));
                 let fix = "keep one of them: include takes nothing but what matches, exclude all but what matches";
                 return Err(DocumentError::invalid(DOCUMENT, at, "both include and exclude are given", fix));
             }
@@ -305,29 +306,29 @@ impl ProjectDescriptor {
 
     fn read_groups(
         &mut self,
-        text: &str,
+        lines: &Lines,
         schema: Schema,
         group: Vec<Spanned<RawBuildpack>>,
         pre: RawGroup,
         post: RawGroup,
     ) -> Result<(), DocumentError> {
-        self.group = buildpacks(text, schema, group)?;
-        self.pre = buildpacks(text, schema, pre.group)?;
-        self.post = buildpacks(text, schema, post.group)?;
+        self.group = buildpacks(lines, schema, group)?;
+        self.pre = buildpacks(lines, schema, pre.group)?;
+        self.post = buildpacks(lines, schema, post.group)?;
         Ok(())
     }
 
     /// Schema 0.2 had its variables in another place at first.
     fn new_env(
         &mut self,
-        text: &str,
+        lines: &Lines,
         schema: Schema,
         env: Option<Vec<Spanned<RawVariable>>>,
         deprecated: RawEnv,
     ) -> Vec<Spanned<RawVariable>> {
         match (env, deprecated.build) {
             (None, build) if schema == Schema::V02 && !build.is_empty() => {
-                let line = line_of(text, build[0].span().start);
+                let line = lines.line_of(build[0].span().start);
                 self.warn(
                     format!("line {line}: [[io.buildpacks.env.build]] is deprecated"),
                     "write [[io.buildpacks.build.env]]",
@@ -339,10 +340,10 @@ impl ProjectDescriptor {
     }
 }
 
-fn check_licenses(text: &str, licenses: &[Spanned<RawLicense>]) -> Result<(), DocumentError> {
+fn check_licenses(lines: &Lines, licenses: &[Spanned<RawLicense>]) -> Result<(), DocumentError> {
     match licenses.iter().find(|license| license.as_ref().kind.is_empty() && license.as_ref().uri.is_empty()) {
         Some(license) => {
-            let at = format!("line {}, licenses", line_of(text, license.span().start));
+            let at = format!("line {}, licenses", lines.line_of(license.span().start));
             let fix = "add type = \"Apache-2.0\", for example, or the uri of its text";
             Err(DocumentError::invalid(DOCUMENT, at, "a license has neither type nor uri", fix))
         }
@@ -351,13 +352,13 @@ fn check_licenses(text: &str, licenses: &[Spanned<RawLicense>]) -> Result<(), Do
 }
 
 fn buildpacks(
-    text: &str,
+    lines: &Lines,
     schema: Schema,
     raw: Vec<Spanned<RawBuildpack>>,
 ) -> Result<Vec<ProjectBuildpack>, DocumentError> {
     raw.into_iter()
         .map(|entry| {
-            let line = line_of(text, entry.span().start);
+            let line = lines.line_of(entry.span().start);
             let RawBuildpack { id, version, uri, script, exec_env } = entry.into_inner();
             let wrong = |message: String, fix: &str| {
                 Err(DocumentError::invalid(DOCUMENT, format!("line {line}, buildpack"), message, fix))
@@ -387,8 +388,8 @@ fn buildpacks(
         .collect()
 }
 
-fn variable(text: &str, schema: Schema, entry: Spanned<RawVariable>) -> Result<ProjectVariable, DocumentError> {
-    let line = line_of(text, entry.span().start);
+fn variable(lines: &Lines, schema: Schema, entry: Spanned<RawVariable>) -> Result<ProjectVariable, DocumentError> {
+    let line = lines.line_of(entry.span().start);
     let RawVariable { name, value, exec_env } = entry.into_inner();
     if name.is_empty() || name.contains(['/', '\0', '=']) || matches!(name.as_str(), "." | "..") {
         let message = format!("`{name}` cannot be the name of a variable");

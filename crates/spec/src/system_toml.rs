@@ -9,7 +9,7 @@ use crate::order::{GroupEntry, OrderGroup};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemBuildpacks {
     /// In their order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::error::null_as_default")]
     pub buildpacks: Vec<GroupEntry>,
 }
 

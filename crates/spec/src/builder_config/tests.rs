@@ -157,3 +157,14 @@ fn a_variable_given_twice_is_a_warning() {
         ]
     );
 }
+
+#[test]
+fn a_file_of_very_many_entries_is_read_in_no_time() {
+    let entries = "[[buildpacks]]\nuri = \"a\"\n".repeat(100_000);
+    let text = format!("[build]\nimage = \"b\"\n[[run.images]]\nimage = \"r\"\n{entries}");
+    #[allow(clippy::disallowed_methods)] // a bound, not a time
+    let started = std::time::Instant::now();
+    let config = BuilderConfig::parse(&text).unwrap();
+    assert_eq!(config.buildpacks.last().unwrap().line, 4 + 2 * 99_999 + 1);
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}

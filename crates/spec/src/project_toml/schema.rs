@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{DOCUMENT, Schema};
-use crate::error::{DocumentError, line_of, parse_toml};
+use crate::error::{DocumentError, Lines, parse_toml};
 
 /// More of them are not told one by one.
 const MAX_TOLD: usize = 20;
@@ -25,34 +25,34 @@ const GROUP: &[&str] = &["id", "version", "uri", "script", "script.api", "script
 const VARIABLE: &[&str] = &["name", "value", "exec-env"];
 
 /// Keys that the schema does not have, in its own tables, and their lines. Tables of others are theirs.
-pub(super) fn unknown_keys(text: &str, schema: Schema) -> Result<Vec<(String, usize)>, DocumentError> {
+pub(super) fn unknown_keys(text: &str, lines: &Lines, schema: Schema) -> Result<Vec<(String, usize)>, DocumentError> {
     let Ok(table) = DeTable::parse(text) else {
         // It was parsed before; the error has the same form as there.
         return parse_toml::<toml::Table>(DOCUMENT, text).map(|_| Vec::new());
     };
     let mut found = Vec::new();
-    walk(text, table.get_ref(), "", schema, &mut found);
+    walk(lines, table.get_ref(), "", schema, &mut found);
     found.truncate(MAX_TOLD);
     Ok(found)
 }
 
-fn walk(text: &str, table: &DeTable<'_>, above: &str, schema: Schema, found: &mut Vec<(String, usize)>) {
+fn walk(lines: &Lines, table: &DeTable<'_>, above: &str, schema: Schema, found: &mut Vec<(String, usize)>) {
     for (key, value) in table {
         let path = if above.is_empty() { key.get_ref().to_string() } else { format!("{above}.{}", key.get_ref()) };
         match judge(&path, schema) {
-            Known::Yes => descend(text, value, &path, schema, found),
+            Known::Yes => descend(lines, value, &path, schema, found),
             Known::Theirs => {}
-            Known::No => found.push((path, line_of(text, key.span().start))),
+            Known::No => found.push((path, lines.line_of(key.span().start))),
         }
     }
 }
 
-fn descend(text: &str, value: &Spanned<DeValue<'_>>, path: &str, schema: Schema, found: &mut Vec<(String, usize)>) {
+fn descend(lines: &Lines, value: &Spanned<DeValue<'_>>, path: &str, schema: Schema, found: &mut Vec<(String, usize)>) {
     match value.get_ref() {
-        DeValue::Table(table) => walk(text, table, path, schema, found),
+        DeValue::Table(table) => walk(lines, table, path, schema, found),
         DeValue::Array(list) => {
             for entry in list {
-                descend(text, entry, path, schema, found);
+                descend(lines, entry, path, schema, found);
             }
         }
         _ => {}
