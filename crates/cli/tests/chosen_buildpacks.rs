@@ -115,6 +115,9 @@ fn buildpacks_stand_instead_of_the_builders_order_and_around_it() {
     let said = with(&["--pre-buildpack", "app/buildpacks/note", "--post-buildpack", "last"]);
     assert_eq!(built(&said).len(), 3, "{}", said.stderr);
     assert!(built(&said)[0].contains("note builds") && built(&said)[2].contains("last builds"), "{}", said.stderr);
+    // As with pack, each of several goes before what is there.
+    let said = with(&["--pre-buildpack", "app/buildpacks/note", "--pre-buildpack", "last"]);
+    assert!(built(&said)[0].contains("last builds") && built(&said)[1].contains("note builds"), "{}", said.stderr);
     with(&["-b", "last,from=builder"]).says("last builds").says("say builds").says("with its file");
     let said = with(&["-b", "other"]).says("the other say builds");
     assert!(!said.stderr.contains("say builds, GREETING"), "{}", said.stderr);

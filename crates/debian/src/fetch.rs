@@ -443,7 +443,7 @@ fn pause(attempt: u32) {
 }
 
 /// An address without its password.
-pub(crate) fn masked(url: &str) -> String {
+pub fn masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rsplit_once('@') {

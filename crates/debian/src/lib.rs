@@ -34,7 +34,7 @@ pub use control::{ControlError, Paragraph, parse_paragraphs};
 pub use deb::{Deb, DebError, Entry, EntryKind};
 pub use elf::{Elf, ElfError, read_elf, with_rpath};
 pub use environment::native_architecture;
-pub use fetch::{FetchError, FetchOptions, Fetcher};
+pub use fetch::{FetchError, FetchOptions, Fetcher, masked};
 pub use index::{Index, IndexError, IndexRequest, ReleaseInfo};
 pub use index_cache::PartError;
 pub use keyring::{Keyring, KeyringError};

@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use hoist_base::{BUILD_UID, Base, GID};
-use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Store, StoreError};
+use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Reference, Store, StoreError};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::User;
 use hoist_spec::{
@@ -33,6 +33,11 @@ pub(crate) const BUILDER_NAME: &str = "hoist/builder";
 pub(crate) const RUN_IMAGE_NAME: &str = "hoist/run";
 /// What the base's build image is called in a builder.toml.
 pub(crate) const BUILD_IMAGE_NAME: &str = "hoist/build";
+
+/// Whether that is the name of hoist's own builder, which is made where it is not there.
+pub(crate) fn is_own_builder(name: &Reference) -> bool {
+    BUILDER_NAME.parse().is_ok_and(|own: Reference| own == *name)
+}
 
 /// As whom hoist's own builder runs buildpacks.
 pub(crate) const BUILD_USER: User = User { uid: BUILD_UID, gid: GID };
@@ -246,7 +251,7 @@ pub(crate) fn buildpack_files(layer: &mut LayerBuilder, buildpack: &BuildpackFil
 
 /// The version of the Go lifecycle that hoist's stands for. `pack` sees from it which programs the lifecycle has (`creator` since 0.7.4) and
 /// which lifecycle image does the phases that need a registry: `buildpacksio/lifecycle:<version>`, which therefore has to exist.
-const LIFECYCLE_VERSION: &str = "0.21.0";
+pub(crate) const LIFECYCLE_VERSION: &str = "0.21.0";
 
 /// What the metadata of every builder says of the lifecycle in it.
 pub(crate) fn lifecycle_metadata() -> BuilderMetadata {

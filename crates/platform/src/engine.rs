@@ -16,6 +16,7 @@ use crate::check::Foresight;
 use crate::download_caches::{DownloadCaches, Held};
 use crate::error::PlatformError;
 use crate::host::HostTrust;
+use crate::module::{UNPACKED_RECORD, forget_gone_files};
 
 /// Where things are and what was chosen.
 #[derive(Debug, Clone)]
@@ -58,7 +59,8 @@ pub struct LocalEngine {
 const CHOSEN_LOCK: (&str, &str) = ("base-choice", "default");
 
 /// Kinds of records that `prune --all` empties: all of them can be made again.
-const REMAKABLE_RECORDS: [&str; 6] = [
+const REMAKABLE_RECORDS: [&str; 7] = [
+    UNPACKED_RECORD,
     "builder",
     "base",
     hoist_lifecycle::CACHE_RECORD_KIND,
@@ -260,6 +262,7 @@ impl LocalEngine {
         let mut pruned = self.store.prune(options)?;
         if !options.dry_run {
             self.forget_gone_builders()?;
+            forget_gone_files(&self.store)?;
         }
         pruned.bytes += cache_bytes;
         Ok(pruned)

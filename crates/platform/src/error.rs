@@ -119,6 +119,12 @@ pub enum PlatformError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The name of what it is to be built with.
+    #[error("{name} is the name of the builder or of the run image, and the app's image cannot have it too")]
+    NameOfBuilder {
+        /// As asked for.
+        name: String,
+    },
     /// The run image is made for another system than the builder.
     #[error("the run image {name} is made for {run}, and the builder for {build}")]
     RunImageTarget {
@@ -242,6 +248,7 @@ impl PlatformError {
             Self::Place(error) => error.hint(),
             Self::Places(error) => error.hint(),
             Self::Report { .. } => "name a folder that you may write to: --report-output-dir DIR".to_owned(),
+            Self::NameOfBuilder { .. } => "choose another name for the app's image".to_owned(),
             Self::RunImageTarget { .. } => "leave --run-image out for the builder's own".to_owned(),
             Self::Sbom { .. } => "name a folder that you may write to: --sbom-output-dir DIR".to_owned(),
             Self::Host { .. } => "see what is set and where: hoist config list".to_owned(),
@@ -305,6 +312,7 @@ impl PlatformError {
             | Self::Reference(_)
             | Self::VolumeMissing { .. }
             | Self::RunImageTarget { .. }
+            | Self::NameOfBuilder { .. }
             | Self::NameTaken { .. }
             | Self::BadName { .. }
             | Self::PublishWithoutNetwork

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bindings;
+mod bounded;
 mod build;
 mod builder;
 mod buildpackage;
@@ -35,7 +36,7 @@ mod request;
 mod run;
 mod runner;
 
-pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
+pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup, rfc3339};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
 pub use buildpackage::{
     BuildpackPlace, InspectedBuildpack, NewBuildpack, PackageError, PackageOutput, PackageRequest, PackageSource,
@@ -53,6 +54,6 @@ pub use named_builder::InspectedBuilder;
 pub use place::{Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use project::ProjectError;
 pub use request::{
-    BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunInput, RunNetwork,
-    RunRequest, Volume, WantedBuildpack,
+    BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunImageMirrors,
+    RunInput, RunNetwork, RunRequest, Volume, WantedBuildpack,
 };

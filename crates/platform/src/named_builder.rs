@@ -13,16 +13,18 @@ use hoist_spec::{
 };
 use serde::Serialize;
 
-use crate::builder::{BUILDER_NAME, Builder};
+use crate::builder::{BUILDER_NAME, Builder, is_own_builder};
 use crate::chosen::Extra;
 use crate::create::{BuilderError, image_label, image_user, shown};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::lookup::find_called;
+use crate::request::RunImageMirrors;
 
 impl LocalEngine {
     /// The builder of that name, with the first of its run images that is there.
-    pub(crate) fn named_builder(&self, name: &Reference) -> Result<Builder, PlatformError> {
+    /// `mirrors` are further names of run images, which are looked for first.
+    pub(crate) fn named_builder(&self, name: &Reference, mirrors: &RunImageMirrors) -> Result<Builder, PlatformError> {
         // It would steer the run image alone, and the app would stand on two bases.
         if self.has_lock() {
             return Err(BuilderError::Locked { name: name.to_string() }.into());
@@ -31,7 +33,7 @@ impl LocalEngine {
         let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
         let (uid, gid) = image_user(&image, "builder", &name.to_string())?;
-        let (run_image, run_image_names) = self.run_image_of(&labels.metadata, name)?;
+        let (run_image, run_image_names) = self.run_image_of(&labels.metadata, name, mirrors)?;
         Ok(Builder {
             run_image,
             run_image_names,
@@ -43,9 +45,15 @@ impl LocalEngine {
         })
     }
 
-    fn run_image_of(&self, metadata: &BuilderMetadata, name: &Reference) -> Result<(Image, RunImage), PlatformError> {
+    fn run_image_of(
+        &self,
+        metadata: &BuilderMetadata,
+        name: &Reference,
+        mirrors: &RunImageMirrors,
+    ) -> Result<(Image, RunImage), PlatformError> {
         let run_images = metadata.run_images();
-        let candidates = |run: &RunImage| std::iter::once(run.image.clone()).chain(run.mirrors.clone());
+        let candidates =
+            |run: &RunImage| mirrors.of(&run.image).into_iter().chain([run.image.clone()]).chain(run.mirrors.clone());
         let mut missing = None;
         for (run, candidate) in run_images.iter().flat_map(|run| candidates(run).map(move |one| (run, one))) {
             match self.wanted_image("run image", &candidate) {
@@ -113,7 +121,9 @@ pub struct InspectedBuilder {
 impl LocalEngine {
     /// What a builder has; hoist's own where no name is given, which is made if it is not there.
     pub fn inspect_builder(&self, name: Option<&Reference>) -> Result<InspectedBuilder, PlatformError> {
-        let is_default = name.is_none_or(|name| name.name() == BUILDER_NAME);
+        // By its own name, too, it is made where it is not there.
+        let name = name.filter(|name| !is_own_builder(name));
+        let is_default = name.is_none();
         let (name, image) = match name {
             None => (BUILDER_NAME.to_owned(), self.builder()?.image),
             Some(name) => {

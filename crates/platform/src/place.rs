@@ -135,7 +135,7 @@ pub(crate) fn how_to_bring(name: &str, in_docker: bool) -> String {
 }
 
 /// Whether the docker daemon has that image, for advice: nobody waits long for it, and where there is no daemon it has none.
-fn docker_has(name: &str) -> bool {
+pub(crate) fn docker_has(name: &str) -> bool {
     let question = std::time::Duration::from_secs(2);
     let times = hoist_image::DaemonTimes { question, ..hoist_image::DaemonTimes::default() };
     Daemon::of_this_machine().and_then(|daemon| daemon.within(times).has(name)).unwrap_or(false)

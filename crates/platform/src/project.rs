@@ -2,17 +2,16 @@
 //!
 //! The one that lies in the source may be a stranger's, as the source itself; the one that the caller names is as good as an option.
 
-use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use fs_err as fs;
 use hoist_events::Event;
-use hoist_image::{Reference, ReferenceError};
+use hoist_image::ReferenceError;
 use hoist_service::{Limits, SelectedFiles, read_source_text};
 use hoist_spec::{DocumentError, ProjectBuildpack, ProjectDescriptor, ProjectFiles};
 use thiserror::Error;
 
-use crate::builder::BUILDER_NAME;
+use crate::bounded::read_text;
+use crate::builder::is_own_builder;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::request::{Asked, BuildRequest, WantedBuildpack};
@@ -81,7 +80,7 @@ impl LocalEngine {
         }
         request.builder = request.builder.take().or_else(|| request.default_builder.clone());
         // Hoist's own builder is asked for by its name, too.
-        if request.builder.as_ref().is_some_and(|name| BUILDER_NAME.parse().is_ok_and(|own: Reference| own == *name)) {
+        if request.builder.as_ref().is_some_and(is_own_builder) {
             request.builder = None;
         }
         Ok(request)
@@ -89,7 +88,10 @@ impl LocalEngine {
 
     fn read_project(&self, request: &BuildRequest) -> Result<Option<Project>, PlatformError> {
         let (path, text) = match &request.descriptor {
-            Some(path) => (path.clone(), read_named(path)?),
+            Some(path) => {
+                let failed = |source| ProjectError::Read { path: path.clone(), source };
+                (path.clone(), read_text(path, MAX_BYTES).map_err(failed)?)
+            }
             None => match read_source_text(&request.source, FILE, &Limits::default())? {
                 Some(text) => (request.source.join(FILE), text),
                 None => return Ok(None),
@@ -109,18 +111,6 @@ impl LocalEngine {
         }
         Ok(Some(Project { path, descriptor, found }))
     }
-}
-
-fn read_named(path: &Path) -> Result<String, ProjectError> {
-    let failed = |source| ProjectError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        let problem = format!("it has more than the {MAX_BYTES} bytes that are allowed");
-        return Err(failed(std::io::Error::new(ErrorKind::InvalidData, problem)));
-    }
-    Ok(text)
 }
 
 impl Project {

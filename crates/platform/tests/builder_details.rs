@@ -206,3 +206,49 @@ fn a_package_with_files_of_the_system_is_refused() {
     let (found, _) = world.explain(&made(&world, &text).unwrap_err());
     assert!(found.starts_with("builder.toml, line 5: reading the buildpack `x.cnb`: "), "{found}");
 }
+
+#[test]
+fn a_release_of_the_lifecycle_is_hoists_own_or_an_image_of_the_store() {
+    let world = World::new();
+    world.buildpack("a", "acme/a", "1.0.0", "");
+    let text = |version: &str| format!("{IMAGES}[lifecycle]\nversion = \"{version}\"\n[[buildpacks]]\nuri = \"a\"\n");
+    let own = made(&world, &text("0.21.0")).unwrap().image;
+    assert_eq!(own.id(), made(&world, &text("").replace("version = \"\"", "")).unwrap().image.id());
+    let (found, hint) = world.explain(&made(&world, &text("0.20.1")).unwrap_err());
+    assert_eq!(
+        found,
+        "builder.toml, line 5, lifecycle: lifecycle 0.20.1 is not hoist's own, which is 0.21.0, and the store has no image buildpacksio/lifecycle:0.20.1"
+    );
+    assert!(hint.contains("uri = \"lifecycle.tgz\"; or remove the table"), "{hint}");
+    let files = |version: &str| -> Vec<(String, String)> {
+        let descriptor = LIFECYCLE.replace("0.21.0", version);
+        let programs = PROGRAMS.iter().map(|program| (format!("/cnb/lifecycle/{program}"), "# of Go\n".to_owned()));
+        programs.chain([("/cnb/lifecycle/lifecycle.toml".to_owned(), descriptor)]).collect()
+    };
+    world.image_with("buildpacksio/lifecycle:0.20.1", &[], &[], &files("0.20.1"));
+    world.image_with("buildpacksio/lifecycle:0.20.2", &[], &[], &files("0.20.1"));
+    for version in ["0.20.1", "v0.20.1"] {
+        let image = made(&world, &text(version)).unwrap().image;
+        assert_eq!(label(&image, "io.buildpacks.builder.metadata")["lifecycle"]["version"], "0.20.1");
+        assert_eq!(file(&image, "/cnb/lifecycle/creator").as_deref(), Some("# of Go\n"));
+    }
+    let (found, hint) = world.explain(&made(&world, &text("0.20.2")).unwrap_err());
+    assert!(found.ends_with("0.20.2 was asked for, and the image buildpacksio/lifecycle:0.20.2 has 0.20.1"), "{found}");
+    assert!(hint.starts_with("write version = \"0.20.1\""), "{hint}");
+}
+
+#[test]
+fn a_link_in_an_image_of_a_lifecycle_is_not_followed() {
+    let world = World::new();
+    world.write("secret", LIFECYCLE, 0o644);
+    let mut builder = world.store().layer_builder().unwrap();
+    let link = "/cnb/lifecycle/lifecycle.toml";
+    builder.symlink(link, world.dir.path().join("secret"), hoist_image::Attributes::root(0o777)).unwrap();
+    let layer = builder.finish().unwrap();
+    let mut config = world.store().image("acme/run").unwrap().config().clone();
+    config.rootfs_mut().diff_ids_mut().push(layer.diff_id().to_string());
+    world.store().put_image(&config, &["acme/lifecycle".parse().unwrap()]).unwrap();
+    let text = format!("{IMAGES}[lifecycle]\nuri = \"docker://acme/lifecycle\"\n");
+    let (found, _) = world.explain(&made(&world, &text).unwrap_err());
+    assert!(found.ends_with("reading the lifecycle `docker://acme/lifecycle`: it has no lifecycle.toml"), "{found}");
+}

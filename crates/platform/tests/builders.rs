@@ -205,7 +205,7 @@ fn mistakes_in_the_file_are_explained_with_their_line() {
         ),
         (
             "[lifecycle]\nversion = \"0.20.0\"\n".to_owned(),
-            "builder.toml, line 5, lifecycle: lifecycle 0.20.0 would have to be fetched, and hoist knows no place of releases",
+            "builder.toml, line 5, lifecycle: lifecycle 0.20.0 is not hoist's own, which is 0.21.0, and the store has no image buildpacksio/lifecycle:0.20.0",
             "remove the table",
         ),
     ] {
@@ -311,4 +311,39 @@ fn prune_forgets_what_was_noted_of_a_removed_builder() {
     }
     world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
     assert_eq!(noted(), 0);
+}
+
+#[test]
+fn a_file_that_did_not_change_is_unpacked_once() {
+    let world = World::new();
+    for (dir, id) in [("a", "acme/a"), ("b", "acme/b")] {
+        world.buildpack(dir, id, "1.0.0", "");
+        let (file, dir) = (world.dir.path().join(format!("{dir}.tgz")), world.dir.path().join(dir));
+        let made = Command::new("tar").arg("-czf").arg(file).arg("-C").arg(dir).arg(".").status();
+        assert!(made.unwrap().success());
+    }
+    let create = |file: &str| world.create(&format!("[[buildpacks]]\nuri = \"{file}\"\n")).unwrap().buildpacks;
+    let records = || world.store().records("unpacked-file").unwrap();
+    assert_eq!(create("a.tgz"), ["acme/a@1.0.0"]);
+    let of_a = records().remove(0);
+    assert_eq!(create("b.tgz"), ["acme/b@1.0.0"]);
+    let of_b = records().into_iter().find(|record| record.key != of_a.key).unwrap();
+    // What is noted is what is taken.
+    world.store().put_record("unpacked-file", &of_b.key, &of_a.value, &[]).unwrap();
+    assert_eq!(create("b.tgz"), ["acme/a@1.0.0"]);
+    // What the layer does not hold is not believed.
+    let lie =
+        serde_json::json!([{"extension": false, "id": "acme/x", "version": "1.0.0", "layer": of_a.value[0]["layer"]}]);
+    world.store().put_record("unpacked-file", &of_b.key, &lie, &[]).unwrap();
+    assert_eq!(create("b.tgz"), ["acme/b@1.0.0"]);
+    // A file that changed is another one.
+    fs_err::copy(world.dir.path().join("a.tgz"), world.dir.path().join("b.tgz")).unwrap();
+    assert_eq!(create("b.tgz"), ["acme/a@1.0.0"]);
+    // What prune took is unpacked again, and no longer noted.
+    let gone = serde_json::json!([{"extension": false, "id": "acme/a", "version": "1.0.0", "layer": format!("sha256:{}", "0".repeat(64))}]);
+    world.store().put_record("unpacked-file", &of_a.key, &gone, &[]).unwrap();
+    assert_eq!(create("a.tgz"), ["acme/a@1.0.0"]);
+    world.store().put_record("unpacked-file", &of_a.key, &gone, &[]).unwrap();
+    world.engine.prune(hoist_image::PruneOptions::default(), false).unwrap();
+    assert!(records().iter().all(|record| record.key != of_a.key));
 }

@@ -216,19 +216,21 @@ fn a_buildpack_that_cannot_be_had_is_explained_with_what_there_is() {
     assert!(hint.starts_with("name the buildpacks: --buildpack ID"), "{hint}");
 }
 
+/// A package of one buildpack, `acme/p`.
+const LABELS: [(&str, &str); 2] = [
+    ("io.buildpacks.buildpackage.metadata", r#"{"id": "acme/p", "version": "1.0.0"}"#),
+    ("io.buildpacks.buildpack.layers", r#"{"acme/p": {"1.0.0": {"api": "0.10", "layerDiffID": "LAYER"}}}"#),
+];
+const DESCRIPTOR: (&str, &str) = (
+    "/cnb/buildpacks/acme_p/1.0.0/buildpack.toml",
+    "api = \"0.10\"\n[buildpack]\nid = \"acme/p\"\nversion = \"1.0.0\"\n",
+);
+
 #[test]
 fn a_package_whose_layer_would_change_the_builders_programs_is_refused() {
     let world = World::new();
-    let labels = [
-        ("io.buildpacks.buildpackage.metadata", r#"{"id": "acme/p", "version": "1.0.0"}"#),
-        ("io.buildpacks.buildpack.layers", r#"{"acme/p": {"1.0.0": {"api": "0.10", "layerDiffID": "LAYER"}}}"#),
-    ];
-    let descriptor = (
-        "/cnb/buildpacks/acme_p/1.0.0/buildpack.toml",
-        "api = \"0.10\"\n[buildpack]\nid = \"acme/p\"\nversion = \"1.0.0\"\n",
-    );
     for path in ["/usr/bin/env", "/cnb/buildpacks/acme_a/1.0.0/bin/build", "/cnb/hoist/bin/hoist"] {
-        world.image_of("acme/package", &[], &[descriptor, (path, "")], &labels);
+        world.image_of("acme/package", &[], &[DESCRIPTOR, (path, "")], &LABELS);
         let mut request = world.request();
         request.buildpacks.pre = world.wanted(&["docker://acme/package"]);
         let (found, hint) = world.refused(&request);
@@ -328,4 +330,89 @@ fn a_descriptor_that_is_named_may_lead_anywhere_and_its_builder_yields_to_the_ca
     let warned = format!("{:?}", world.reporter.events());
     assert!(warned.contains("--descriptor names it"), "{warned}");
     assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
+fn what_a_package_toml_beside_a_buildpack_names_comes_along() {
+    let world = World::new();
+    let order = "[[order]]\n[[order.group]]\nid = \"acme/part\"\nversion = \"1.0.0\"\n";
+    world.buildpack("all", "acme/all", "1.0.0", order);
+    world.buildpack("part", "acme/part", "1.0.0", "");
+    let mut request = world.request();
+    request.buildpacks.group = world.wanted(&["DIR/all"]);
+    assert!(world.refused(&request).0.contains("consists of acme/part@1.0.0, which neither comes with it"));
+    for (text, message, fix) in [
+        (
+            "[buildpack]\nuri = \".\"\n[[dependencies]]\nuri = \"../gone\"\n",
+            "--buildpack all: all/package.toml, line 3: finding the buildpack `../gone`: there is nothing at",
+            "correct the path",
+        ),
+        (
+            "[buildpack]\nuri = \".\"\n[[dependency]]\nuri = \"../part\"\n",
+            "--buildpack all: reading all/package.toml: package.toml, line 3, column 3: unknown field",
+            "correct package.toml",
+        ),
+    ] {
+        world.write("all/package.toml", text);
+        let (found, hint) = world.refused(&request);
+        assert!(found.starts_with(message), "{found}\nshould begin with\n{message}");
+        assert!(hint.contains(fix), "{found}: {hint}");
+    }
+    world.write("all/package.toml", "[buildpack]\nuri = \".\"\n[[dependencies]]\nuri = \"../part\"\n");
+    // All of it is there, so that the next mistake is told.
+    request.buildpacks.group = world.wanted(&["DIR/all", "acme/none"]);
+    assert!(world.refused(&request).0.starts_with("--buildpack acme/none"));
+    // A stranger's names nothing outside of the app.
+    fs::rename(world.path("all"), world.path("app/all")).unwrap();
+    world.write("app/all/package.toml", "[buildpack]\nuri = \".\"\n[[dependencies]]\nuri = \"../../part\"\n");
+    world.write("app/project.toml", &format!("{NEW}[[io.buildpacks.group]]\nuri = \"all\"\n"));
+    let (found, _) = world.refused(&world.request());
+    assert!(
+        found.contains("app/all/package.toml, line 3: finding the buildpack `../../part`: it lies outside"),
+        "{found}"
+    );
+}
+
+#[test]
+fn no_file_of_this_machine_is_read_through_a_link_in_a_strangers_app() {
+    let world = World::new();
+    world.write("secret", "the-password = 1\n");
+    world.write("app/evil/bin/build", "");
+    world.write("app/project.toml", &format!("{NEW}[[io.buildpacks.group]]\nuri = \"evil\"\n"));
+    for target in [world.path("secret"), PathBuf::from("../../secret")] {
+        let _ = fs::remove_file(world.path("app/evil/buildpack.toml"));
+        symlink(target, world.path("app/evil/buildpack.toml")).unwrap();
+        let request = BuildRequest { selection: without("evil"), ..world.request() };
+        let (found, _) = world.refused(&request);
+        assert!(found.contains("it is a symbolic link that leads out of the buildpack"), "{found}");
+        assert!(!found.contains("password"), "{found}");
+    }
+}
+
+#[test]
+fn an_image_is_found_by_its_name_with_a_registry_and_no_password_is_told() {
+    let world = World::new();
+    world.image_of("acme/package", &[], &[DESCRIPTOR], &LABELS);
+    let mut request = world.request();
+    request.buildpacks.group = world.wanted(&["registry.invalid/acme/package:latest", "acme/none"]);
+    assert!(world.refused(&request).0.starts_with("--buildpack acme/none"));
+    request.buildpacks.group = world.wanted(&["http://me:secret@127.0.0.1:9/x.tgz"]);
+    let error = world.engine.build(&request).unwrap_err();
+    let mut text = format!("{error} {} {error:?}", error.hint());
+    text.truncate(text.find("WantedBuildpack").unwrap_or(text.len()));
+    assert!(text.contains("http://***@127.0.0.1:9/x.tgz") && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn an_image_does_not_take_the_name_of_what_it_is_built_with() {
+    let world = World::new();
+    for name in ["acme/builder", "acme/builder:2", "hoist/run", "hoist/builder", "acme/run"] {
+        let run_image = (name == "acme/run").then(|| name.parse().unwrap());
+        let request = BuildRequest { names: vec![name.parse().unwrap()], run_image, ..world.request() };
+        let (found, hint) = world.refused(&request);
+        assert!(
+            found.ends_with("is the name of the builder or of the run image, and the app's image cannot have it too")
+        );
+        assert_eq!(hint, "choose another name for the app's image");
+    }
 }

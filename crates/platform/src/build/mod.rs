@@ -16,7 +16,7 @@ use hoist_service::Staged;
 
 use crate::build::places::Places;
 use crate::build::report::write_report;
-use crate::builder::{BUILD_USER, Builder};
+use crate::builder::{BUILD_IMAGE_NAME, BUILD_USER, BUILDER_NAME, Builder, RUN_IMAGE_NAME};
 use crate::check::{NO_PROCESS, NO_PROCESS_HINT, stage_source};
 use crate::download_caches::Held;
 use crate::engine::LocalEngine;
@@ -26,6 +26,7 @@ use crate::place::{Placed, check_places, write_places};
 use crate::request::BuildRequest;
 
 pub use plan::{Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
+pub use surroundings::rfc3339;
 
 /// Kind of the records of images whose cached layers foreign code could write to. It stays until a build with `--clear-cache`.
 pub(crate) const FOREIGN_CODE_RECORD: &str = "foreign-code";
@@ -78,6 +79,7 @@ impl LocalEngine {
         let started = Instant::now();
         check_places(&request.outputs, self.cancel())?;
         let request = &self.with_project(request)?;
+        check_names(request)?;
         let prepared = self.prepare(purpose, request)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
@@ -115,7 +117,8 @@ impl LocalEngine {
         let caches = self.hold_caches()?;
         let places = Places::make(&scratch, &request.app_dir)?;
         // A builder of another name says whom the staged app is for; hoist's own is made when the app turned out to be one.
-        let asked = request.builder.as_ref().map(|name| self.named_builder(name)).transpose()?;
+        let asked = request.builder.as_ref();
+        let asked = asked.map(|name| self.named_builder(name, &request.run_image_mirrors)).transpose()?;
         let user = build_user(request, asked.as_ref().map_or(BUILD_USER, |builder| builder.user));
         let staged =
             self.phase(Phase::Stage, || Ok(stage_source(request, &places.staged_dir, user, self.reporter())?))?;
@@ -144,6 +147,19 @@ impl LocalEngine {
         if !starts {
             self.reporter().warn(NO_PROCESS, Some(NO_PROCESS_HINT));
         }
+    }
+}
+
+/// An image that took the name of what it is built with would be the builder, or the run image, of the next build.
+fn check_names(request: &BuildRequest) -> Result<(), PlatformError> {
+    let own = |name: &Reference| [BUILDER_NAME, BUILD_IMAGE_NAME, RUN_IMAGE_NAME].contains(&name.name());
+    let taken = |name: &&Reference| {
+        let of_builder = request.builder.as_ref().is_some_and(|builder| builder.name() == name.name());
+        of_builder || own(name) || request.run_image.as_ref() == Some(*name)
+    };
+    match request.names.iter().find(taken) {
+        Some(name) => Err(PlatformError::NameOfBuilder { name: name.to_string() }),
+        None => Ok(()),
     }
 }
 

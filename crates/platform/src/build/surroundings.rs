@@ -61,7 +61,7 @@ pub(super) fn volumes_change_programs(request: &BuildRequest) -> bool {
 }
 
 /// Seconds since 1970 as `2022-01-01T04:30:00Z`; the calendar is the proleptic Gregorian one.
-pub(super) fn rfc3339(seconds: i64) -> String {
+pub fn rfc3339(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days are counted from 1 March of year 0, so that the leap day is the last of its year; 400 years have 146097 days.
     let days = days + 719_468;

@@ -10,7 +10,7 @@ use super::{PackageError, Place};
 use crate::create::image_label;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
-use crate::module::{Location, Module, ModuleKind, Modules, drop_unnamed};
+use crate::module::{Location, Module, ModuleKind, Modules, drop_unnamed, is_layout};
 
 /// Where a buildpack was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl LocalEngine {
         let failed = || place.failed_to("inspecting", &wanted);
         let kind = match Location::parse(location, false, &place.base_dir).map_err(failed())? {
             Location::Shipped(_) => BuildpackPlace::Shipped,
-            Location::Folder(path) if path.join("index.json").is_file() => BuildpackPlace::Archive,
+            Location::Folder(path) if is_layout(&path) => BuildpackPlace::Archive,
             Location::Folder(_) => BuildpackPlace::Folder,
             Location::File(_) => BuildpackPlace::Archive,
             Location::Http(_) => BuildpackPlace::RemoteArchive,

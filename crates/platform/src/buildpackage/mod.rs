@@ -16,7 +16,6 @@ mod scaffold;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use hoist_image::oci::{Arch, ConfigBuilder, ImageConfigurationBuilder, Os, RootFsBuilder};
 use hoist_image::{ArchiveFormat, Compression, Image, Layer, Reference};
 use hoist_spec::{
@@ -24,6 +23,7 @@ use hoist_spec::{
     ModuleConfig, PackageConfig, Target,
 };
 
+use crate::bounded::read_text;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::module::{ModuleKind, Modules, drop_unnamed};
@@ -34,7 +34,7 @@ pub use pull::PulledBuildpack;
 pub use scaffold::{NewBuildpack, ScaffoldError};
 
 /// Larger than any package.toml.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// What the images of packages say of when they were made, as pack has it: nothing.
 const CREATED: &str = "1980-01-01T00:00:01Z";
 
@@ -156,8 +156,10 @@ impl LocalEngine {
             }
             PackageSource::Config(path) => path,
         };
-        let config = PackageConfig::parse(&read_bounded(path)?)
-            .map_err(|source| PackageError::Config { path: path.clone(), source })?;
+        let text =
+            read_text(path, MAX_CONFIG_BYTES).map_err(|source| PackageError::Read { path: path.clone(), source })?;
+        let config =
+            PackageConfig::parse(&text).map_err(|source| PackageError::Config { path: path.clone(), source })?;
         for warning in &config.warnings {
             self.reporter().warn(&format!("{}: {}", path.display(), warning.text), Some(&warning.fix));
         }
@@ -202,16 +204,6 @@ struct Place {
     path: Option<PathBuf>,
     /// Relative paths start here.
     base_dir: PathBuf,
-}
-
-fn read_bounded(path: &Path) -> Result<String, PackageError> {
-    let failed = |source| PackageError::Read { path: path.to_owned(), source };
-    let bytes = fs::metadata(path).map_err(failed)?.len();
-    if bytes > MAX_CONFIG_BYTES {
-        let problem = format!("it has {bytes} bytes, {MAX_CONFIG_BYTES} are allowed");
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, problem)));
-    }
-    fs::read_to_string(path).map_err(failed)
 }
 
 /// The targets that packages are made for; `None` for whatever the buildpack runs on.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use hoist_debian::masked;
 use hoist_image::{DiffId, Layer, Store};
 use hoist_spec::{BuildpackLayersLabel, ModuleConfig, Stack, Target, merge_stacks};
 
@@ -50,7 +51,7 @@ impl Place {
     ) -> impl FnOnce(ModuleError) -> PackageError {
         let place = match &self.path {
             Some(path) => format!("{}, line {}", path.display(), wanted.line),
-            None => format!("`{}`", wanted.location),
+            None => format!("`{}`", masked(&wanted.location)),
         };
         move |source| PackageError::Module { doing, place, source: Box::new(source) }
     }
@@ -63,7 +64,7 @@ impl Place {
         wanted: &ModuleConfig,
         kind: ModuleKind,
     ) -> Result<Main, PackageError> {
-        let location = || wanted.location.clone();
+        let location = || masked(&wanted.location);
         let described = modules.describe_folder(wanted).map_err(self.failed(wanted))?;
         let main = if let Some(descriptor) = described {
             Main::Folder(Box::new(descriptor))
@@ -89,7 +90,7 @@ impl Place {
             Main::Read(module) => (**module).clone(),
             Main::Folder(_) => {
                 let found = modules.read_alone(wanted).map_err(self.failed(wanted))?;
-                found.ok_or_else(|| PackageError::IsPackage { location: wanted.location.clone() })?
+                found.ok_or_else(|| PackageError::IsPackage { location: masked(&wanted.location) })?
             }
         };
         let key = |module: &Module| (module.descriptor.id.clone(), module.descriptor.version.clone());

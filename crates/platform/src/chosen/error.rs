@@ -4,6 +4,7 @@ use hoist_image::StoreError;
 use thiserror::Error;
 
 use crate::module::ModuleError;
+use crate::place::how_to_bring;
 
 /// Why the buildpacks that a build asks for cannot be had. `place` is the option or the line that asks.
 #[derive(Debug, Error)]
@@ -33,6 +34,8 @@ pub enum ChosenError {
         wanted: String,
         /// The builder's buildpacks.
         known: Vec<String>,
+        /// Whether the docker daemon has an image of that name.
+        in_docker: bool,
     },
     /// The builder does not have it.
     #[error("{place}: the builder has no buildpack {wanted}")]
@@ -114,13 +117,8 @@ impl ChosenError {
         };
         match self {
             Self::Nothing { .. } => "name one: --buildpack ID@VERSION, a folder, an archive or a package".to_owned(),
-            Self::Module { source, .. } => match **source {
-                ModuleError::NoPath { .. } => {
-                    "correct the path; relative ones start where hoist is called, those of a descriptor at its folder"
-                        .to_owned()
-                }
-                _ => source.hint(),
-            },
+            Self::Module { source, .. } => source.hint(),
+            Self::Unknown { wanted, in_docker: true, .. } => how_to_bring(wanted, true),
             Self::Unknown { known, .. } => {
                 format!(
                     "{}; or name a folder, an archive or a package. Registries of buildpacks are not asked",
@@ -149,9 +147,7 @@ impl ChosenError {
     /// Whether the network or the disk is at fault, and not what was asked for.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::Module { source, .. } => {
-                matches!(**source, ModuleError::Fetch { .. } | ModuleError::Io { .. } | ModuleError::Store(_))
-            }
+            Self::Module { source, .. } => source.is_of_the_machine(),
             Self::Store(_) => true,
             _ => false,
         }

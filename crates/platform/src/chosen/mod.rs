@@ -12,14 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hoist_image::{Attributes, Layer, Lease};
+use hoist_image::{Attributes, Layer, Lease, Reference};
 use hoist_spec::{BuildpackLayersLabel, GroupEntry, ModuleConfig, OrderGroup, ProjectBuildpackSource};
 
 use crate::builder::{BUILDER_NAME, Builder, layer_of, programs};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
+use crate::lookup::find_called;
 use crate::module::{Module, ModuleError, ModuleKind, Modules};
 use crate::named_builder::Labels;
+use crate::place::docker_has;
 use crate::request::{Asked, BuildNetwork, BuildRequest, WantedBuildpack};
 pub use error::ChosenError;
 use order::{Piece, around, instead};
@@ -161,7 +163,11 @@ impl Search<'_> {
     fn groups(&mut self, builder: &[OrderGroup]) -> Result<Vec<OrderGroup>, ChosenError> {
         let choice = &self.request.buildpacks;
         if choice.group.is_empty() {
-            let pre = self.entries(&choice.pre)?;
+            let mut pre = self.entries(&choice.pre)?;
+            // As pack has it, each option puts its buildpack before what is there; a descriptor's list is a list.
+            if choice.pre.iter().all(|wanted| matches!(wanted.asked, Asked::Option(_))) {
+                pre.reverse();
+            }
             let post = self.entries(&choice.post)?;
             return Ok(around(builder, &pre, &post));
         }
@@ -209,11 +215,13 @@ impl Search<'_> {
         if let Some(entry) = self.of_builder(text, &place)? {
             return Ok(entry);
         }
-        let image = text.parse().ok().map(|name| self.engine.store().find_image(&name)).transpose()?.flatten();
-        match image {
-            Some(_) => self.add_outside(wanted, place),
-            None => Err(ChosenError::Unknown { place, wanted: text.to_owned(), known: self.known() }),
+        let name = text.parse::<Reference>().ok();
+        let image = name.as_ref().map(|name| find_called(self.engine.store(), name)).transpose()?.flatten();
+        if image.is_some() {
+            return self.add_outside(wanted, place);
         }
+        let in_docker = name.is_some_and(|name| docker_has(&name.to_string()));
+        Err(ChosenError::Unknown { place, wanted: text.to_owned(), known: self.known(), in_docker })
     }
 
     fn known(&self) -> Vec<String> {
@@ -259,7 +267,7 @@ impl Search<'_> {
         let found = match &wanted.source {
             ProjectBuildpackSource::Script(script) => modules.script(script, &place).map(|module| vec![module]),
             ProjectBuildpackSource::Locator(text) => {
-                modules.find(&ModuleConfig { location: text.clone(), ..ModuleConfig::default() })
+                modules.find_with_dependencies(&ModuleConfig { location: text.clone(), ..ModuleConfig::default() })
             }
         };
         let found = found.map_err(failed)?;

@@ -28,7 +28,7 @@ pub(super) fn instead(builder: &[OrderGroup], pieces: &[Piece]) -> Vec<OrderGrou
     groups
 }
 
-/// The builder's order with `pre` before and `post` behind each of its groups.
+/// The builder's order with `pre` before and `post` behind each of its groups, both as they are listed.
 pub(super) fn around(builder: &[OrderGroup], pre: &[GroupEntry], post: &[GroupEntry]) -> Vec<OrderGroup> {
     match builder {
         [] => vec![joined(&[pre, post])],

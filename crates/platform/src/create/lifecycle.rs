@@ -7,17 +7,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_debian::{FetchError, FetchOptions, Fetcher};
+use hoist_debian::{FetchError, FetchOptions, Fetcher, masked};
 use hoist_image::{Attributes, Image, Kind, Layer, LayerBuilder, LayerError, Store, StoreError, TarFile};
 use hoist_spec::{BuilderLifecycle, DocumentError};
 use thiserror::Error;
 
+use crate::bounded::read_bytes;
+use crate::builder::LIFECYCLE_VERSION;
+use crate::lookup::find_called;
 use crate::module::{Location, MAX_DESCRIPTOR_BYTES, MAX_DOWNLOAD_BYTES};
+use crate::place::{docker_has, how_to_bring};
 
 /// Its descriptor, at the root of the archive.
 const DESCRIPTOR: &str = "lifecycle.toml";
 /// Where its programs are in a builder.
 const LIFECYCLE_DIR: &str = "/cnb/lifecycle";
+/// What the images of released lifecycles are called, as pack knows them; the tag is the version.
+const IMAGES: &str = "buildpacksio/lifecycle";
 /// Every lifecycle has them.
 const PROGRAMS: [&str; 7] = ["analyzer", "builder", "creator", "detector", "exporter", "launcher", "restorer"];
 /// Released lifecycles unpack to some hundred megabytes.
@@ -27,10 +33,24 @@ const MAX_UNPACKED_BYTES: u64 = 2 << 30;
 #[derive(Debug, Error)]
 pub enum LifecycleError {
     /// It would have to be looked up and fetched.
-    #[error("lifecycle {version} would have to be fetched, and hoist knows no place of releases")]
+    #[error("lifecycle {version} is not hoist's own, which is {LIFECYCLE_VERSION}, and the store has no image {image}")]
     Version {
         /// As asked for.
         version: String,
+        /// The name that its image has.
+        image: String,
+        /// Whether the docker daemon has that.
+        in_docker: bool,
+    },
+    /// The image of a release is of another one.
+    #[error("lifecycle {version} was asked for, and the image {image} has {seen}")]
+    OtherVersion {
+        /// As asked for.
+        version: String,
+        /// The image.
+        image: String,
+        /// What it has.
+        seen: String,
     },
     /// Nothing is there.
     #[error("finding the lifecycle `{location}`: it is neither a file, a folder nor an image of the store")]
@@ -89,10 +109,12 @@ impl LifecycleError {
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
+            Self::Version { image, in_docker: true, .. } => how_to_bring(image, true),
             Self::Version { .. } => {
                 "fetch its archive and name that: uri = \"lifecycle.tgz\"; or remove the table: hoist builds with its own lifecycle, whichever a builder has"
                     .to_owned()
             }
+            Self::OtherVersion { seen, .. } => format!("write version = \"{seen}\", or bring in the right image"),
             Self::NotThere { .. } => "correct the path; relative ones start at the folder of builder.toml".to_owned(),
             Self::Fetch { source, .. } => format!("{}; or fetch it yourself and name the file", source.hint()),
             Self::Io { .. } => "look for a full disk and for the permissions of the file".to_owned(),
@@ -117,12 +139,15 @@ pub(super) fn find(
     location: &str,
     base_dir: &Path,
 ) -> Result<(BuilderLifecycle, Layer), LifecycleError> {
+    let parsed = Location::parse(location, false, base_dir);
+    let location = masked(location);
+    let location = location.as_str();
     let not_there = || LifecycleError::NotThere { location: location.to_owned() };
-    let (text, layer) = match Location::parse(location, false, base_dir).map_err(|_| not_there())? {
+    let (text, layer) = match parsed.map_err(|_| not_there())? {
         Location::Folder(dir) => from_folder(store, location, &dir)?,
         Location::File(path) => from_tar(store, location, &path)?,
         Location::Http(url) => {
-            let failed = |source| LifecycleError::Fetch { url: url.clone(), source: Box::new(source) };
+            let failed = |source| LifecycleError::Fetch { url: location.to_owned(), source: Box::new(source) };
             let bytes = Fetcher::new(FetchOptions::from_environment()).get(&url, MAX_DOWNLOAD_BYTES).map_err(failed)?;
             let scratch = store.scratch("lifecycle")?;
             let path = scratch.path().join("download");
@@ -135,11 +160,39 @@ pub(super) fn find(
             from_tar(store, location, &path)?
         }
         Location::Image(name) => {
-            let image = store.find_image(&name)?.ok_or_else(not_there)?;
+            let image = find_called(store, &name)?.ok_or_else(not_there)?;
             from_image(store, location, &image)?
         }
         Location::Shipped(_) => return Err(not_there()),
     };
+    checked(location, &text, layer)
+}
+
+/// A release by its version, as far as nothing has to be fetched: none where it is hoist's own, else the image of it in the store.
+pub(super) fn find_release(store: &Store, version: &str) -> Result<Option<(BuilderLifecycle, Layer)>, LifecycleError> {
+    let wanted = version.strip_prefix('v').unwrap_or(version);
+    if wanted == LIFECYCLE_VERSION {
+        return Ok(None);
+    }
+    let name = format!("{IMAGES}:{wanted}");
+    let image = match name.parse() {
+        Ok(name) => find_called(store, &name)?,
+        Err(_) => None,
+    };
+    let Some(image) = image else {
+        let in_docker = docker_has(&name);
+        return Err(LifecycleError::Version { version: version.to_owned(), image: name, in_docker });
+    };
+    let (text, layer) = from_image(store, &name, &image)?;
+    let (described, layer) = checked(&name, &text, layer)?;
+    if described.version != wanted {
+        let (version, seen) = (version.to_owned(), described.version);
+        return Err(LifecycleError::OtherVersion { version, image: name, seen });
+    }
+    Ok(Some((described, layer)))
+}
+
+fn checked(location: &str, text: &str, layer: Layer) -> Result<(BuilderLifecycle, Layer), LifecycleError> {
     for program in PROGRAMS {
         if layer.entry(&Path::new(LIFECYCLE_DIR).join(program))?.is_none() {
             let what = format!("program {program}");
@@ -147,7 +200,7 @@ pub(super) fn find(
         }
     }
     let wrong = |source| LifecycleError::Descriptor { location: location.to_owned(), source };
-    Ok((BuilderLifecycle::parse_descriptor(&text).map_err(wrong)?, layer))
+    Ok((BuilderLifecycle::parse_descriptor(text).map_err(wrong)?, layer))
 }
 
 fn from_tar(store: &Store, location: &str, path: &Path) -> Result<(String, Layer), LifecycleError> {
@@ -172,10 +225,7 @@ fn from_folder(store: &Store, location: &str, dir: &Path) -> Result<(String, Lay
     if !descriptor.is_file() {
         return Err(missing(location));
     }
-    let mut content = Vec::new();
-    let file = fs::File::open(&descriptor).map_err(io("opening its descriptor"))?;
-    io::Read::read_to_end(&mut io::Read::take(file, MAX_DESCRIPTOR_BYTES), &mut content)
-        .map_err(io("reading its descriptor"))?;
+    let content = read_bytes(&descriptor, MAX_DESCRIPTOR_BYTES).map_err(io("reading its descriptor"))?;
     let failed = |source| LifecycleError::Layer { location: location.to_owned(), source };
     let mut builder = store.layer_builder()?;
     let programs = dir.join("lifecycle");
@@ -204,6 +254,10 @@ fn from_image(store: &Store, location: &str, image: &Image) -> Result<(String, L
     let descriptor = Path::new(LIFECYCLE_DIR).join(DESCRIPTOR);
     for layer in image.layers()?.iter().rev() {
         let Some(entry) = layer.entry(&descriptor)?.cloned() else { continue };
+        // A link would be followed on this machine, wherever it leads.
+        if !matches!(entry.kind, Kind::File { size_bytes, .. } if size_bytes <= MAX_DESCRIPTOR_BYTES) {
+            return Err(missing(location));
+        }
         let content = fs::read(layer.file_path(&entry)).map_err(|source| LifecycleError::Io {
             location: location.to_owned(),
             action: "reading its descriptor",

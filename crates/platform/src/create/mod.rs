@@ -10,13 +10,13 @@ mod lifecycle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Reference};
 use hoist_lifecycle::image_target;
 use hoist_spec::{
     BuilderConfig, BuilderLifecycle, ImageTarget, MIXINS_LABEL, RunToml, STACK_ID_LABEL, StackToml, SystemToml, Target,
 };
 
+use crate::bounded::read_text;
 use crate::builder::{BUILD_IMAGE_NAME, RUN_IMAGE_NAME, layer_of, programs};
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
@@ -117,7 +117,8 @@ impl LocalEngine {
     /// Makes a builder and names it.
     pub fn create_builder(&self, request: &BuilderRequest) -> Result<CreatedBuilder, PlatformError> {
         let path = &request.config_path;
-        let text = read_config(path)?;
+        let text =
+            read_text(path, MAX_CONFIG_BYTES).map_err(|source| BuilderError::Read { path: path.clone(), source })?;
         let config =
             BuilderConfig::parse(&text).map_err(|source| BuilderError::Config { path: path.clone(), source })?;
         for warning in &config.warnings {
@@ -193,16 +194,12 @@ impl LocalEngine {
     fn lifecycle_of(&self, making: &Making<'_>) -> Result<Option<(BuilderLifecycle, Layer)>, PlatformError> {
         let wanted = &making.config.lifecycle;
         let found = match (&wanted.uri, &wanted.version) {
-            (Some(uri), _) => lifecycle::find(self.store(), uri, making.base_dir),
-            (None, Some(version)) => Err(LifecycleError::Version { version: version.clone() }),
+            (Some(uri), _) => lifecycle::find(self.store(), uri, making.base_dir).map(Some),
+            (None, Some(version)) => lifecycle::find_release(self.store(), version),
             (None, None) => return Ok(None),
         };
         let path = making.path.to_owned();
-        Ok(found.map(Some).map_err(|source| BuilderError::Lifecycle {
-            path,
-            line: wanted.line,
-            source: Box::new(source),
-        })?)
+        Ok(found.map_err(|source| BuilderError::Lifecycle { path, line: wanted.line, source: Box::new(source) })?)
     }
 
     /// The deprecated stack of the file is that of the image, where the image has one.
@@ -301,16 +298,6 @@ impl LocalEngine {
         config.set_config(Some(inner));
         Ok(self.store().put_image(&config, names)?)
     }
-}
-
-fn read_config(path: &Path) -> Result<String, BuilderError> {
-    let failed = |source| BuilderError::Read { path: path.to_owned(), source };
-    let about = fs::metadata(path).map_err(failed)?;
-    if about.len() > MAX_CONFIG_BYTES {
-        let problem = format!("it has {} bytes, {MAX_CONFIG_BYTES} are allowed", about.len());
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, problem)));
-    }
-    fs::read_to_string(path).map_err(failed)
 }
 
 fn documents(

@@ -8,6 +8,8 @@ use hoist_image::{LayerError, LoadError, ReferenceError, StoreError};
 use hoist_spec::DocumentError;
 use thiserror::Error;
 
+use crate::place::how_to_bring;
+
 /// Why a buildpack or an extension cannot be had.
 #[derive(Debug, Error)]
 pub enum ModuleError {
@@ -26,6 +28,8 @@ pub enum ModuleError {
         name: String,
         /// Images of the store that are called almost so.
         similar: Vec<String>,
+        /// Whether the docker daemon has it.
+        in_docker: bool,
     },
     /// Not the name of an image.
     #[error("finding the buildpack `{location}`")]
@@ -113,6 +117,24 @@ pub enum ModuleError {
         /// What is wrong.
         source: DocumentError,
     },
+    /// The package.toml beside a buildpack is wrong.
+    #[error("reading {}", path.display())]
+    PackageConfig {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: DocumentError,
+    },
+    /// What a package.toml names cannot be had.
+    #[error("{}, line {line}", path.display())]
+    Dependency {
+        /// Which package.toml.
+        path: PathBuf,
+        /// The line that names it.
+        line: usize,
+        /// Why not.
+        source: Box<ModuleError>,
+    },
     /// A component without its programs.
     #[error("reading the buildpack `{location}`: {module} has no {program}, and it is not a composite")]
     NoProgram {
@@ -191,17 +213,20 @@ pub enum ModuleError {
 impl ModuleError {
     /// Whether the network or the disk is at fault, and not what was asked for.
     pub(crate) fn is_of_the_machine(&self) -> bool {
-        matches!(self, Self::Fetch { .. } | Self::Io { .. } | Self::Store(_))
+        match self {
+            Self::Dependency { source, .. } => source.is_of_the_machine(),
+            _ => matches!(self, Self::Fetch { .. } | Self::Io { .. } | Self::Store(_)),
+        }
     }
 
     /// What to do next.
     pub fn hint(&self) -> String {
         match self {
-            Self::NoPath { .. } => "correct the path; relative ones start at the folder of builder.toml".to_owned(),
-            Self::NoImage { name, similar } if similar.is_empty() => {
-                format!("bring it into the store: hoist image load FILE (an archive of {name})")
+            Self::NoPath { .. } => {
+                "correct the path; relative ones start where hoist is called, those of a file at its folder".to_owned()
             }
-            Self::NoImage { name, similar } => {
+            Self::NoImage { name, similar, in_docker } if *in_docker || similar.is_empty() => how_to_bring(name, *in_docker),
+            Self::NoImage { name, similar, .. } => {
                 let first = &similar[0];
                 format!("the store has {}; name one of them, or let it be one: hoist image tag {first} {name}", similar.join(", "))
             }
@@ -225,7 +250,8 @@ impl ModuleError {
                 "name the folder (or a tar of its content, without a top folder) that holds buildpack.toml".to_owned()
             }
             Self::Encoding { document, .. } => format!("save {document} as UTF-8"),
-            Self::Descriptor { source, .. } => source.hint().unwrap_or_default(),
+            Self::Descriptor { source, .. } | Self::PackageConfig { source, .. } => source.hint().unwrap_or_default(),
+            Self::Dependency { source, .. } => source.hint(),
             Self::NoProgram { program, .. } => {
                 format!("add {program}, executable; or an [[order]] to buildpack.toml, if others do the work")
             }

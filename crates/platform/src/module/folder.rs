@@ -10,19 +10,35 @@ use fs_err as fs;
 use hoist_image::{Attributes, Kind, LayerBuilder, LayerError, Store, leads_out};
 use hoist_spec::Target;
 
+use crate::bounded::read_bytes;
+
 use super::{DESCRIPTORS, MAX_DESCRIPTOR_BYTES, Module, ModuleDescriptor, ModuleError, dress, finish};
+
+/// Whether a folder is an OCI layout, and so a package.
+pub(crate) fn is_layout(dir: &Path) -> bool {
+    dir.join("index.json").is_file() && dir.join("oci-layout").is_file()
+}
 
 /// The descriptor of a folder: the name of its file, its bytes, and what it says.
 pub(super) fn describe(location: &str, dir: &Path) -> Result<(&'static str, Vec<u8>, ModuleDescriptor), ModuleError> {
     let name = DESCRIPTORS.into_iter().find(|name| dir.join(name).is_file());
     let Some(name) = name else { return Err(ModuleError::NotAModule { location: location.to_owned() }) };
-    let io = |source| ModuleError::Io { location: location.to_owned(), action: "reading its descriptor", source };
-    let mut content = Vec::new();
-    let file = fs::File::open(dir.join(name)).map_err(io)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_DESCRIPTOR_BYTES), &mut content).map_err(io)?;
+    let content = read_document(location, dir, name, MAX_DESCRIPTOR_BYTES)?;
     let descriptor = ModuleDescriptor::parse(name, &content, location)?;
     descriptor.check_source(location)?;
     Ok((name, content, descriptor))
+}
+
+/// A document of the folder, which may be a stranger's: what is wrong in it is told, so no link is followed to a file of this machine.
+pub(super) fn read_document(location: &str, dir: &Path, name: &str, max_bytes: u64) -> Result<Vec<u8>, ModuleError> {
+    let path = dir.join(name);
+    let io = |source| ModuleError::Io { location: location.to_owned(), action: "reading its descriptor", source };
+    let real = path.canonicalize().map_err(io)?;
+    if !real.starts_with(dir.canonicalize().map_err(io)?) {
+        let source = LayerError::Path { path, reason: "it is a symbolic link that leads out of the buildpack" };
+        return Err(ModuleError::Layer { location: location.to_owned(), source });
+    }
+    read_bytes(&real, max_bytes).map_err(io)
 }
 
 /// Reads the folder into a layer; the folder stays as it is.
@@ -54,7 +70,8 @@ fn platform_dir(root: &Path, target: &Target) -> PathBuf {
     let parts = [target.os.as_str(), &target.arch, &target.variant].into_iter().filter(|part| !part.is_empty());
     for part in parts.map(str::to_owned).chain(distro) {
         let below = dir.join(part);
-        if !below.is_dir() {
+        // A link would lead wherever it likes.
+        if !fs::symlink_metadata(&below).is_ok_and(|about| about.is_dir()) {
             break;
         }
         dir = below;

@@ -1,5 +1,7 @@
 //! Where a module is, from what was written: pack's forms, and `urn:hoist:buildpack:ID` for hoist's own.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use hoist_image::Reference;
@@ -43,8 +45,8 @@ impl Location {
             return Ok(Self::Http(text.to_owned()));
         }
         let path = match text.strip_prefix("file:") {
-            Some(rest) => Path::new(rest.strip_prefix("//localhost").or(rest.strip_prefix("//")).unwrap_or(rest)),
-            None => Path::new(text),
+            Some(rest) => unescaped(rest.strip_prefix("//localhost").or(rest.strip_prefix("//")).unwrap_or(rest)),
+            None => PathBuf::from(text),
         };
         let path = base_dir.join(path);
         if path.is_dir() {
@@ -59,6 +61,20 @@ impl Location {
             _ => Err(ModuleError::NoPath { location: text.to_owned(), path }),
         }
     }
+}
+
+/// The path of a URI, in which a blank is `%20`.
+fn unescaped(text: &str) -> PathBuf {
+    let is_code = |hex: &&str| hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok()).filter(is_code);
+        let code = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 fn image(text: &str, name: &str) -> Result<Location, ModuleError> {
@@ -81,6 +97,9 @@ mod tests {
         assert_eq!(at("./pip.tgz"), Location::File(dir.path().join("./pip.tgz")));
         let file = format!("file://{}", dir.path().join("pip.tgz").display());
         assert_eq!(at(&file), Location::File(dir.path().join("pip.tgz")));
+        fs_err::write(dir.path().join("100% é"), "").unwrap();
+        let file = format!("file://{}", dir.path().join("100%%20%C3%a9").display());
+        assert_eq!(at(&file), Location::File(dir.path().join("100% é")));
         assert_eq!(at("https://example.org/x.tgz"), Location::Http("https://example.org/x.tgz".into()));
         assert_eq!(at("docker://acme/pip:1"), Location::Image("acme/pip:1".parse().unwrap()));
         assert_eq!(at("acme/pip:1"), Location::Image("acme/pip:1".parse().unwrap()));

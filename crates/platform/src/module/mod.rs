@@ -7,15 +7,17 @@
 //! Everything read here may be a stranger's: sizes are bounded, links stay inside, and what a package's labels say is compared with what is in
 //! its layers.
 
+mod dependencies;
 mod error;
 mod folder;
 mod location;
 mod package;
+mod unpacked;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_debian::{FetchOptions, Fetcher};
+use hoist_debian::{FetchOptions, Fetcher, masked};
 use hoist_image::{
     Attributes, Image, Kind, Layer, LayerBuilder, LayerError, Lease, LoadLimits, Reference, Store, TarFile,
 };
@@ -26,8 +28,12 @@ use hoist_spec::{
 
 use crate::builder::BuildpackFiles;
 use crate::lookup::find_called;
+use crate::place::docker_has;
 pub use error::ModuleError;
+pub(crate) use folder::is_layout;
 pub(crate) use location::Location;
+use unpacked::FileState;
+pub(crate) use unpacked::{UNPACKED_RECORD, forget_gone_files};
 
 /// What a buildpack may unpack to. Offline buildpacks with their runtimes have some hundred megabytes.
 const MAX_UNPACKED_BYTES: u64 = 8 << 30;
@@ -201,9 +207,11 @@ pub(crate) struct Modules<'a> {
     target: Option<Target>,
 }
 
-/// Bounds of a stranger's locations: nothing outside of the base folder is read.
-#[derive(Debug, Clone, Copy)]
+/// Bounds of a stranger's locations.
+#[derive(Debug, Clone)]
 struct Confined {
+    /// Nothing outside of this folder is read.
+    root: PathBuf,
     /// Nothing is fetched either.
     offline: bool,
 }
@@ -215,7 +223,16 @@ impl<'a> Modules<'a> {
 
     /// The same for locations that a stranger wrote: no file outside of the base folder is read, and nothing fetched if `offline`.
     pub(crate) fn confined(self, offline: bool) -> Self {
-        Self { confined: Some(Confined { offline }), ..self }
+        Self { confined: Some(Confined { root: self.base_dir.to_owned(), offline }), ..self }
+    }
+
+    /// The same with relative paths from another folder; the bounds stay what they are.
+    fn below<'b>(&'b self, base_dir: &'b Path) -> Modules<'b> {
+        Modules { base_dir, confined: self.confined.clone(), target: self.target.clone(), ..*self }
+    }
+
+    fn location(&self, wanted: &ModuleConfig) -> Result<Location, ModuleError> {
+        Location::parse(&wanted.location, wanted.is_image, self.base_dir)
     }
 
     /// The same, for a target: of a folder that has one of its own for it (`linux/arm64`), that is taken.
@@ -225,6 +242,26 @@ impl<'a> Modules<'a> {
 
     /// What an entry of `builder.toml` stands for: the module itself, then what it depends on.
     pub(crate) fn find(&self, wanted: &ModuleConfig) -> Result<Vec<Module>, ModuleError> {
+        let file = match self.location(wanted)? {
+            Location::File(path) => Some(path),
+            _ => None,
+        };
+        let Some(path) = file else { return self.find_anew(wanted) };
+        self.check_confined(&wanted.location, &Location::File(path.clone()))?;
+        let state = FileState::of(&wanted.location, &path)?;
+        if let Some(modules) = self.unpacked(&wanted.location, &state)? {
+            check_wanted(wanted, &modules[0].descriptor)?;
+            return Ok(modules);
+        }
+        let found = self.find_anew(wanted)?;
+        // Whoever else may write the file could let its digest stand for something else.
+        if self.confined.is_none() {
+            self.note_unpacked(&state, &path, &found)?;
+        }
+        Ok(found)
+    }
+
+    fn find_anew(&self, wanted: &ModuleConfig) -> Result<Vec<Module>, ModuleError> {
         let found = self.read(wanted)?;
         if let Some(image) = found.package {
             drop_unnamed(self.store, &image);
@@ -256,8 +293,8 @@ impl<'a> Modules<'a> {
     /// What a folder says of itself; nothing where something else is there. Its files for a target are not looked at.
     pub(crate) fn describe_folder(&self, wanted: &ModuleConfig) -> Result<Option<ModuleDescriptor>, ModuleError> {
         let text = wanted.location.as_str();
-        match Location::parse(text, wanted.is_image, self.base_dir)? {
-            Location::Folder(path) if !path.join("index.json").is_file() => {
+        match self.location(wanted)? {
+            Location::Folder(path) if !is_layout(&path) => {
                 folder::describe(text, &path).map(|(_, _, descriptor)| Some(descriptor))
             }
             _ => Ok(None),
@@ -265,20 +302,24 @@ impl<'a> Modules<'a> {
     }
 
     fn locate(&self, wanted: &ModuleConfig) -> Result<Found, ModuleError> {
-        let text = wanted.location.as_str();
-        let location = Location::parse(text, wanted.is_image, self.base_dir)?;
+        let location = self.location(wanted)?;
+        let text = masked(&wanted.location);
+        let text = text.as_str();
         self.check_confined(text, &location)?;
         match location {
             Location::Shipped(id) => self.shipped(text, &id).map(Found::one),
-            Location::Folder(path) if path.join("index.json").is_file() && path.join("oci-layout").is_file() => {
-                self.package_file(text, &path)
-            }
+            Location::Folder(path) if is_layout(&path) => self.package_file(text, &path),
             Location::Folder(path) => folder::read(self.store, text, &path, self.target.as_ref()).map(Found::one),
             Location::File(path) => self.file(text, &path),
             Location::Http(url) => self.download(text, &url),
             Location::Image(name) => {
                 let Some(image) = find_called(self.store, &name)? else {
-                    return Err(ModuleError::NoImage { similar: self.similar(&name)?, name: name.to_string() });
+                    let in_docker = docker_has(&name.to_string());
+                    return Err(ModuleError::NoImage {
+                        similar: self.similar(&name)?,
+                        name: name.to_string(),
+                        in_docker,
+                    });
                 };
                 Ok(Found { modules: package::modules(text, &image)?, package: Some(image) })
             }
@@ -286,11 +327,11 @@ impl<'a> Modules<'a> {
     }
 
     fn check_confined(&self, text: &str, location: &Location) -> Result<(), ModuleError> {
-        let Some(confined) = self.confined else { return Ok(()) };
+        let Some(confined) = &self.confined else { return Ok(()) };
         match location {
             Location::Folder(path) | Location::File(path) => {
                 let io = |source| ModuleError::Io { location: text.to_owned(), action: "following its path", source };
-                let (real, base) = (path.canonicalize().map_err(io)?, self.base_dir.canonicalize().map_err(io)?);
+                let (real, base) = (path.canonicalize().map_err(io)?, confined.root.canonicalize().map_err(io)?);
                 if real.starts_with(base) { Ok(()) } else { Err(ModuleError::Outside { location: text.to_owned() }) }
             }
             Location::Http(_) if confined.offline => Err(ModuleError::Offline { location: text.to_owned() }),
@@ -351,7 +392,7 @@ impl<'a> Modules<'a> {
     }
 
     fn download(&self, text: &str, url: &str) -> Result<Found, ModuleError> {
-        let failed = |source| ModuleError::Fetch { url: url.to_owned(), source: Box::new(source) };
+        let failed = |source| ModuleError::Fetch { url: text.to_owned(), source: Box::new(source) };
         let bytes = Fetcher::new(FetchOptions::from_environment()).get(url, MAX_DOWNLOAD_BYTES).map_err(failed)?;
         let scratch = self.store.scratch("module")?;
         let path = scratch.path().join("download");
@@ -452,7 +493,7 @@ fn check_wanted(wanted: &ModuleConfig, found: &ModuleDescriptor) -> Result<(), M
     for (what, asked, seen) in [("id", &wanted.id, &found.id), ("version", &wanted.version, &found.version)] {
         if let Some(asked) = asked.as_ref().filter(|asked| *asked != seen) {
             return Err(ModuleError::Other {
-                location: wanted.location.clone(),
+                location: masked(&wanted.location),
                 what,
                 wanted: asked.clone(),
                 seen: seen.clone(),

@@ -86,7 +86,13 @@ fn check_layers(location: &str, modules: &[Module]) -> Result<(), ModuleError> {
     Ok(())
 }
 
-fn module(location: &str, layer: &Layer, kind: ModuleKind, id: &str, version: &str) -> Result<Module, ModuleError> {
+pub(super) fn module(
+    location: &str,
+    layer: &Layer,
+    kind: ModuleKind,
+    id: &str,
+    version: &str,
+) -> Result<Module, ModuleError> {
     let document = DESCRIPTORS[usize::from(kind == ModuleKind::Extension)];
     let wrong = |problem: String| ModuleError::Label { location: location.to_owned(), problem };
     let path = std::path::Path::new(kind.root()).join(escape_id(id)).join(version).join(document);

@@ -12,6 +12,7 @@ use crate::place::Place;
 use crate::request::Volume;
 use crate::request::buildpacks::BuildpackChoice;
 use crate::request::caches::BuildCache;
+use crate::request::mirrors::RunImageMirrors;
 
 /// The network of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +72,8 @@ pub struct BuildRequest {
     pub builder: Option<Reference>,
     /// The builder where neither the request nor the app's project descriptor names one.
     pub default_builder: Option<Reference>,
+    /// Names that a builder's run image may have on this machine, before its own.
+    pub run_image_mirrors: RunImageMirrors,
     /// Buildpacks instead of and around those of the builder's order.
     pub buildpacks: BuildpackChoice,
 
@@ -138,6 +141,7 @@ impl Default for BuildRequest {
             selection: Selection::default(),
             builder: None,
             default_builder: None,
+            run_image_mirrors: RunImageMirrors::default(),
             buildpacks: BuildpackChoice::default(),
             env: Vec::new(),
             network: BuildNetwork::default(),

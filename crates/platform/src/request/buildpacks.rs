@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hoist_debian::masked;
 use hoist_spec::ProjectBuildpackSource;
 
 /// Which buildpacks are tried. What is empty leaves the builder's order as it is.
@@ -44,7 +45,9 @@ impl WantedBuildpack {
     /// What is asked for, where: `--buildpack ./x`, `project.toml, line 7`.
     pub(crate) fn place(&self) -> String {
         match (&self.asked, &self.source) {
-            (Asked::Option(option), ProjectBuildpackSource::Locator(locator)) => format!("{option} {locator}"),
+            (Asked::Option(option), ProjectBuildpackSource::Locator(locator)) => {
+                format!("{option} {}", masked(locator))
+            }
             (Asked::Option(option), ProjectBuildpackSource::Script(_)) => (*option).to_owned(),
             (Asked::Descriptor { path, line } | Asked::Source { path, line }, _) => {
                 format!("{}, line {line}", path.display())

@@ -3,6 +3,7 @@
 mod build;
 mod buildpacks;
 mod caches;
+mod mirrors;
 mod run;
 mod volume;
 
@@ -10,5 +11,6 @@ pub use build::{BuildLimits, BuildNetwork, BuildRequest};
 pub(crate) use buildpacks::Asked;
 pub use buildpacks::{BuildpackChoice, WantedBuildpack};
 pub use caches::BuildCache;
+pub use mirrors::RunImageMirrors;
 pub use run::{JobRequest, JobSource, RunInput, RunNetwork, RunRequest};
 pub use volume::Volume;
