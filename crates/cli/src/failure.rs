@@ -39,6 +39,8 @@ pub(crate) struct Failure {
     hint: Option<String>,
     code: Code,
     silent: bool,
+    /// What else is known, for programs.
+    more: Option<Box<(String, serde_json::Value)>>,
 }
 
 impl Failure {
@@ -54,32 +56,39 @@ impl Failure {
             }
             source = error.source();
         }
-        Self { messages, hint: hint.filter(|hint| !hint.is_empty()), code, silent: false }
+        Self { messages, hint: hint.filter(|hint| !hint.is_empty()), code, silent: false, more: None }
     }
 
     /// From words of this binary.
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { messages: vec![message.into()], hint: Some(hint.into()), code: Code::Usage, silent: false }
+        Self { messages: vec![message.into()], hint: Some(hint.into()), code: Code::Usage, silent: false, more: None }
     }
 
     /// Hoist or the machine failed, in words of this binary.
     pub(crate) fn hoist(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { messages: vec![message.into()], hint: Some(hint.into()), code: Code::Hoist, silent: false }
+        Self { messages: vec![message.into()], hint: Some(hint.into()), code: Code::Hoist, silent: false, more: None }
     }
 
     /// Words of this binary, and a code of the specification.
     pub(crate) fn coded(message: impl Into<String>, hint: impl Into<String>, code: Code) -> Self {
-        Self { messages: vec![message.into()], hint: Some(hint.into()), code, silent: false }
+        Self { messages: vec![message.into()], hint: Some(hint.into()), code, silent: false, more: None }
     }
 
     /// The app or job failed by itself.
     pub(crate) fn app(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { messages: vec![message.into()], hint, code: Code::App, silent: false }
+        Self { messages: vec![message.into()], hint, code: Code::App, silent: false, more: None }
     }
 
     /// The process said everything itself; only its code is handed on.
     pub(crate) fn of_process(code: u8) -> Self {
-        Self { messages: Vec::new(), hint: None, code: Code::Process(code), silent: true }
+        Self { messages: Vec::new(), hint: None, code: Code::Process(code), silent: true, more: None }
+    }
+
+    /// The same, with something else that its document tells.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, value: serde_json::Value) -> Self {
+        self.more = Some(Box::new((key.to_owned(), value)));
+        self
     }
 
     /// The number that `hoist` ends with.
@@ -106,12 +115,16 @@ impl Failure {
 
     /// The same as an object, for programs.
     pub(crate) fn json(&self) -> serde_json::Value {
-        json!({"error": {
+        let mut document = json!({"error": {
             "message": self.messages.first(),
             "because": self.messages.get(1..).unwrap_or_default(),
             "hint": self.hint,
             "exit_code": self.exit_code(),
-        }})
+        }});
+        if let Some((key, value)) = self.more.as_deref() {
+            document[key] = value.clone();
+        }
+        document
     }
 
     /// Whether there is nothing to show.

@@ -13,14 +13,16 @@ mod settings;
 mod terminal;
 mod yaml;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use hoist_events::Reporter;
 use hoist_sandbox::Cancel;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -50,12 +52,18 @@ pub(crate) struct Cli {
     /// Say only what went wrong
     #[arg(short, long, global = true, help_heading = GLOBAL, display_order = 903, conflicts_with = "verbose")]
     quiet: bool,
-    /// Say every phase, layer and decision (no short form: -v is a volume of `run`)
+    /// Say every phase, layer and decision; also -v, but for `run`, where that is a volume
     #[arg(long, global = true, help_heading = GLOBAL, display_order = 904)]
     verbose: bool,
     /// Never use colours
     #[arg(long, global = true, help_heading = GLOBAL, display_order = 905)]
     no_color: bool,
+    /// Use colours also where no terminal is
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 905)]
+    force_color: bool,
+    /// Begin each line of progress with the time (UTC)
+    #[arg(long, global = true, help_heading = GLOBAL, display_order = 905)]
+    timestamps: bool,
     /// Folder of layers, images and caches
     #[arg(long, global = true, help_heading = GLOBAL, display_order = 906, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -133,8 +141,13 @@ fn main() -> ExitCode {
     }
     // What hoist makes for the sandbox is read there by another user, whatever the caller's umask is.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let cli = Cli::parse();
-    let color = !cli.no_color && std::io::stderr().is_terminal();
+    let args = with_verbose(std::env::args_os().collect());
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return refuse_arguments(&error, &args),
+    };
+    let plain = cli.no_color || engine::variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = cli.force_color || (!plain && std::io::stderr().is_terminal());
     let json = cli.json;
     match run(cli, color) {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,6 +161,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// `-v` is pack's `--verbose`, except where a command has a `-v` of its own. What stands behind `--` is not hoist's.
+fn with_verbose(mut args: Vec<OsString>) -> Vec<OsString> {
+    let root = Cli::command();
+    let own = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let mut command = &root;
+    for arg in args[..own].iter_mut().skip(1) {
+        command = command.find_subcommand(&arg).unwrap_or(command);
+        if arg == "-v" && command.get_arguments().all(|known| known.get_short() != Some('v')) {
+            *arg = "--verbose".into();
+        }
+    }
+    args
+}
+
+/// Arguments that are none of a command; also help and the version, which clap counts among them.
+fn refuse_arguments(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") {
+        let text = error.render().to_string();
+        let (message, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.trim_start_matches("error: ").trim_end().to_owned();
+        let _ = writeln!(std::io::stdout().lock(), "{:#}", Failure::usage(message, rest.trim()).json());
+    }
+    ExitCode::from(failure::Code::Usage.number())
+}
+
 fn run(cli: Cli, color: bool) -> Result<(), Failure> {
     let cancel = Cancel::new().map_err(|error| Failure::new(&error, None, failure::Code::Hoist))?;
     if cli.command.cleans_up() {
@@ -159,7 +201,7 @@ fn run(cli: Cli, color: bool) -> Result<(), Failure> {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let terminal = Arc::new(Terminal::new(verbosity, color));
+    let terminal = Arc::new(Terminal::new(verbosity, color, cli.timestamps));
     let reporter: Arc<dyn Reporter> = match cli.events {
         EventFormat::Text => Arc::clone(&terminal) as Arc<dyn Reporter>,
         EventFormat::Json => Arc::new(JsonLines),
@@ -193,6 +235,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::System(args) => args.run(context),
         Command::Config(args) => args.run(context),
         Command::Completion(args) => args.run(context),
+        Command::Version if context.json => context.print_json(&json!({"version": env!("CARGO_PKG_VERSION")})),
         Command::Version => context.print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

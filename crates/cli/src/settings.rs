@@ -2,12 +2,14 @@
 //!
 //! This is the module of the binary that reads the environment.
 
+mod file;
+
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use thiserror::Error;
+
+use file::ConfigFile;
 
 /// A setting that `hoist config` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,6 +188,7 @@ impl Origin {
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     values: BTreeMap<Key, (String, Origin)>,
+    run_image_mirrors: BTreeMap<String, Vec<String>>,
     config_path: Option<PathBuf>,
 }
 
@@ -204,9 +207,11 @@ impl Settings {
 
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let config_path = config_path(variable);
-        let mut values = BTreeMap::new();
+        let (mut values, mut run_image_mirrors) = (BTreeMap::new(), BTreeMap::new());
         if let Some(path) = &config_path {
-            for (name, value) in read_file(path)? {
+            let file = ConfigFile::read(path)?;
+            run_image_mirrors = file.run_image_mirrors;
+            for (name, value) in file.values {
                 let key = Key::parse(&name).ok_or_else(|| SettingsError::Parse {
                     path: path.clone(),
                     reason: format!("there is no setting {name:?}; the settings are {}", known_names()),
@@ -221,9 +226,9 @@ impl Settings {
         }
         if !values.contains_key(&Key::Store) {
             let place = default_store(variable).ok_or(SettingsError::NoHome)?;
-            return Ok(Self { values, config_path }.with_default_store(&place));
+            return Ok(Self { values, run_image_mirrors, config_path }.with_default_store(&place));
         }
-        Ok(Self { values, config_path })
+        Ok(Self { values, run_image_mirrors, config_path })
     }
 
     fn with_default_store(mut self, place: &Path) -> Self {
@@ -246,6 +251,11 @@ impl Settings {
         self.get(Key::Store).map_or_else(|| PathBuf::from("hoist-store"), PathBuf::from)
     }
 
+    /// Further names of run images, by their names; the file alone has them.
+    pub(crate) fn run_image_mirrors(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.run_image_mirrors
+    }
+
     /// The configuration file, whether or not it exists.
     pub(crate) fn config_path(&self) -> Option<&Path> {
         self.config_path.as_deref()
@@ -255,24 +265,23 @@ impl Settings {
 /// Writes (`Some`) or removes (`None`) a setting in the file, keeping the others; the file is replaced as a whole.
 pub(crate) fn write_setting(path: &Path, name: &str, value: Option<&str>) -> Result<(), SettingsError> {
     let key = Key::parse(name).ok_or_else(|| SettingsError::UnknownKey { name: name.to_owned() })?;
-    let mut table: toml::Table =
-        read_file(path)?.into_iter().map(|(name, value)| (name, toml::Value::String(value))).collect();
+    let mut file = ConfigFile::read(path)?;
     match value {
-        Some(value) => {
-            table.insert(name.to_owned(), toml::Value::String(checked(key, value)?));
-        }
-        None => {
-            table.remove(name);
-        }
+        Some(value) => _ = file.values.insert(name.to_owned(), checked(key, value)?),
+        None => _ = file.values.remove(name),
     }
-    let failed = |source| SettingsError::Write { path: path.to_owned(), source };
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(table.to_string().as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    file.write(path)
+}
+
+/// Writes the mirrors of a run image into the file, keeping everything else; without any the run image goes.
+pub(crate) fn write_run_image_mirrors(path: &Path, run_image: &str, mirrors: Vec<String>) -> Result<(), SettingsError> {
+    let mut file = ConfigFile::read(path)?;
+    if mirrors.is_empty() {
+        file.run_image_mirrors.remove(run_image);
+    } else {
+        file.run_image_mirrors.insert(run_image.to_owned(), mirrors);
+    }
+    file.write(path)
 }
 
 fn checked(key: Key, value: &str) -> Result<String, SettingsError> {
@@ -298,23 +307,6 @@ fn checked(key: Key, value: &str) -> Result<String, SettingsError> {
     }
 }
 
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>, SettingsError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
-    };
-    let bad = |reason: String| SettingsError::Parse { path: path.to_owned(), reason };
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.to_string().trim().to_owned()))?;
-    table
-        .into_iter()
-        .map(|(name, value)| match value {
-            toml::Value::String(value) => Ok((name, value)),
-            other => Err(bad(format!("{name} is a {}, but every setting is a text in quotes", other.type_str()))),
-        })
-        .collect()
-}
-
 fn config_path(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
     if let Some(path) = variable("HOIST_CONFIG") {
         return Some(PathBuf::from(path));
@@ -338,6 +330,8 @@ fn default_store(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use fs_err as fs;
+
     use super::*;
 
     #[test]
@@ -355,7 +349,12 @@ mod tests {
         let settings = Settings::from_environment(&environment).unwrap();
         assert_eq!(settings.get_with_origin(Key::Suite), Some(("forky", Origin::Variable)));
         assert_eq!(settings.get(Key::Mirror), Some("http://mirror.invalid/debian"));
+        write_run_image_mirrors(&path, "acme/run", vec!["a/run".into(), "b/run".into()]).unwrap();
         write_setting(&path, "mirror", None).unwrap();
+        let mirrors = Settings::from_environment(&environment).unwrap().run_image_mirrors;
+        assert_eq!(mirrors["acme/run"], ["a/run", "b/run"]);
+        write_run_image_mirrors(&path, "acme/run", Vec::new()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "suite = \"bookworm\"\n");
         assert_eq!(Settings::from_environment(&environment).unwrap().get(Key::Mirror), None);
     }
 
@@ -371,6 +370,9 @@ mod tests {
         let error = write_setting(&path, "run-network", Some("bridge")).unwrap_err().to_string();
         assert_eq!(error, "run-network cannot be \"bridge\": it is private, host or none");
         assert!(!path.exists(), "nothing was written");
+        fs::write(&path, "run-image-mirrors = 1\n").unwrap();
+        let error = write_setting(&path, "suite", Some("trixie")).unwrap_err().to_string();
+        assert!(error.ends_with("run-image-mirrors is not a table with a list of names for each run image"), "{error}");
         fs::write(&path, "suite = 13\n").unwrap();
         let error = write_setting(&path, "suite", Some("trixie")).unwrap_err().to_string();
         assert!(error.ends_with("suite is a integer, but every setting is a text in quotes"), "{error}");

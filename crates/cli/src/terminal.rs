@@ -27,6 +27,8 @@ pub(crate) enum Verbosity {
 pub(crate) struct Terminal {
     verbosity: Verbosity,
     color: bool,
+    /// Whether each line begins with the time.
+    timestamps: bool,
     bars: MultiProgress,
     transfers: Mutex<HashMap<TransferId, (ProgressBar, String)>>,
     /// What the last buildpack said while nothing was to be shown, for [`Terminal::tell_failure`].
@@ -65,8 +67,8 @@ impl Held {
 }
 
 impl Terminal {
-    /// Writes to stderr; colours and bars only where a person looks.
-    pub(crate) fn new(verbosity: Verbosity, color: bool) -> Self {
+    /// Writes to stderr; bars only where a person looks.
+    pub(crate) fn new(verbosity: Verbosity, color: bool, timestamps: bool) -> Self {
         let interactive = std::io::stderr().is_terminal();
         let target = if interactive && verbosity > Verbosity::Quiet {
             ProgressDrawTarget::stderr_with_hz(10)
@@ -75,7 +77,8 @@ impl Terminal {
         };
         Self {
             verbosity,
-            color: color && interactive,
+            color,
+            timestamps,
             bars: MultiProgress::with_draw_target(target),
             transfers: Mutex::default(),
             held: Mutex::default(),
@@ -98,7 +101,7 @@ impl Terminal {
         self.bars.suspend(|| {
             let mut stderr = std::io::stderr().lock();
             // A reader that went away is no reason to stop the work.
-            let _ = writeln!(stderr, "{text}");
+            let _ = if self.timestamps { writeln!(stderr, "{} {text}", now()) } else { writeln!(stderr, "{text}") };
         });
     }
 
@@ -229,6 +232,14 @@ impl Reporter for JsonLines {
             let _ = writeln!(std::io::stderr().lock(), "{line}");
         }
     }
+}
+
+/// The time of day, as RFC 3339 writes it, with milliseconds.
+#[allow(clippy::disallowed_methods)] // a time for people
+fn now() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let text = hoist_platform::rfc3339(i64::try_from(now.as_secs()).unwrap_or_default());
+    format!("{}.{:03}Z", text.trim_end_matches('Z'), now.subsec_millis())
 }
 
 fn style(template: &str) -> ProgressStyle {

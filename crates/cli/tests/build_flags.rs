@@ -20,6 +20,8 @@ group = [{ id = \"test/see\" }]
 /// Says what it sees, and leaves a layer with a document.
 const BUILD: &str = r#"#!/usr/bin/env bash
 set -eu
+[ -z "${FAIL:-}" ] || { echo "this went wrong"; exit 7; }
+[ -z "${EMPTY+set}" ] || echo "EMPTY is '$EMPTY', ONE is '$ONE'"
 echo "ids $(id -u):$(id -g) in $(pwd) for $CNB_EXEC_ENV"
 [ -e /data/word ] && cat /data/word
 [ -e /data/word ] && { echo new > /data/out && echo written || echo "not written"; } 2> /dev/null
@@ -102,7 +104,40 @@ fn each_flag_does_what_pack_says_of_it() {
     let layers = again["explanation"]["layers"].as_array().unwrap();
     let layer = layers.iter().find(|layer| layer["layer"] == "l").unwrap();
     assert_eq!((&layer["action"], &layer["found"]), (&"made".into(), &"restored".into()));
+    // A build that fails is explained as far as it came.
+    let said = build(&dir, &["--explain", "-e", "FAIL=1"]).code(1).says("this went wrong");
+    assert!(said.stdout.starts_with("time\n") && said.stdout.contains("  build       failed"), "{}", said.stdout);
+    let said = build(&dir, &["--explain", "--json", "-e", "FAIL=1"]).code(1).json();
+    assert_eq!(said["error"]["exit_code"], 1);
+    let phases = said["explanation"]["phases"].as_array().unwrap();
+    let last = phases.last().unwrap();
+    assert_eq!((&last["phase"], &last["elapsed_ms"]), (&"build".into(), &serde_json::Value::Null));
+    // Variables as pack reads them: what has no value here is empty.
+    fs_err::write(dir.path().join("env"), "# a comment\nEMPTY\n  ONE=1 \n").unwrap();
+    build(&dir, &["--env-file", "env"]).ok().says("EMPTY is '', ONE is '1'");
     run(hoist().args(["image", "rm", "test-flagged", "test-flags"])).ok();
+}
+
+#[test]
+fn a_run_image_is_found_by_a_mirror_of_this_machine() {
+    let dir = world();
+    let config = dir.path().join("config.toml");
+    let hoist = |args: &[&str]| run(hoist().env("HOIST_CONFIG", &config).args(args).current_dir(dir.path()));
+    hoist(&["image", "tag", "hoist/run", "test-mirrored/run"]).ok();
+    fs_err::write(dir.path().join("builder.toml"), BUILDER.replace("hoist/run", "test-away/run")).unwrap();
+    hoist(&["builder", "create", "test-mirrored"]).ok();
+    let build = || hoist(&["build", "test-mirrored-app", "--path", "app", "-B", "test-mirrored"]);
+    build().code(2).says("the run image test-away/run is not in the store");
+    hoist(&["config", "run-image-mirrors", "add", "test-away/run:latest", "-m", "test-mirrored/run,b/c"]).ok();
+    let listed = hoist(&["config", "run-image-mirrors"]).ok().stdout;
+    assert_eq!(listed, "test-away/run:latest\n  b/c\n  test-mirrored/run\n");
+    build().ok();
+    hoist(&["config", "run-image-mirrors", "remove", "test-away/run:latest", "-m", "b/c"]).ok();
+    let left = hoist(&["config", "run-image-mirrors", "list", "--json"]).ok().json();
+    assert_eq!(left["run_image_mirrors"]["test-away/run:latest"][0], "test-mirrored/run");
+    hoist(&["config", "run-image-mirrors", "remove", "test-away/run:latest"]).ok();
+    assert_eq!(hoist(&["config", "run-image-mirrors", "list"]).ok().stdout, "");
+    run(support::hoist().args(["image", "rm", "test-mirrored-app", "test-mirrored", "test-mirrored/run"])).ok();
 }
 
 #[test]

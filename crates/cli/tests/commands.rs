@@ -142,6 +142,89 @@ fn settings_are_written_listed_and_refused() {
 }
 
 #[test]
+fn settings_have_the_commands_of_pack() {
+    let dir = tree(&[]);
+    let config = dir.path().join("config.toml");
+    let store = dir.path().join("store");
+    let hoist = |args: &[&str]| run(hoist_with_store(&store).env("HOIST_CONFIG", &config).args(args));
+    hoist(&["config", "pull-policy"]).ok().says("pull-policy is not set");
+    hoist(&["config", "pull-policy", "never"]).ok();
+    assert_eq!(hoist(&["config", "pull-policy"]).ok().stdout, "never\n");
+    hoist(&["config", "pull-policy", "--unset"]).ok();
+    assert_eq!(hoist(&["config", "get", "pull-policy"]).ok().stdout, "");
+    hoist(&["config", "pull-policy", "sometimes"]).code(2).says("always, if-not-present or never");
+    hoist(&["config", "default-builder", "acme/none"]).code(2).says("the builder acme/none:latest is not in the store");
+    hoist(&["config", "default-builder", "hoist/builder"]).ok();
+    assert_eq!(hoist(&["config", "default-builder"]).ok().stdout, "hoist/builder\n");
+    hoist(&["config", "default-builder", "-u"]).ok();
+    hoist(&["config", "run-image-mirrors", "add", "acme/run"]).code(2).says("--mirror");
+    hoist(&["config", "run-image-mirrors", "add", "acme/run", "-m", "A B"]).code(2).says("A B");
+}
+
+#[test]
+fn failures_answer_in_json_too_and_packs_global_flags_are_known() {
+    let dir = tree(&[("app/x", "")]);
+    let store = dir.path().join("store");
+    let hoist = |args: &[&str]| run(hoist_with_store(&store).args(args).current_dir(dir.path()));
+    for args in [&["build", "--json"][..], &["--json", "no-such-command"], &["image", "ls", "--json", "--no-such-flag"]]
+    {
+        let said = hoist(args).code(2).says("Usage:");
+        let error = &said.json()["error"];
+        assert_eq!(error["exit_code"], 2, "{}", said.stdout);
+        let message = error["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.starts_with("error"), "{message}");
+    }
+    for args in [
+        &["inspect", "none"][..],
+        &["plan", "-p", "none"],
+        &["builder", "inspect", "none"],
+        &["buildpack", "inspect", "./none"],
+    ] {
+        let said = hoist(&[args, &["--json"]].concat()).code(2);
+        assert!(said.json()["error"]["message"].is_string(), "{}", said.stdout);
+    }
+    assert!(hoist(&["version", "--json"]).ok().json()["version"].is_string());
+    assert!(hoist(&["builder", "create", "--print-default", "--json"]).ok().json()["builder_toml"].is_string());
+    // What is told goes to stderr, with colours and the time where they are asked for.
+    let check = |args: &[&str]| hoist(&[&["check", "app"][..], args].concat()).stderr;
+    let config = |args: &[&str]| hoist(&[&["config", "pull-policy"][..], args].concat()).ok().stderr;
+    assert!(config(&["--force-color"]).contains("\x1b[36m"), "{}", config(&["--force-color"]));
+    assert!(!config(&[]).contains('\x1b'));
+    let line = config(&["--timestamps"]);
+    assert!(line.starts_with("20") && line.find("Z ").is_some_and(|at| at == 23), "{line}");
+    assert_eq!(check(&["-v"]), check(&["--verbose"]));
+    hoist(&["-v", "run", "-v", "/none:/x", "none"]).code(2).says("none");
+    assert_eq!(config(&["-q"]), "");
+}
+
+#[test]
+fn an_image_that_docker_has_is_said_to_be_there() {
+    use std::io::{Read, Write};
+    let dir = tree(&[]);
+    let socket = dir.path().join("s");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    // It waits for the next question until the test's process ends.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut head, mut byte) = (stream.unwrap(), Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                head.push(byte[0]);
+            }
+            let body = "{\"Id\": \"sha256:0\"}";
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    let mut command = hoist_with_store(&dir.path().join("store"));
+    command.env("DOCKER_HOST", format!("unix://{}", socket.display())).args([
+        "buildpack",
+        "inspect",
+        "docker://acme/package",
+    ]);
+    run(&mut command).code(2).says("hoist image pull docker-daemon:acme/package");
+}
+
+#[test]
 fn check_says_what_would_be_built_and_what_is_wrong() {
     let service = tree(&[
         ("src/program.py", "def run(data, params):\n    return 1\n"),

@@ -1,11 +1,18 @@
 //! `hoist config`: lists, shows and changes settings.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use clap::{Args, Subcommand};
+// A list is shown around: the user and password of a mirror's address are not in it.
+use hoist_debian::masked;
+use hoist_image::Reference;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::engine;
 use crate::failure::Failure;
-use crate::settings::{Key, write_setting};
+use crate::settings::{Key, write_run_image_mirrors, write_setting};
 
 /// Settings and where they come from
 #[derive(Debug, Args)]
@@ -35,6 +42,52 @@ enum ConfigCommand {
         /// The setting
         name: String,
     },
+    /// Show or set the builder of builds that name none; the builder must be there
+    DefaultBuilder {
+        /// Its name
+        name: Option<String>,
+        /// Go back to hoist's own
+        #[arg(short, long, conflicts_with = "name")]
+        unset: bool,
+    },
+    /// Show or set when images are fetched before a build
+    PullPolicy {
+        /// always, if-not-present or never
+        policy: Option<String>,
+        /// Go back to the default
+        #[arg(short, long, conflicts_with = "policy")]
+        unset: bool,
+    },
+    /// Show or change the names by which run images are looked for before their own
+    RunImageMirrors {
+        #[command(subcommand)]
+        command: Option<MirrorsCommand>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum MirrorsCommand {
+    /// List the mirrors of all run images, or of one
+    List {
+        /// The run image
+        image: Option<String>,
+    },
+    /// Add mirrors of a run image
+    Add {
+        /// The run image, as its builder names it
+        image: String,
+        /// Further names of it
+        #[arg(short, long = "mirror", value_name = "NAME", value_delimiter = ',', required = true)]
+        mirrors: Vec<String>,
+    },
+    /// Remove mirrors of a run image
+    Remove {
+        /// The run image
+        image: String,
+        /// Which; all of them without any
+        #[arg(short, long = "mirror", value_name = "NAME", value_delimiter = ',')]
+        mirrors: Vec<String>,
+    },
 }
 
 impl ConfigArgs {
@@ -44,6 +97,18 @@ impl ConfigArgs {
             ConfigCommand::Get { name } => get(context, &name),
             ConfigCommand::Set { name, value } => change(context, &name, Some(&value)),
             ConfigCommand::Unset { name } => change(context, &name, None),
+            ConfigCommand::DefaultBuilder { name, unset } => {
+                if let Some(name) = &name {
+                    check_builder(context, name)?;
+                }
+                show_or_change(context, Key::DefaultBuilder, name.as_deref(), unset)
+            }
+            ConfigCommand::PullPolicy { policy, unset } => {
+                show_or_change(context, Key::PullPolicy, policy.as_deref(), unset)
+            }
+            ConfigCommand::RunImageMirrors { command } => {
+                mirrors(context, command.unwrap_or(MirrorsCommand::List { image: None }))
+            }
         }
     }
 }
@@ -77,14 +142,68 @@ fn list(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A list is shown around: the user and password of a mirror's address are not in it.
-fn masked(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-        None => value.to_owned(),
+/// The commands of pack for one setting: without a value it is shown.
+fn show_or_change(context: &Context, key: Key, value: Option<&str>, unset: bool) -> Result<(), Failure> {
+    match value {
+        Some(value) => change(context, key.name(), Some(value)),
+        None if unset => change(context, key.name(), None),
+        None => {
+            if context.settings.get(key).is_none() {
+                context.reporter.step(&format!("{} is not set: {}", key.name(), key.help()));
+            }
+            get(context, key.name())
+        }
     }
+}
+
+/// A default that is not there would fail every build that names none. Hoist's own is made when it is needed.
+fn check_builder(context: &Context, name: &str) -> Result<(), Failure> {
+    let name: Reference = name.parse()?;
+    if name.name() != "hoist/builder" {
+        engine::open(context)?.inspect_builder(Some(&name))?;
+    }
+    Ok(())
+}
+
+fn mirrors(context: &Context, command: MirrorsCommand) -> Result<(), Failure> {
+    let there = context.settings.run_image_mirrors();
+    let known = |image: &str| there.get(image).cloned().unwrap_or_default();
+    let (image, all) = match command {
+        MirrorsCommand::List { image } => return list_mirrors(context, image.as_deref()),
+        MirrorsCommand::Add { image, mirrors } => {
+            for name in std::iter::once(&image).chain(&mirrors) {
+                name.parse::<Reference>()?;
+            }
+            let all: BTreeSet<String> = known(&image).into_iter().chain(mirrors).collect();
+            (image, all.into_iter().collect())
+        }
+        MirrorsCommand::Remove { image, mirrors } if mirrors.is_empty() => (image, Vec::new()),
+        MirrorsCommand::Remove { image, mirrors } => {
+            let left = known(&image).into_iter().filter(|mirror| !mirrors.contains(mirror)).collect();
+            (image, left)
+        }
+    };
+    let path = config_path(context)?;
+    write_run_image_mirrors(path, &image, all.clone())?;
+    if context.json {
+        return context.print_json(&json!({"file": path, "run_image": image, "mirrors": all}));
+    }
+    Ok(())
+}
+
+fn list_mirrors(context: &Context, image: Option<&str>) -> Result<(), Failure> {
+    let there = context.settings.run_image_mirrors();
+    let shown: BTreeMap<_, _> = there.iter().filter(|(name, _)| image.is_none_or(|image| image == *name)).collect();
+    if context.json {
+        return context.print_json(&json!({"run_image_mirrors": shown}));
+    }
+    for (name, mirrors) in shown {
+        context.print(&format!("{name}\n"))?;
+        for mirror in mirrors {
+            context.print(&format!("  {mirror}\n"))?;
+        }
+    }
+    Ok(())
 }
 
 fn get(context: &Context, name: &str) -> Result<(), Failure> {
@@ -103,28 +222,20 @@ fn get(context: &Context, name: &str) -> Result<(), Failure> {
     value.map_or(Ok(()), |value| context.print(&format!("{value}\n")))
 }
 
-fn change(context: &Context, name: &str, value: Option<&str>) -> Result<(), Failure> {
-    let path = context.settings.config_path().ok_or_else(|| {
+fn config_path(context: &Context) -> Result<&Path, Failure> {
+    context.settings.config_path().ok_or_else(|| {
         Failure::usage(
             "cannot tell where the configuration file is: HOME is not set",
             "HOIST_CONFIG=FILE hoist config set …",
         )
-    })?;
+    })
+}
+
+fn change(context: &Context, name: &str, value: Option<&str>) -> Result<(), Failure> {
+    let path = config_path(context)?;
     write_setting(path, name, value)?;
     if context.json {
         return context.print_json(&json!({"file": path, "name": name, "value": value}));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::masked;
-
-    #[test]
-    fn passwords_of_mirrors_are_not_listed() {
-        assert_eq!(masked("https://me:p@ss@mirror.example/debian"), "https://***@mirror.example/debian");
-        assert_eq!(masked("https://mirror.example/a@b"), "https://mirror.example/a@b");
-        assert_eq!(masked("/a/b"), "/a/b");
-    }
 }

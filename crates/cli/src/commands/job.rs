@@ -10,7 +10,7 @@ use hoist_service::{InputArgument, Outcome, ResultFile};
 use serde_json::{Value, json};
 
 use crate::commands::build::{BuildOptions, SourceOptions};
-use crate::commands::run::{RunOptions, parse_duration, parse_size, read_env_files};
+use crate::commands::run::{RunOptions, Unset, parse_duration, parse_size, read_env_files};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
@@ -103,7 +103,7 @@ impl JobRunArgs {
                 params: self.params.as_deref().map(InputArgument::parse),
             },
             input_dir: self.input,
-            env: read_env_files(&self.run.env_file, &self.run.env)?,
+            env: read_env_files(&self.run.env_file, &self.run.env, Unset::LeftOut)?,
             limits: self.run.limits(),
             network: self.run.network(context)?,
             keep: self.keep,

@@ -120,7 +120,7 @@ impl RunOptions {
 impl RunArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let attached = self.tty.then(|| Attached::open(self.interactive)).transpose()?;
-        let mut env = read_env_files(&self.how.env_file, &self.how.env)?;
+        let mut env = read_env_files(&self.how.env_file, &self.how.env, Unset::LeftOut)?;
         if attached.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
             env.push(("TERM".to_owned(), engine::variable("TERM").unwrap_or_else(|| "xterm".to_owned())));
         }
@@ -155,30 +155,42 @@ struct EnvFileError {
     source: std::io::Error,
 }
 
-/// The variables of all files, then those given one by one, which win. `NAME` alone takes the value from hoist's own environment; a
-/// name that has none there is left out, as docker does.
-pub(crate) fn read_env_files(files: &[PathBuf], single: &[String]) -> Result<Vec<(String, String)>, Failure> {
+/// What becomes of `NAME` alone where hoist's own environment has no such variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unset {
+    /// It is empty: variables of a build, as pack has them.
+    Empty,
+    /// It is left out: variables of a process, as docker has them.
+    LeftOut,
+}
+
+/// The variables of all files, then those given one by one, which win. `NAME` alone takes the value from hoist's own environment.
+pub(crate) fn read_env_files(
+    files: &[PathBuf],
+    single: &[String],
+    unset: Unset,
+) -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     for path in files {
         let text = fs::read_to_string(path).map_err(|source| {
             let hint = "name a text file with a line NAME=VALUE for each variable: --env-file FILE".to_owned();
             Failure::new(&EnvFileError { path: path.clone(), source }, Some(hint), Code::Usage)
         })?;
-        for (number, line) in text.lines().enumerate() {
+        for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
                 let place = format!("{}:{}", path.display(), number + 1);
-                variables.extend(variable(line, &place)?);
+                variables.extend(variable(line, &place, unset)?);
             }
         }
     }
     for text in single {
-        variables.extend(variable(text, "--env")?);
+        variables.extend(variable(text, "--env", unset)?);
     }
     Ok(variables)
 }
 
-fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure> {
+fn variable(text: &str, place: &str, unset: Unset) -> Result<Option<(String, String)>, Failure> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, engine::variable(text)),
@@ -190,6 +202,7 @@ fn variable(text: &str, place: &str) -> Result<Option<(String, String)>, Failure
             "write NAME=VALUE",
         ));
     }
+    let value = value.or_else(|| (unset == Unset::Empty).then(String::new));
     Ok(value.map(|value| (name.to_owned(), value)))
 }
 
@@ -293,13 +306,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("env");
         fs::write(&path, "# comment\nA=1\n=2\n").unwrap();
-        let failure = read_env_files(std::slice::from_ref(&path), &[]).unwrap_err();
+        let failure = read_env_files(std::slice::from_ref(&path), &[], Unset::Empty).unwrap_err();
         assert!(
             failure.text(false).contains(&format!("{}:3: \"\" is no name", path.display())),
             "{}",
             failure.text(false)
         );
         fs::write(&path, "A=1\n").unwrap();
-        assert_eq!(read_env_files(&[path], &["A=2".into()]).unwrap().last().unwrap().1, "2");
+        assert_eq!(read_env_files(&[path], &["A=2".into()], Unset::Empty).unwrap().last().unwrap().1, "2");
+    }
+
+    #[test]
+    fn a_name_alone_is_empty_for_a_build_and_left_out_for_a_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        fs::write(&path, "\u{feff}# a comment\r\n  A= \nHOIST_NO_SUCH_VARIABLE\nB=\"1\" # 2\n").unwrap();
+        let read = |unset| {
+            let all = read_env_files(std::slice::from_ref(&path), &["HOIST_NONE_EITHER".into()], unset).unwrap();
+            all.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        assert_eq!(read(Unset::Empty), ["A=", "HOIST_NO_SUCH_VARIABLE=", "B=\"1\" # 2", "HOIST_NONE_EITHER="]);
+        assert_eq!(read(Unset::LeftOut), ["A=", "B=\"1\" # 2"]);
     }
 }

@@ -69,7 +69,8 @@ fn unescaped(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok()).filter(is_code);
+        let hex =
+            after.get(..2).filter(|_| *byte == b'%').and_then(|hex| std::str::from_utf8(hex).ok()).filter(is_code);
         let code = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
         bytes.push(code.unwrap_or(*byte));
         rest = if code.is_some() { &after[2..] } else { after };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hoist_image::Reference;
-use hoist_platform::{BuildRequest, BuildpackChoice, WantedBuildpack};
+use hoist_platform::{BuildRequest, BuildpackChoice, RunImageMirrors, WantedBuildpack};
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ pub(crate) struct BuildpackOptions {
     /// store; from=builder stands for the builder's order
     #[arg(short, long = "buildpack", value_name = "BUILDPACK", value_delimiter = ',')]
     buildpacks: Vec<String>,
-    /// Buildpack to try before each group of the builder's order
+    /// Buildpack to try before each group of the builder's order; of several the last stands first, as pack has it
     #[arg(long = "pre-buildpack", value_name = "BUILDPACK")]
     pre: Vec<String>,
     /// Buildpack to try after each group of the builder's order
@@ -42,6 +42,7 @@ impl BuildpackOptions {
             ));
         }
         request.default_builder = context.settings.get(Key::DefaultBuilder).map(str::parse::<Reference>).transpose()?;
+        request.run_image_mirrors = RunImageMirrors(context.settings.run_image_mirrors().clone());
         request.builder = self.builder.as_deref().map(str::parse::<Reference>).transpose()?;
         let wanted = |option, names: &[String]| {
             names.iter().map(|name| WantedBuildpack::of_option(option, name.clone())).collect::<Vec<_>>()

@@ -44,7 +44,8 @@ pub(crate) struct Explanation {
 #[derive(Debug, Clone, Serialize)]
 struct PhaseTime {
     phase: Phase,
-    elapsed_ms: u64,
+    /// None where the build failed in it.
+    elapsed_ms: Option<u64>,
     /// Detect programs run at the same time: their times add up to more than the phase's.
     buildpacks: Vec<BuildpackTime>,
 }
@@ -77,11 +78,11 @@ impl Explanation {
     fn hear(&mut self, event: &Event) {
         match event {
             Event::PhaseStarted { phase } => {
-                self.phases.push(PhaseTime { phase: *phase, elapsed_ms: 0, buildpacks: Vec::new() });
+                self.phases.push(PhaseTime { phase: *phase, elapsed_ms: None, buildpacks: Vec::new() });
             }
             Event::PhaseFinished { phase, elapsed_ms } => {
                 if let Some(known) = self.phases.iter_mut().rfind(|known| known.phase == *phase) {
-                    known.elapsed_ms = *elapsed_ms;
+                    known.elapsed_ms = Some(*elapsed_ms);
                 }
             }
             Event::BuildpackFinished { buildpack, phase, elapsed_ms } => {
@@ -126,7 +127,8 @@ impl Explanation {
     pub(crate) fn text(&self) -> String {
         let mut text = String::from("time\n");
         for phase in &self.phases {
-            let mut line = format!("  {:<9}{:>9}", name(phase.phase), milliseconds(phase.elapsed_ms));
+            let time = phase.elapsed_ms.map_or_else(|| "failed".to_owned(), milliseconds);
+            let mut line = format!("  {:<9}{time:>9}", name(phase.phase));
             let shown =
                 phase.buildpacks.iter().map(|one| format!("{} {}", one.buildpack, milliseconds(one.elapsed_ms)));
             let shown = shown.collect::<Vec<_>>().join(", ");
@@ -134,6 +136,9 @@ impl Explanation {
                 let _ = write!(line, "  {shown}");
             }
             let _ = writeln!(text, "{line}");
+        }
+        if self.layers.is_empty() {
+            return text;
         }
         text.push_str("layers\n");
         let names: Vec<String> = self.layers.iter().map(LayerStory::name).collect();
@@ -262,6 +267,12 @@ layers
 sum
   1 changed (1.5 kB), 1 dropped (1.5 kB), 1 made (1.5 kB), 1 shared (1.5 kB)
 "
+        );
+        listener.report(&Event::PhaseStarted { phase: Phase::Export });
+        assert!(
+            listener.explanation().text().contains("\n  export      failed\n"),
+            "{}",
+            listener.explanation().text()
         );
         let json = serde_json::to_value(listener.explanation()).unwrap();
         assert_eq!((&json["layers"][0]["found"], &json["layers"][0]["image"]), (&"restored".into(), &true.into()));

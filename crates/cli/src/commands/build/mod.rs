@@ -19,7 +19,7 @@ use clap::Args;
 use hoist_events::Reporter;
 use serde_json::json;
 
-use crate::commands::build::explain::Listener;
+use crate::commands::build::explain::{Explanation, Listener};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
@@ -72,8 +72,13 @@ impl BuildArgs {
         let listener = self.explain.then(|| Arc::new(Listener::new(Arc::clone(&context.reporter))));
         let reporter =
             listener.clone().map_or_else(|| Arc::clone(&context.reporter), |listener| listener as Arc<dyn Reporter>);
-        let built = engine::open_heard(context, self.how.locked.as_deref(), reporter)?.build(&request)?;
+        let built = engine::open_heard(context, self.how.locked.as_deref(), reporter)?.build(&request);
         let explanation = listener.map(|listener| listener.explanation());
+        let built = match (built, &explanation) {
+            (Ok(built), _) => built,
+            (Err(error), None) => return Err(error.into()),
+            (Err(error), Some(explanation)) => return explain_failure(context, error.into(), explanation),
+        };
         if context.json {
             return context.print_json(&json!({
                 "image": self.image,
@@ -91,4 +96,14 @@ impl BuildArgs {
         }
         context.print(&format!("{}\n", built.image.id()))
     }
+}
+
+/// What was known until a build failed stands before the failure, and in its document.
+fn explain_failure(context: &Context, failure: Failure, explanation: &Explanation) -> Result<(), Failure> {
+    if context.json {
+        let value = serde_json::to_value(explanation).unwrap_or_default();
+        return Err(failure.with("explanation", value));
+    }
+    context.print(&explanation.text())?;
+    Err(failure)
 }

@@ -8,7 +8,7 @@ use hoist_platform::{BuildNetwork, BuildRequest};
 use hoist_service::Contract;
 
 use super::SourceOptions;
-use crate::commands::run::{parse_duration, parse_size, read_env_files};
+use crate::commands::run::{Unset, parse_duration, parse_size, read_env_files};
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
@@ -17,10 +17,10 @@ use crate::settings::Key;
 /// The options that `build`, `job run` and `check` share.
 #[derive(Debug, Args)]
 pub(crate) struct BuildOptions {
-    /// Variable for the build, NAME=VALUE, or NAME to take it from here
+    /// Variable for the build, NAME=VALUE, or NAME to take it from here (empty if there is none)
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
-    /// File with a variable in each line
+    /// File with a variable in each line, in the same forms; a line that begins with # is a comment
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
     /// Python to use, such as 3.11; otherwise what the app asks for, otherwise the base's own
@@ -56,7 +56,7 @@ impl BuildOptions {
     pub(crate) fn request(&self, context: &Context, path: PathBuf) -> Result<BuildRequest, Failure> {
         let mut request = BuildRequest::new(path);
         self.source.apply(&mut request);
-        request.env = read_env_files(&self.env_file, &self.env)?;
+        request.env = read_env_files(&self.env_file, &self.env, Unset::Empty)?;
         if let Some(python) = &self.python {
             request.env.push(("BP_CPYTHON_VERSION".to_owned(), python.clone()));
         }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 #[derive(Debug, Args)]
 pub(crate) struct OutputOptions {
     /// Further names of the image
-    #[arg(short, long = "tag", value_name = "NAME")]
+    #[arg(short, long = "tag", value_name = "NAME", value_delimiter = ',')]
     tags: Vec<String>,
     /// Bring the image into the docker daemon too; the same as --output docker
     #[arg(long)]

@@ -84,7 +84,11 @@ impl BuilderArgs {
 impl CreateArgs {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let Some(name) = self.name.filter(|_| !self.print_default) else {
-            return context.print(&engine::default_builder_toml());
+            let text = engine::default_builder_toml();
+            if context.json {
+                return context.print_json(&json!({"builder_toml": text}));
+            }
+            return context.print(&text);
         };
         self.registry.check(context)?;
         let request = BuilderRequest {
