@@ -4,7 +4,9 @@
 //! of a run is made below the group that hoist itself is in (or, in version 2, the nearest one above that hands controllers down), so that
 //! limits of whoever started hoist hold as well. Its name tells its owner: `hoist-<pid>-<start time>`.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -173,6 +175,43 @@ fn missing_notes(missing: &[(Controller, String)]) -> Vec<String> {
     notes
 }
 
+/// The ways into the groups of a run that do not wait. To move another process (`cgroup.procs`) the kernel stops the forks of the whole machine
+/// first, for which it waits for a grace period: 5 to 10 ms. A single thread that moves itself (`tasks`, version 1), and a process that
+/// is born in its group (`CLONE_INTO_CGROUP`, version 2), need none of that.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    own: Vec<(PathBuf, File)>,
+    /// Where pid 1 is born.
+    pub(crate) birth: Option<Birth>,
+}
+
+/// A group of version 2.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    /// Its directory.
+    pub(crate) group: OwnedFd,
+    path: PathBuf,
+    procs: File,
+}
+
+impl Birth {
+    /// Moves a process that was not born in it.
+    pub(crate) fn admit(&self, pid: i32) -> Result<(), Failure> {
+        let written = (&self.procs).write_all(pid.to_string().as_bytes());
+        written.map_err(Failure::at(Step::Limit, "a process", &self.path))
+    }
+}
+
+impl Doors {
+    /// Moves this process, which has one thread, into the groups of version 1.
+    pub(crate) fn enter(self) -> Result<(), Failure> {
+        for (path, mut tasks) in self.own {
+            tasks.write_all(b"0").map_err(Failure::at(Step::Limit, "a process", path))?;
+        }
+        Ok(())
+    }
+}
+
 impl Cgroups {
     /// Makes what the limits ask for and sets them; what does not hold is told to `note`.
     pub(crate) fn create(order: &Order, note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
@@ -234,13 +273,21 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Moves a process into all of them.
-    pub(crate) fn enter(&self, pid: i32) -> Result<(), Failure> {
-        for (_, dir) in &self.groups {
-            let path = dir.join("cgroup.procs");
-            fs_err::write(&path, pid.to_string()).map_err(Failure::at(Step::Limit, "a process", &path))?;
+    /// Opens the ways by which pid 1 gets into them.
+    pub(crate) fn doors(&self) -> Result<Doors, Failure> {
+        let mut doors = Doors::default();
+        for (version, dir) in &self.groups {
+            let path = dir.join(if *version == 1 { "tasks" } else { "cgroup.procs" });
+            let failed = || Failure::at(Step::Limit, "a process", &path);
+            let file = fs_err::OpenOptions::new().write(true).open(&path).map_err(failed())?.into_parts().0;
+            if *version == 1 {
+                doors.own.push((path, file));
+            } else {
+                let opened = fs_err::File::open(dir).map_err(failed())?;
+                doors.birth = Some(Birth { group: opened.into_parts().0.into(), path, procs: file });
+            }
         }
-        Ok(())
+        Ok(doors)
     }
 
     /// What was used, as far as it was counted.

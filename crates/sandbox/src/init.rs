@@ -18,7 +18,7 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, 
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 
-use crate::cgroup::Held;
+use crate::cgroup::{Doors, Held};
 use crate::spec::{Network, Spec};
 use crate::user::Mapping;
 use crate::wire::{self, Failure, Message, Order, Step};
@@ -42,8 +42,8 @@ pub(crate) struct Streams {
 }
 
 /// Pid 1 from its first instruction to its last.
-pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: UnixStream) -> ! {
-    let code = match descend(inside, streams, gate) {
+pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: UnixStream, doors: Doors) -> ! {
+    let code = match descend(inside, streams, gate, doors) {
         Ok(()) => 0,
         Err(failure) => {
             let _ = wire::send(inside.socket, &Message::Failed(failure));
@@ -55,7 +55,7 @@ pub(crate) fn main(inside: &Inside<'_>, streams: Streams, gate: UnixStream) -> !
     unsafe { libc::_exit(code) }
 }
 
-fn descend(inside: &Inside<'_>, streams: Streams, mut gate: UnixStream) -> Result<(), Failure> {
+fn descend(inside: &Inside<'_>, streams: Streams, mut gate: UnixStream, doors: Doors) -> Result<(), Failure> {
     let (order, spec) = (inside.order, &inside.order.spec);
     let prepare = |action: &str| Failure::at(Step::Prepare, action, "");
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).map_err(prepare("watching its parent"))?;
@@ -74,6 +74,8 @@ fn descend(inside: &Inside<'_>, streams: Streams, mut gate: UnixStream) -> Resul
     }
     take_streams(spec, streams, controller).map_err(prepare("opening its streams"))?;
     confine::own_streams(spec.process.user);
+    // Here, so that what the kernel needed for the mounts is not the process's.
+    doors.enter()?;
     pass(&mut gate)?;
     confine::set_resource_limits(spec, inside.held, inside.ids).map_err(Failure::at(
         Step::Limit,

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Birth, Cgroups};
 use crate::network::Pasta;
 use crate::spec::Network;
 use crate::wire::{self, Failure, Given, Message, Order, Step, Usage};
@@ -79,17 +79,18 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
     if order.spec.network != Network::Host {
         namespaces |= libc::CLONE_NEWNET;
     }
+    let mut doors = cgroups.doors()?;
     // SAFETY: the standard library has started no thread, and `main_if_child` comes before any other code.
-    let (pid, mapped) = unsafe { user::clone_mapped(namespaces, ids) }?;
+    let (pid, mapped) = unsafe { clone(namespaces, ids, &mut doors.birth) }?;
     let sys::Cloned::Parent(pid) = pid else {
         drop((gate_end, given.connector));
         let streams = init::Streams { stdin: given.stdin, console: given.console.map(UnixStream::from) };
-        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, streams, gate);
+        init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, streams, gate, doors);
     };
     drop((gate, given.stdin, given.console));
     close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
     let mut pasta = None;
-    let released = release(pid, mapped, cgroups, &mut gate_end).and_then(|()| {
+    let released = release(pid, mapped, doors.birth.as_ref(), &mut gate_end).and_then(|()| {
         given.connector.map_or(Ok(()), |channel| network::start_connector(pid, mapped, channel))?;
         if matches!(order.spec.network, Network::Private { .. }) {
             pasta = let_out(order, socket, pid, &mut gate_end);
@@ -116,12 +117,32 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
     Ok(usage)
 }
 
-/// Maps ids, lets pid 1 build its root, and moves it into its control groups meanwhile.
-fn release(pid: i32, ids: user::Mapping, cgroups: &Cgroups, gate: &mut UnixStream) -> Result<(), Failure> {
+/// Clones pid 1, in its control group of version 2 where it can be; `birth` remains where it still has to be moved there.
+///
+/// # Safety
+/// As [`sys::clone_into`].
+unsafe fn clone(
+    namespaces: i32,
+    ids: user::Mapping,
+    birth: &mut Option<Birth>,
+) -> Result<(sys::Cloned, user::Mapping), Failure> {
+    if let Some(inside) = birth {
+        // SAFETY: passed on. What fails for the group's sake says so when the process is moved.
+        if let Ok(cloned) = unsafe { user::clone_mapped(namespaces, ids, Some(inside.group.as_fd())) } {
+            *birth = None;
+            return Ok(cloned);
+        }
+    }
+    // SAFETY: passed on.
+    unsafe { user::clone_mapped(namespaces, ids, None) }
+}
+
+/// Maps ids, lets pid 1 build its root, and moves it into a control group that it was not born in meanwhile.
+fn release(pid: i32, ids: user::Mapping, birth: Option<&Birth>, gate: &mut UnixStream) -> Result<(), Failure> {
     ids.write(pid).map_err(Failure::at(Step::UserNamespace, "", ""))?;
     // A pid 1 that has died already has told its reason.
     let _ = gate.write_all(&[1]);
-    cgroups.enter(pid)
+    birth.map_or(Ok(()), |birth| birth.admit(pid))
 }
 
 /// Opens the way out of a private network, or says why there is none.

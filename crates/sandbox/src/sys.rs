@@ -193,14 +193,48 @@ pub(crate) enum Cloned {
     Child,
 }
 
-/// Forks into new namespaces.
+/// What `clone3(2)` takes, as its second version has it (Linux 5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Forks into new namespaces and, where one is given, into a control group of version 2.
 ///
 /// # Safety
 /// The process must have one thread: the child inherits no other, whatever locks they hold.
-pub(crate) unsafe fn clone_into(namespaces: c_int) -> io::Result<Cloned> {
-    let flags = c_long::from(namespaces | libc::SIGCHLD);
-    // SAFETY: no new stack and no thread-local storage is given, so this is fork(2) with namespaces; see this function's own condition.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+pub(crate) unsafe fn clone_into(namespaces: c_int, group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let pid = match group {
+        None => {
+            let flags = c_long::from(namespaces | libc::SIGCHLD);
+            // SAFETY: no new stack and no thread-local storage is given, so this is fork(2) with namespaces; see this function's own
+            // condition.
+            check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?
+        }
+        Some(group) => {
+            let arguments = CloneArguments {
+                flags: u64::from(namespaces.unsigned_abs()) | CLONE_INTO_CGROUP,
+                exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+                cgroup: u64::from(group.as_raw_fd().unsigned_abs()),
+                ..CloneArguments::default()
+            };
+            // SAFETY: as above; a structure of the size given.
+            check(unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) })?
+        }
+    };
     Ok(if pid == 0 { Cloned::Child } else { Cloned::Parent(i32::try_from(pid).map_err(io::Error::other)?) })
 }
 

@@ -5,6 +5,7 @@
 //! root is whole, none. See docs/adr.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use nix::libc;
 use nix::unistd::{getegid, geteuid};
@@ -71,18 +72,23 @@ fn identity(map: &str) -> io::Result<String> {
     Ok(ranges.collect())
 }
 
-/// Clones pid 1 into the namespaces and a user namespace; without the latter where it is forbidden and root can do without.
+/// Clones pid 1 into the namespaces, a user namespace and, where one is given, a control group; without the user namespace where it is forbidden
+/// and root can do without.
 ///
 /// # Safety
 /// As [`sys::clone_into`].
-pub(crate) unsafe fn clone_mapped(namespaces: i32, ids: Mapping) -> Result<(Cloned, Mapping), Failure> {
+pub(crate) unsafe fn clone_mapped(
+    namespaces: i32,
+    ids: Mapping,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<(Cloned, Mapping), Failure> {
     // SAFETY: passed on.
-    let first = unsafe { sys::clone_into(namespaces | libc::CLONE_NEWUSER) };
+    let first = unsafe { sys::clone_into(namespaces | libc::CLONE_NEWUSER, group) };
     match first {
         Ok(cloned) => Ok((cloned, ids)),
         Err(_) if sys::has_capability(CAP_SYS_ADMIN) => {
             // SAFETY: passed on.
-            let second = unsafe { sys::clone_into(namespaces) };
+            let second = unsafe { sys::clone_into(namespaces, group) };
             second.map(|cloned| (cloned, Mapping::None)).map_err(Failure::at(Step::Namespace, "mount and pid", ""))
         }
         Err(error) => Err(Failure::at(Step::UserNamespace, "", "")(error)),
