@@ -14,7 +14,7 @@ use std::time::Duration;
 use hoist_events::Stream;
 use hoist_lifecycle::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
 use hoist_sandbox::{
-    Cancel, ExitStatus, Limits, Mount, MountKind, Network, OutputSink, Process, Root, SandboxError, Spec,
+    Cancel, ExitStatus, Limits, Monitors, Mount, MountKind, Network, OutputSink, Process, Root, SandboxError, Spec,
     Upper as SandboxUpper, User,
 };
 
@@ -55,6 +55,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) network: Network,
     /// What a buildpack may use up while it builds.
     pub(crate) limits: BuildLimits,
+    /// Stay from one call to the next.
+    pub(crate) monitors: Monitors,
     /// Raised by Ctrl-C.
     pub(crate) cancel: Cancel,
     /// Whether code that is not hoist's own ran where it could write to the layers: in this build, or in the one whose layers it goes on from.
@@ -106,7 +108,7 @@ impl SandboxRunner {
         }
         let spec = self.spec(call, source_builds);
         let mut sink = Forward(output);
-        let exit = hoist_sandbox::run(&spec, &mut sink, &self.cancel).map_err(|error| failed(call, error))?;
+        let exit = self.monitors.run(&spec, &mut sink, &self.cancel).map_err(|error| failed(call, error))?;
         Ok(match exit.status {
             ExitStatus::Exited(code) => BuildpackExit::Exited(code),
             other => BuildpackExit::Killed { reason: reason(other, &spec.limits) },
@@ -230,6 +232,7 @@ mod tests {
             user: User { uid: 1001, gid: 1000 },
             network: Network::None,
             limits: BuildLimits::default(),
+            monitors: Monitors::default(),
             cancel: Cancel::new().unwrap(),
             foreign_code: AtomicBool::new(false),
         }

@@ -4,6 +4,7 @@
 //! of a run is made below the group that hoist itself is in (or, in version 2, the nearest one above that hands controllers down), so that
 //! limits of whoever started hoist hold as well. Its name tells its owner: `hoist-<pid>-<start time>`.
 
+use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -212,18 +213,25 @@ impl Doors {
     }
 }
 
+/// What a monitor knows of the machine's control groups: looked up for its first run, since no run changes them, nor the group that it is in.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    hierarchies: OnceCell<Vec<Hierarchy>>,
+    /// Groups that were looked through for those of dead runs.
+    swept: RefCell<Vec<PathBuf>>,
+}
+
 impl Cgroups {
     /// Makes what the limits ask for and sets them; what does not hold is told to `note`.
-    pub(crate) fn create(order: &Order, note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
+    pub(crate) fn create(order: &Order, known: &Known, note: &mut dyn FnMut(String)) -> Result<Self, Failure> {
         let limits = &order.spec.limits;
         let mut made = Self::default();
         if !CONTROLLERS.iter().any(|controller| controller.is_wanted(limits)) {
             return Ok(made);
         }
         let mut missing = Vec::new();
-        let hierarchies = if order.spec.use_cgroups { read_hierarchies() } else { Vec::new() };
         for controller in CONTROLLERS.into_iter().filter(|controller| controller.is_wanted(limits)) {
-            if let Err(failure) = made.add(&hierarchies, controller, order, &mut missing) {
+            if let Err(failure) = made.add(known, controller, order, &mut missing) {
                 made.remove();
                 return Err(failure);
             }
@@ -234,13 +242,13 @@ impl Cgroups {
 
     fn add(
         &mut self,
-        hierarchies: &[Hierarchy],
+        known: &Known,
         controller: Controller,
         order: &Order,
         missing: &mut Vec<(Controller, String)>,
     ) -> Result<(), Failure> {
         let parent = if order.spec.use_cgroups {
-            find_parent(hierarchies, controller)
+            find_parent(known.hierarchies.get_or_init(read_hierarchies), controller)
         } else {
             Err("control groups are switched off".to_owned())
         };
@@ -254,7 +262,10 @@ impl Cgroups {
         let failed = |path: &Path| Failure::at(Step::Limit, controller.name(), path);
         let dir = parent.join(own_name().map_err(failed(&parent))?);
         if !self.groups.contains(&(version, dir.clone())) {
-            clean_in(&parent);
+            if !known.swept.borrow().contains(&parent) {
+                clean_in(&parent);
+                known.swept.borrow_mut().push(parent);
+            }
             fs_err::create_dir(&dir).map_err(failed(&dir))?;
             self.groups.push((version, dir.clone()));
         }
@@ -309,19 +320,22 @@ impl Cgroups {
         }
     }
 
-    /// Removes them. Called when nothing lives inside any more; what remains all the same is found by [`clean_stale`].
-    pub(crate) fn remove(self) {
+    /// Removes them; whether all are gone. Called when nothing lives inside any more; what remains all the same is found by [`clean_stale`].
+    pub(crate) fn remove(self) -> bool {
+        let mut gone = true;
         for (_, dir) in self.groups {
+            let mut removed = fs_err::remove_dir(&dir);
             for _ in 0..50 {
-                match fs_err::remove_dir(&dir) {
-                    // The last process is still on its way out.
-                    Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
-                        std::thread::sleep(Duration::from_millis(2));
-                    }
-                    _ => break,
+                // The last process is still on its way out.
+                if !matches!(&removed, Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY)) {
+                    break;
                 }
+                std::thread::sleep(Duration::from_millis(2));
+                removed = fs_err::remove_dir(&dir);
             }
+            gone &= removed.is_ok();
         }
+        gone
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Streams {
     pub(crate) stdin: Option<OwnedFd>,
     /// Where the controlling side of its terminal goes, where it has one.
     pub(crate) console: Option<UnixStream>,
+    /// Where standard output and standard error go otherwise.
+    pub(crate) output: [OwnedFd; 2],
 }
 
 /// Pid 1 from its first instruction to its last.
@@ -97,7 +99,7 @@ fn pass(gate: &mut UnixStream) -> Result<(), Failure> {
     gate.read_exact(&mut [0]).map_err(Failure::at(Step::Prepare, "waiting for the monitor", ""))
 }
 
-/// Makes the three standard streams: a terminal, whose controlling side goes to the caller, or the input and the pipes that are there already.
+/// Makes the three standard streams: a terminal, whose controlling side goes to the caller, or the input and the pipes.
 fn take_streams(spec: &Spec, streams: Streams, controller: Option<OwnedFd>) -> io::Result<()> {
     if let (Some(size), Some(controller), Some(console)) = (spec.process.terminal, controller, streams.console) {
         sys::set_window_size(controller.as_fd(), size)?;
@@ -111,7 +113,10 @@ fn take_streams(spec: &Spec, streams: Streams, controller: Option<OwnedFd>) -> i
         Some(fd) => fd,
         None => fs_err::File::open("/dev/null")?.into_parts().0.into(),
     };
-    Ok(nix::unistd::dup2_stdin(&stdin)?)
+    let [stdout, stderr] = streams.output;
+    nix::unistd::dup2_stdin(&stdin)?;
+    nix::unistd::dup2_stdout(&stdout)?;
+    Ok(nix::unistd::dup2_stderr(&stderr)?)
 }
 
 /// Starts the process and stays with it.

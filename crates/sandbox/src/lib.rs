@@ -16,6 +16,7 @@ mod init;
 mod input;
 mod inside;
 mod monitor;
+mod monitors;
 mod network;
 mod program;
 mod root;
@@ -35,6 +36,7 @@ pub use cgroup::clean_stale;
 pub use error::SandboxError;
 pub use exit::{Exit, ExitStatus, OutputSink};
 pub use monitor::main_if_child;
+pub use monitors::Monitors;
 pub use run::run;
 pub use screen::Screen;
 pub use spec::{

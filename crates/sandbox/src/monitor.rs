@@ -1,6 +1,7 @@
 //! The child of the caller, outside of all namespaces: makes control groups and pid 1, maps its ids, and kills and cleans up whatever happens.
 //!
-//! It lives as long as pid 1. The end of the caller's side of the socket (also when the caller was killed) is the order to kill. If the
+//! It lives as long as pid 1, or serves one run after another: each has a pid 1, namespaces and control groups of its own, and what the monitor
+//! held of one (descriptors) is closed before the next. The end of the caller's side of the socket (also when the caller was killed) is the order to kill. If the
 //! monitor itself is killed, the kernel kills pid 1 (PDEATHSIG), and with it everything inside.
 
 use std::fs::File;
@@ -15,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 
-use crate::cgroup::{Birth, Cgroups};
+use crate::cgroup::{Birth, Cgroups, Known};
 use crate::network::Pasta;
 use crate::spec::Network;
 use crate::wire::{self, Failure, Given, Message, Order, Step, Usage};
@@ -25,7 +26,7 @@ use crate::{init, network, sys, user};
 ///
 /// Must come before any thread exists: what follows forks.
 pub fn main_if_child() {
-    if std::env::args_os().next().is_some_and(|name| name == crate::run::CHILD_NAME) {
+    if std::env::args_os().next().is_some_and(|name| name == crate::monitors::CHILD_NAME) {
         let code = i32::from(serve().is_err());
         // The child has nothing to return to: the rest of main belongs to the caller's program.
         #[allow(clippy::exit)]
@@ -42,8 +43,7 @@ fn serve() -> io::Result<()> {
     let socket = fcntl(io::stdin().as_fd(), FcntlArg::F_DUPFD_CLOEXEC(10))?;
     // SAFETY: fcntl has just made this descriptor.
     let socket = UnixStream::from(unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(socket) });
-    let Some(given) = wire::receive_given(&socket)? else { return Ok(()) };
-    let Some(order) = wire::receive::<Order>(&socket)? else { return Ok(()) };
+    close_standard_streams()?;
     for ignored in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
@@ -53,21 +53,40 @@ fn serve() -> io::Result<()> {
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
     // Away from the caller's terminal, so that Ctrl-C reaches the caller alone, which then decides.
     nix::unistd::setsid()?;
-    let cgroups = match Cgroups::create(&order, &mut |note| drop(wire::send(&socket, &Message::Note(note)))) {
-        Ok(cgroups) => cgroups,
-        Err(failure) => return wire::send(&socket, &Message::Failed(failure)),
-    };
-    let result = supervise(&order, &socket, given, &cgroups);
-    let mut usage = cgroups.usage();
-    cgroups.remove();
+    let known = Known::default();
+    while let Some(given) = wire::receive_given(&socket)? {
+        let Some(order) = wire::receive::<Order>(&socket)? else { break };
+        if !serve_one(&order, &socket, given, &known)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One run; whether another may follow.
+fn serve_one(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, known: &Known) -> io::Result<bool> {
+    // The connector and `pasta` are processes of the host, whose end is not waited for: they go with this one.
+    let mut stays = order.stay && given.connector.is_none() && order.pasta.is_none();
+    let mut usage = Usage::default();
+    let made = Cgroups::create(order, known, &mut |note| drop(wire::send(socket, &Message::Note(note))));
+    let result = made.and_then(|cgroups| {
+        let result = supervise(order, socket, given, &cgroups);
+        usage = cgroups.usage();
+        stays &= cgroups.remove();
+        result
+    });
     match result {
         Ok(own) => {
             usage.cpu_micros = own.cpu_micros;
             usage.peak_memory_bytes = usage.peak_memory_bytes.max(own.peak_memory_bytes);
-            wire::send(&socket, &Message::Finished(usage))
         }
-        Err(failure) => wire::send(&socket, &Message::Failed(failure)),
+        Err(failure) => {
+            stays = false;
+            wire::send(socket, &Message::Failed(failure))?;
+        }
     }
+    wire::send(socket, &Message::Finished { usage, stays })?;
+    Ok(stays)
 }
 
 /// From the clone of pid 1 to its end.
@@ -84,11 +103,12 @@ fn supervise(order: &Order, socket: &UnixStream, given: Given<OwnedFd>, cgroups:
     let (pid, mapped) = unsafe { clone(namespaces, ids, &mut doors.birth) }?;
     let sys::Cloned::Parent(pid) = pid else {
         drop((gate_end, given.connector));
-        let streams = init::Streams { stdin: given.stdin, console: given.console.map(UnixStream::from) };
+        let console = given.console.map(UnixStream::from);
+        let streams = init::Streams { stdin: given.stdin, console, output: given.output };
         init::main(&init::Inside { order, socket, ids: mapped, held: cgroups.held }, streams, gate, doors);
     };
-    drop((gate, given.stdin, given.console));
-    close_standard_streams().map_err(Failure::at(Step::Prepare, "letting go of its output", ""))?;
+    // So that the pipes end with the last process inside.
+    drop((gate, given.stdin, given.console, given.output));
     let mut pasta = None;
     let released = release(pid, mapped, doors.birth.as_ref(), &mut gate_end).and_then(|()| {
         given.connector.map_or(Ok(()), |channel| network::start_connector(pid, mapped, channel))?;
@@ -162,7 +182,7 @@ fn let_out(order: &Order, socket: &UnixStream, pid: i32, gate: &mut UnixStream) 
     })
 }
 
-/// So that the pipes end with the last process inside.
+/// The socket has a number of its own, and nothing is said to anyone else.
 fn close_standard_streams() -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     nix::unistd::dup2_stdin(&null)?;

@@ -3,22 +3,16 @@
 //! Works with any number of threads, since all that happens between fork and exec is the standard library's own `posix_spawn`.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
-use std::sync::OnceLock;
 
 use crate::cancel::Cancel;
 use crate::error::SandboxError;
 use crate::exit::{Exit, OutputSink};
 use crate::forward::Forwarder;
+use crate::monitors::Monitor;
 use crate::network::NAME_SERVER;
 use crate::session::Session;
 use crate::spec::{Network, Process, Spec, Stdin};
-use crate::sys;
 use crate::wire::Order;
-
-/// The name by which a child knows that it is one.
-pub(crate) const CHILD_NAME: &str = "hoist-sandbox-child";
 
 /// No kernel takes more of arguments and variables (`execve(2)`: three quarters of 8 MiB), most take less.
 const ARGUMENTS_MAX_BYTES: usize = 6 << 20;
@@ -29,18 +23,30 @@ const ARGUMENTS_MAX_BYTES: usize = 6 << 20;
 /// When the process could not be started, or its output not be passed on. What the process does wrong is in [`Exit`].
 pub fn run(spec: &Spec, output: &mut dyn OutputSink, cancel: &Cancel) -> Result<Exit, SandboxError> {
     check(spec)?;
+    let mut monitor = Monitor::start()?;
+    run_with(&mut monitor, false, spec, output, cancel).map(|(exit, _)| exit)
+}
+
+/// Runs what [`check`] has seen; also answers whether the monitor waits for the next order, if it may.
+pub(crate) fn run_with(
+    monitor: &mut Monitor,
+    may_stay: bool,
+    spec: &Spec,
+    output: &mut dyn OutputSink,
+    cancel: &Cancel,
+) -> Result<(Exit, bool), SandboxError> {
     let (forwarder, connector) = Forwarder::start(&spec.network, output)?.unzip();
-    let mut session = Session::start(spec, connector.as_ref())?;
+    let mut session = Session::start(spec, connector.as_ref(), monitor, may_stay)?;
     // Only the connector may hold its end, so that the forwarder notices if it dies.
     drop(connector);
     let watched = session.watch(spec, output, cancel);
-    let vanished = session.finish();
+    let (stays, vanished) = session.finish();
     drop(forwarder);
     watched?;
-    session.into_exit(spec, &vanished)
+    session.into_exit(spec, &vanished).map(|exit| (exit, stays))
 }
 
-fn check(spec: &Spec) -> Result<(), SandboxError> {
+pub(crate) fn check(spec: &Spec) -> Result<(), SandboxError> {
     use std::os::unix::ffi::OsStrExt;
 
     if spec.process.args.is_empty() {
@@ -72,23 +78,8 @@ pub(crate) fn prepare(action: &'static str) -> impl FnOnce(io::Error) -> Sandbox
     move |source| SandboxError::Prepare { action, source }
 }
 
-/// Our own binary: where we may, by a read-only mount of it that exists nowhere but here, so that nobody who gets hold of the file inside
-/// (CVE-2019-5736) can write to it.
-pub(crate) fn own_program() -> String {
-    static READ_ONLY: OnceLock<Option<OwnedFd>> = OnceLock::new();
-    let mount = READ_ONLY.get_or_init(|| {
-        let mount = sys::clone_tree(Path::new("/proc/self/exe"), 0).ok()?;
-        sys::set_attributes(&mount, sys::READ_ONLY, 0).ok()?;
-        Some(mount)
-    });
-    match mount {
-        Some(mount) => format!("/proc/self/fd/{}", mount.as_raw_fd()),
-        None => "/proc/self/exe".to_owned(),
-    }
-}
-
 impl Order {
-    pub(crate) fn new(spec: &Spec) -> Self {
+    pub(crate) fn new(spec: &Spec, stay: bool) -> Self {
         let pasta =
             if matches!(spec.network, Network::Private { .. }) { crate::capabilities::find_pasta() } else { None };
         let host_names = || fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
@@ -112,7 +103,7 @@ impl Order {
             limits: spec.limits.clone(),
             ..*spec
         };
-        Self { spec, pasta, resolv_conf }
+        Self { spec, pasta, resolv_conf, stay }
     }
 }
 

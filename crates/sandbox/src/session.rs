@@ -7,8 +7,6 @@ use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -19,7 +17,8 @@ use crate::cancel::Cancel;
 use crate::error::SandboxError;
 use crate::exit::{Exit, ExitStatus, OutputSink};
 use crate::input::{Input, Source};
-use crate::run::{CHILD_NAME, own_program, prepare};
+use crate::monitors::Monitor;
+use crate::run::prepare;
 use crate::screen::Screen;
 use crate::spec::Spec;
 use crate::sys;
@@ -53,9 +52,8 @@ struct Ready {
     input: bool,
 }
 
-pub(crate) struct Session {
-    child: Child,
-    socket: UnixStream,
+pub(crate) struct Session<'m> {
+    monitor: &'m mut Monitor,
     pipes: [Option<File>; 2],
     buffer: Vec<u8>,
     /// Where the controlling side of the process's terminal comes from; `None` once it is here, and without a terminal.
@@ -66,40 +64,37 @@ pub(crate) struct Session {
     started: Option<Instant>,
     wait_status: Option<(i32, Duration)>,
     usage: Option<Usage>,
+    /// Whether the monitor says that it waits for the next order.
+    stays: bool,
     stopped: Option<Stopped>,
     failure: Option<Failure>,
     received_bytes: u64,
     notes: Vec<String>,
 }
 
-impl Session {
-    pub(crate) fn start(spec: &Spec, connector: Option<&UnixStream>) -> Result<Self, SandboxError> {
-        let (socket, theirs) = UnixStream::pair().map_err(prepare("making a socket pair"))?;
+impl<'m> Session<'m> {
+    pub(crate) fn start(
+        spec: &Spec,
+        connector: Option<&UnixStream>,
+        monitor: &'m mut Monitor,
+        may_stay: bool,
+    ) -> Result<Self, SandboxError> {
         let (stdout, stdout_end) = output_pipe().map_err(prepare("making a pipe for its output"))?;
         let (stderr, stderr_end) = output_pipe().map_err(prepare("making a pipe for its errors"))?;
         let source = Source::open(&spec.process).map_err(prepare("taking its input"))?;
         let console = spec.process.terminal.map(|_| UnixStream::pair()).transpose();
         let (console, console_end) = console.map_err(prepare("making a socket pair"))?.unzip();
-        // The one place where this crate starts a program: ourselves.
-        #[allow(clippy::disallowed_methods)]
-        let child = Command::new(own_program())
-            .arg0(CHILD_NAME)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(stdout_end)
-            .stderr(stderr_end)
-            .spawn()
-            .map_err(|source| SandboxError::Reexec { source })?;
         let given = Given {
             stdin: source.theirs.as_ref().map(AsFd::as_fd),
             connector: connector.map(AsFd::as_fd),
             console: console_end.as_ref().map(AsFd::as_fd),
+            output: [stdout_end.as_fd(), stderr_end.as_fd()],
         };
         // A child that is gone already shows itself in `watch`, with its status: not here as a broken pipe.
-        let sent = wire::send_given(&socket, given).and_then(|()| wire::send(&socket, &Order::new(spec)));
-        let mut session = Self {
-            child,
-            socket,
+        let order = Order::new(spec, may_stay);
+        let sent = wire::send_given(&monitor.socket, given).and_then(|()| wire::send(&monitor.socket, &order));
+        let session = Self {
+            monitor,
             pipes: [Some(stdout), Some(stderr)],
             buffer: vec![0; PIECE_BYTES],
             console,
@@ -109,21 +104,19 @@ impl Session {
             started: None,
             wait_status: None,
             usage: None,
+            stays: false,
             stopped: None,
             failure: None,
             received_bytes: 0,
             notes: Vec::new(),
         };
         match sent {
-            Err(error) if error.kind() == io::ErrorKind::Other => {
-                session.finish();
-                Err(prepare("writing its order")(error))
-            }
+            Err(error) if error.kind() == io::ErrorKind::Other => Err(prepare("writing its order")(error)),
             _ => Ok(session),
         }
     }
 
-    /// Until the child's side of the socket is closed: everything inside is gone then.
+    /// Until the monitor has said its last word, or its side of the socket is closed: everything inside is gone then.
     pub(crate) fn watch(
         &mut self,
         spec: &Spec,
@@ -144,16 +137,19 @@ impl Session {
             }
             if kill_by.is_some_and(|kill_by| now >= kill_by) {
                 // The monitor itself hangs: pid 1 dies with it (PDEATHSIG).
-                let _ = self.child.kill();
+                let _ = self.monitor.child.kill();
                 kill_by = Some(now + CLEANUP_PATIENCE);
             }
             if ready.message {
-                match wire::receive(&self.socket) {
+                match wire::receive(&self.monitor.socket) {
                     Ok(Some(message)) => {
                         if matches!(message, Message::Started) {
                             deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
                         }
                         self.hear(message, output);
+                        if self.usage.is_some() {
+                            break;
+                        }
                     }
                     Ok(None) | Err(_) => break,
                 }
@@ -186,7 +182,7 @@ impl Session {
         mut deadline: Option<Instant>,
     ) -> Result<Ready, SandboxError> {
         let readable = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut fds = vec![readable(self.socket.as_fd())];
+        let mut fds = vec![readable(self.monitor.socket.as_fd())];
         let console = self.console.as_ref().map(|console| {
             fds.push(readable(console.as_fd()));
             fds.len() - 1
@@ -239,7 +235,7 @@ impl Session {
             Message::Ended { status, wall_micros } => {
                 self.wait_status = Some((status, Duration::from_micros(wall_micros)));
             }
-            Message::Finished(usage) => self.usage = Some(usage),
+            Message::Finished { usage, stays } => (self.usage, self.stays) = (Some(usage), stays),
         }
     }
 
@@ -252,7 +248,7 @@ impl Session {
     fn stop(&mut self, why: Stopped) {
         if self.stopped.is_none() {
             self.stopped = Some(why);
-            let _ = self.socket.shutdown(Shutdown::Write);
+            let _ = self.monitor.socket.shutdown(Shutdown::Write);
         }
     }
 
@@ -324,13 +320,13 @@ impl Session {
         Ok(())
     }
 
-    /// Lets go of the socket and reaps the monitor; how it ended.
-    pub(crate) fn finish(&mut self) -> String {
-        let _ = self.socket.shutdown(Shutdown::Both);
+    /// Gives back what was not read, and ends the monitor unless it serves other runs: whether it does, or else how it ended.
+    pub(crate) fn finish(&mut self) -> (bool, String) {
         if let Some(input) = self.input.take() {
             input.give_back();
         }
-        self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+        let as_ordered = self.wait_status.is_some() && self.stopped.is_none() && self.failure.is_none();
+        if self.stays && as_ordered { (true, String::new()) } else { (false, self.monitor.end()) }
     }
 
     pub(crate) fn into_exit(self, spec: &Spec, monitor: &str) -> Result<Exit, SandboxError> {

@@ -6,10 +6,11 @@
 //!   |                            | -- clone, id maps, cgroups --> |
 //!   | <----------------------------- Note*, Started or Failed --- |
 //!   | <----------------------------- Ended --------------------- |
-//!   | <-- Finished(usage) ------ |
+//!   | <-- Finished ------------- |
 //! ```
 //!
-//! A message is its length (four bytes, little endian) and JSON. The end of the caller's side of the socket is the order to kill everything.
+//! A message is its length (four bytes, little endian) and JSON. The end of the caller's side of the socket is the order to kill everything. After
+//! `Finished` the caller may send the next order, where it says so.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -28,7 +29,7 @@ use crate::spec::Spec;
 const MESSAGE_MAX: usize = 32 << 20;
 
 /// Most descriptors in one message.
-const DESCRIPTORS_MAX: usize = 3;
+const DESCRIPTORS_MAX: usize = 5;
 
 /// What the child has to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub(crate) struct Order {
     pub(crate) pasta: Option<PathBuf>,
     /// Text of /etc/resolv.conf where it is not the host's.
     pub(crate) resolv_conf: Option<String>,
+    /// Whether other orders may follow.
+    pub(crate) stay: bool,
 }
 
 /// What the child answers.
@@ -56,8 +59,13 @@ pub(crate) enum Message {
         /// Since its start.
         wall_micros: u64,
     },
-    /// Everything is gone.
-    Finished(Usage),
+    /// Everything is gone. The last message of each run.
+    Finished {
+        /// What was used up.
+        usage: Usage,
+        /// Whether the monitor waits for the next order.
+        stays: bool,
+    },
 }
 
 /// What was used up.
@@ -198,13 +206,15 @@ pub(crate) struct Given<F> {
     pub(crate) connector: Option<F>,
     /// Where pid 1 sends the controlling side of the process's terminal, where it has one.
     pub(crate) console: Option<F>,
+    /// Where its standard output and standard error go, unless it has a terminal.
+    pub(crate) output: [F; 2],
 }
 
-/// Sends them, told apart by the bits of one byte.
+/// Sends them, the optional ones told apart by the bits of one byte.
 pub(crate) fn send_given(socket: &UnixStream, given: Given<BorrowedFd<'_>>) -> io::Result<()> {
     let slots = [given.stdin, given.connector, given.console];
     let bits = slots.iter().enumerate().map(|(bit, slot)| u8::from(slot.is_some()) << bit).sum();
-    let fds: Vec<BorrowedFd<'_>> = slots.into_iter().flatten().collect();
+    let fds: Vec<BorrowedFd<'_>> = slots.into_iter().flatten().chain(given.output).collect();
     send_fds(socket, bits, &fds)
 }
 
@@ -213,5 +223,9 @@ pub(crate) fn receive_given(socket: &UnixStream) -> io::Result<Option<Given<Owne
     let Some((bits, fds)) = receive_fds(socket)? else { return Ok(None) };
     let mut fds = fds.into_iter();
     let mut slot = |bit: u8| if bits & (1 << bit) == 0 { None } else { fds.next() };
-    Ok(Some(Given { stdin: slot(0), connector: slot(1), console: slot(2) }))
+    let (stdin, connector, console) = (slot(0), slot(1), slot(2));
+    match (fds.next(), fds.next()) {
+        (Some(stdout), Some(stderr)) => Ok(Some(Given { stdin, connector, console, output: [stdout, stderr] })),
+        _ => Err(io::Error::from_raw_os_error(nix::libc::EBADMSG)),
+    }
 }

@@ -9,7 +9,7 @@ use hoist_lifecycle::{
     AnalyzeRequest, Analyzed, BuildRoot, BuildUser, Buildpacks, CacheFolder, Counters, Detected, Directories,
     ExportRequest, Setup, SharedLayers, Site, analyze, build, detect, export, restore,
 };
-use hoist_sandbox::Network;
+use hoist_sandbox::{Monitors, Network};
 use hoist_service::Staged;
 use hoist_spec::{ApiVersion, Report};
 
@@ -168,6 +168,7 @@ impl LocalEngine {
                 BuildNetwork::None => Network::None,
             },
             limits: request.limits,
+            monitors: Monitors::default(),
             cancel: self.cancel().clone(),
             foreign_code: AtomicBool::new(tainted || volumes_change_programs(request)),
         })

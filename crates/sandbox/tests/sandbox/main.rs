@@ -9,6 +9,7 @@ mod basics;
 mod breakout;
 mod cleanup;
 mod limits;
+mod monitors;
 mod network;
 mod probe;
 mod room;
@@ -40,8 +41,17 @@ pub(crate) enum As {
 pub(crate) type Test = (&'static str, As, fn(&Room));
 
 fn tests() -> Vec<Test> {
-    [basics::TESTS, streams::TESTS, terminal::TESTS, limits::TESTS, breakout::TESTS, network::TESTS, cleanup::TESTS]
-        .concat()
+    [
+        basics::TESTS,
+        streams::TESTS,
+        terminal::TESTS,
+        limits::TESTS,
+        breakout::TESTS,
+        network::TESTS,
+        cleanup::TESTS,
+        monitors::TESTS,
+    ]
+    .concat()
 }
 
 fn main() -> ExitCode {
