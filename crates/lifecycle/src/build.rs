@@ -15,7 +15,7 @@ use hoist_spec::{
 };
 
 use crate::buildpacks::Buildpack;
-use crate::environment;
+use crate::environment::{self, Operator};
 use crate::exchange::Exchange;
 use crate::layer_events::elapsed_ms;
 use crate::lines::Lines;
@@ -207,6 +207,7 @@ pub(crate) fn build_group(site: &Site<'_>, group: &GroupToBuild<'_>) -> Result<M
             // Documents are always in the upper directory: restore writes them there, and stored layers have none.
             tree: Tree::new(vec![site.root.upper_dir.clone()]),
             whole: Tree::new(site.overlay_dirs(group.restored_dirs)),
+            operator: Operator::default(),
             environment: environment::initial(site),
             plan: group.plan.clone(),
             metadata: BuildMetadata::default(),
@@ -234,6 +235,7 @@ struct Work<'a> {
     group: GroupToBuild<'a>,
     tree: Tree,
     whole: Tree,
+    operator: Operator,
     environment: Environment,
     plan: Plan,
     metadata: BuildMetadata,
@@ -296,8 +298,14 @@ impl Work<'_> {
                 ("CNB_LAYERS_DIR", layers_dir.as_path()),
             ]);
         }
-        let environment =
-            environment::for_buildpack(site, &self.environment, descriptor, self.group.target, &variables)?;
+        let environment = environment::for_buildpack(
+            site,
+            &self.operator,
+            &self.environment,
+            descriptor,
+            self.group.target,
+            &variables,
+        )?;
         Ok(BuildpackCall {
             phase: BuildpackPhase::Build,
             buildpack_id: descriptor.buildpack.id.clone(),

@@ -18,7 +18,7 @@ use hoist_spec::{
 
 use crate::analyze::Analyzed;
 use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
-use crate::environment;
+use crate::environment::{self, Operator};
 use crate::exchange::Exchange;
 use crate::layer_events::elapsed_ms;
 use crate::lines::Lines;
@@ -247,13 +247,13 @@ pub(crate) fn search(
     timed(site.reporter, Phase::Detect, || {
         let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
         let groups = flatten_order(order, &lookup).map_err(|error| unusable(buildpacks, error))?;
-        let mut runs = BTreeMap::new();
+        let (operator, mut runs) = (Operator::default(), BTreeMap::new());
         let mut failures: Vec<GroupFailure> = Vec::new();
         let mut untried = groups.len();
         for group in groups {
             untried -= 1;
             let members = members(site, &group, buildpacks);
-            run_missing(site, target, &members, &mut runs)?;
+            run_missing(site, target, &operator, &members, &mut runs)?;
             match judge(site, &members, &runs) {
                 Ok(found) => return Ok(Search { failures, found: Some(found), untried }),
                 Err(failure) if failures.contains(&failure) => {}
@@ -293,6 +293,7 @@ fn members<'a>(site: &Site<'_>, group: &[GroupEntry], buildpacks: &'a Buildpacks
 fn run_missing(
     site: &Site<'_>,
     target: &ImageTarget,
+    operator: &Operator,
     members: &[(GroupEntry, &Buildpack)],
     runs: &mut BTreeMap<String, Run>,
 ) -> Result<(), DetectError> {
@@ -308,7 +309,7 @@ fn run_missing(
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < missing.len()) {
-                    let run = run_detect(site, target, missing[at]);
+                    let run = run_detect(site, target, operator, missing[at]);
                     done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, run));
                 }
             });
@@ -322,7 +323,12 @@ fn run_missing(
     Ok(())
 }
 
-fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> Result<Run, DetectError> {
+fn run_detect(
+    site: &Site<'_>,
+    target: &ImageTarget,
+    operator: &Operator,
+    buildpack: &Buildpack,
+) -> Result<Run, DetectError> {
     let descriptor = &buildpack.descriptor;
     let name = descriptor.full_name();
     if !descriptor.effective_targets().iter().any(|wanted| wanted.matches(target)) {
@@ -333,7 +339,7 @@ fn run_detect(site: &Site<'_>, target: &ImageTarget, buildpack: &Buildpack) -> R
     let escaped = hoist_spec::escape_id(&descriptor.buildpack.id);
     let exchange_name = format!("detect-{escaped}-{}", descriptor.buildpack.version);
     let exchange = Exchange::new(site, &exchange_name, "").map_err(prepare)?;
-    let call = detect_call(site, target, buildpack, &exchange).map_err(prepare)?;
+    let call = detect_call(site, target, operator, buildpack, &exchange).map_err(prepare)?;
     let mut lines = Lines::new(None, &descriptor.buildpack.id);
     site.counters.process_started();
     let started = Instant::now();
@@ -371,6 +377,7 @@ fn read_plan(exchange: &Exchange) -> Result<BuildPlan, String> {
 fn detect_call(
     site: &Site<'_>,
     target: &ImageTarget,
+    operator: &Operator,
     buildpack: &Buildpack,
     exchange: &Exchange,
 ) -> Result<BuildpackCall, TreeError> {
@@ -382,7 +389,7 @@ fn detect_call(
         call.extend([("CNB_PLATFORM_DIR", platform_dir.as_path()), ("CNB_BUILD_PLAN_PATH", plan_path.as_path())]);
     }
     let initial: Environment = environment::initial(site);
-    let environment = environment::for_buildpack(site, &initial, descriptor, target, &call)?;
+    let environment = environment::for_buildpack(site, operator, &initial, descriptor, target, &call)?;
     Ok(BuildpackCall {
         phase: BuildpackPhase::Detect,
         buildpack_id: descriptor.buildpack.id.clone(),

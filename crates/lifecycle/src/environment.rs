@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use hoist_spec::{
-    BUILD_PASSED, BUILD_PATHS, BuildpackDescriptor, Environment, ImageTarget, Operation, parse_environment_dir,
+    BUILD_PASSED, BUILD_PATHS, BuildpackDescriptor, Environment, ImageTarget, Modification, Operation,
+    parse_environment_dir,
 };
 
 use crate::setup::Site;
@@ -26,10 +28,28 @@ pub(crate) fn initial(site: &Site<'_>) -> Environment {
     Environment::from_variables(passed.cloned())
 }
 
+/// The operator's variables, `/cnb/build-config/env`: the same for each call of a phase, and read for the first one, so that no buildpack changes
+/// what those after it are told.
+#[derive(Debug, Default)]
+pub(crate) struct Operator(OnceLock<Vec<Modification>>);
+
+impl Operator {
+    fn modifications(&self, site: &Site<'_>) -> Result<&[Modification], TreeError> {
+        if let Some(known) = self.0.get() {
+            return Ok(known);
+        }
+        let tree = Tree::new(site.root.lower_dirs.clone());
+        let dir = site.directories.build_config_dir.join("env");
+        let files = read_files(tree.list(&dir)?, &tree, &dir)?;
+        Ok(self.0.get_or_init(|| parse_environment_dir(&files, Operation::Default)))
+    }
+}
+
 /// The environment of one process: what layers made of it, the user's variables (unless the buildpack wants none), the operator's, and
 /// what the specification says about the call.
 pub(crate) fn for_buildpack(
     site: &Site<'_>,
+    operator: &Operator,
     from_layers: &Environment,
     descriptor: &BuildpackDescriptor,
     target: &ImageTarget,
@@ -41,11 +61,8 @@ pub(crate) fn for_buildpack(
             environment.set_from_platform(name, std::os::unix::ffi::OsStrExt::from_bytes(value.as_slice()));
         }
     }
-    let operator = Tree::new(site.root.lower_dirs.clone());
-    let operator_dir = site.directories.build_config_dir.join("env");
-    let files = read_files(operator.list(&operator_dir)?, &operator, &operator_dir)?;
-    for modification in parse_environment_dir(&files, Operation::Default) {
-        environment.apply(&modification);
+    for modification in operator.modifications(site)? {
+        environment.apply(modification);
     }
     for (name, path) in call {
         environment.set(*name, path.as_os_str());

@@ -155,6 +155,22 @@ ls "$CNB_LAYERS_DIR/../acme_one"
 }
 
 #[test]
+fn no_buildpack_changes_what_the_operator_tells_those_after_it() {
+    let container = Container::new();
+    container.write("build-config/env/OPERATOR", "op");
+    let change = format!("printf changed > {}", container.path("build-config/env/OPERATOR").display());
+    container.buildpack("acme/one", "0.10", "", PASS, &change);
+    container.buildpack("acme/two", "0.10", "", PASS, "echo \"it says $OPERATOR\"");
+    container.order(&["acme/one", "acme/two"]);
+    container.detect().unwrap();
+    container.build().unwrap();
+    assert_eq!(
+        (container.output(), container.read("build-config/env/OPERATOR")),
+        (vec!["it says op".into()], "changed".into())
+    );
+}
+
+#[test]
 fn phases_end_with_the_codes_of_the_specification() {
     let code = |container: &Container| {
         let failed = match container.detect() {
