@@ -39,8 +39,9 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         return found;
     }
     match choice {
-        Ok(choice) => {
+        Ok((choice, warnings)) => {
             let reason = std::iter::once(choice.reason).chain(choice.notes).collect::<Vec<_>>().join("; ");
+            found.warnings.extend(warnings);
             found.python = Some((choice.python.minor.to_owned(), reason));
         }
         Err(failure) => found.refusals.push(failure),
@@ -49,7 +50,7 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
     match procfile::foresee(&context) {
         Ok(Some((has_default, warnings))) => {
             found.has_default_process = has_default;
-            found.warnings = warnings;
+            found.warnings.extend(warnings);
         }
         Ok(None) => {}
         Err(failure) => {
@@ -105,7 +106,7 @@ mod tests {
             "runtime.txt says python-3.11.9; runtime.txt asks for 3.11.9; Debian's 3.11 is 3.11.2 with later fixes"
         );
         let bound = python(&[("pyproject.toml", "[project]\nrequires-python = '<3.12'\n")]);
-        assert_eq!(bound, ("3.11".into(), "requires-python in pyproject.toml says <3.12".into()));
+        assert_eq!(bound, ("3.11".into(), "pyproject.toml line 2 (requires-python) says <3.12".into()));
         let forced = foreseen(&[("main.py", "")], &[("BP_CPYTHON_VERSION", "3.9")]);
         assert_eq!(forced.python.unwrap().0, "3.9");
     }

@@ -48,7 +48,7 @@ const PIP_NAMES: [&str; 14] = [
     "PIP_PREFER_BINARY",
     "PIP_CLIENT_CERT",
 ];
-const UV_NAMES: [&str; 9] = [
+const UV_NAMES: [&str; 11] = [
     "UV_DEFAULT_INDEX",
     "UV_INDEX",
     "UV_INDEX_URL",
@@ -58,6 +58,8 @@ const UV_NAMES: [&str; 9] = [
     "UV_INSECURE_HOST",
     "UV_HTTP_TIMEOUT",
     "UV_NATIVE_TLS",
+    "UV_PYTHON_INSTALL_MIRROR",
+    "UV_PYTHON_DOWNLOADS_JSON_URL",
 ];
 const CA_NAMES: [&str; 4] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
 /// Where distributions keep the bundle of all CAs that the machine trusts (Debian, Fedora, openSUSE, Alpine).

@@ -40,6 +40,11 @@ impl Interpreter {
         Self::on_path(context)
     }
 
+    /// One that this build unpacked, and that nothing but pip is run with.
+    pub(crate) fn of_debian(executable: PathBuf, version: &str, pip_wheel: Option<PathBuf>) -> Self {
+        Self { executable, version: version.to_owned(), identity: version.to_owned(), reason: None, pip_wheel }
+    }
+
     fn on_path(context: &Context) -> Result<Self, Failure> {
         let none = || {
             Failure::new(

@@ -14,7 +14,7 @@ mod managers;
 mod names;
 mod requirements;
 mod sbom;
-mod settings;
+pub(crate) mod settings;
 pub(crate) mod uv;
 
 use std::path::{Path, PathBuf};

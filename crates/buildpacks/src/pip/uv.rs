@@ -74,9 +74,8 @@ impl Uv {
         cache_dir: &Path,
         temporary: &Path,
     ) -> Result<Self, UvError> {
-        let architecture = std::env::consts::ARCH;
-        let pin = PINS.iter().find(|pin| pin.0 == architecture).ok_or(UvError::Architecture { architecture })?;
-        let binary = bin_dir.join(format!("uv-{UV_VERSION}-{}", &pin.2[..16]));
+        let pin = pin()?;
+        let binary = binary(bin_dir, pin);
         if !keep::is_verified(&binary, pin.2).unwrap_or(false) {
             fetch(interpreter, settings, pin.1, &temporary.join("fetch"))?;
             let fetched = temporary.join("fetch/uv");
@@ -87,6 +86,18 @@ impl Uv {
             }
             settle(&fetched, &binary).map_err(|source| UvError::Io { action: "keeping the fetched uv", source })?;
         }
+        Ok(Self::at(binary, settings, cache_dir, temporary))
+    }
+
+    /// The pinned uv from `bin_dir`, when it is there already.
+    pub(crate) fn kept(settings: &Settings, bin_dir: &Path, cache_dir: &Path, temporary: &Path) -> Option<Self> {
+        let pin = pin().ok()?;
+        let binary = binary(bin_dir, pin);
+        let is_kept = keep::is_verified(&binary, pin.2).unwrap_or(false);
+        is_kept.then(|| Self::at(binary, settings, cache_dir, temporary))
+    }
+
+    fn at(binary: PathBuf, settings: &Settings, cache_dir: &Path, temporary: &Path) -> Self {
         let mut environment = settings.uv.clone();
         let path = settings.uv.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         let fixed = [
@@ -102,7 +113,20 @@ impl Uv {
             ("SOURCE_DATE_EPOCH", "315532801".into()),
         ];
         environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
-        Ok(Self { binary, environment })
+        Self { binary, environment }
+    }
+
+    /// The same uv with another value of a variable.
+    #[must_use]
+    pub(crate) fn with_variable(&self, name: &str, value: impl Into<std::ffi::OsString>) -> Self {
+        let mut changed = self.clone();
+        changed.environment.insert(name.to_owned(), value.into());
+        changed
+    }
+
+    /// A variable as uv sees it; empty when it is not set.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        self.environment.get(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// Runs uv in `dir` to its end.
@@ -138,6 +162,17 @@ impl Uv {
         let both = [output.stderr, output.stdout].concat();
         Ok(UvRun { ok: output.status.success(), text: mask_credentials(&String::from_utf8_lossy(&both)) })
     }
+}
+
+type Pin = (&'static str, &'static str, &'static str);
+
+fn pin() -> Result<&'static Pin, UvError> {
+    let architecture = std::env::consts::ARCH;
+    PINS.iter().find(|pin| pin.0 == architecture).ok_or(UvError::Architecture { architecture })
+}
+
+fn binary(bin_dir: &Path, pin: &Pin) -> PathBuf {
+    bin_dir.join(format!("uv-{UV_VERSION}-{}", &pin.2[..16]))
 }
 
 fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path) -> Result<(), UvError> {

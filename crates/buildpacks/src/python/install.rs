@@ -156,7 +156,8 @@ fn set_rpath(python: &Path) -> Result<(), InstallError> {
     fs::set_permissions(python, std::fs::Permissions::from_mode(0o755)).map_err(io)
 }
 
-fn sources(library: &Path) -> Vec<PathBuf> {
+/// The Python sources below a folder, in order.
+pub(crate) fn sources(library: &Path) -> Vec<PathBuf> {
     walkdir::WalkDir::new(library)
         .sort_by_file_name()
         .into_iter()

@@ -1,11 +1,14 @@
-//! `hoist/python`: brings an interpreter of Debian as a layer that works wherever it lies.
+//! `hoist/python`: brings an interpreter as a layer that works wherever it lies: Debian's, or a standalone build where Debian has none.
 
 mod detect;
 mod install;
+mod lifetimes;
 mod packages;
 mod requests;
 mod shelf;
+mod sources;
 mod specifier;
+mod standalone;
 mod version;
 
 use std::path::{Path, PathBuf};
@@ -22,14 +25,16 @@ use crate::layer::EnvironmentChange::{Default, Override};
 use crate::layer::EnvironmentScope::{Build, Launch};
 use crate::layer::{Layer, LayerTypes, SbomFormat};
 use crate::pip::interpreter::{
-    EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
+    EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
 };
+use crate::pip::settings;
+use crate::pip::uv::{UV_VERSION, Uv};
 
 use install::{InstallError, install_build_tools, install_interpreter};
 use packages::{Archive, PackageSet, PackagesError};
 use shelf::Shelf;
-use version::Choice;
 pub(crate) use version::satisfying;
+use version::{Available, Choice, Origin, OriginKind, Supply};
 
 /// The folder that all builds of a machine share, where the platform allows it.
 const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
@@ -49,7 +54,7 @@ impl Buildpack for Python {
     }
 
     fn description(&self) -> &'static str {
-        "Brings the Python that an app asks for, from Debian's packages"
+        "Brings the Python that an app asks for, from Debian's packages or as a standalone build"
     }
 
     fn detect(&self, context: &DetectContext<'_>) -> Result<Detection, Failure> {
@@ -58,18 +63,29 @@ impl Buildpack for Python {
 
     fn build(&self, context: &mut BuildContext<'_>) -> Result<(), Failure> {
         let suite = base_suite(context.common);
-        let choice = version::choose(&requests::requests(context.common), &suite)?;
+        let (choice, warnings) = choose(context.common, &suite)?;
         context.output.step(format!("Python {} ({})", choice.python.minor, choice.reason));
         for note in &choice.notes {
             context.output.detail(note);
+        }
+        for warning in &warnings {
+            context.output.warning(warning);
         }
         build_layers(context, &choice, &suite)
     }
 }
 
+/// Which Python is taken on a base of `suite`, and what to warn of.
+fn choose(context: &Context, suite: &str) -> Result<(Choice, Vec<String>), Failure> {
+    let choice = version::choose(&requests::requests(context)?, requests::supply(context, suite)?)?;
+    let mut warnings = requests::misspelt(context);
+    warnings.extend(lifetimes::warning(choice.python.minor, lifetimes::today()));
+    Ok((choice, warnings))
+}
+
 /// What detect and the choice of the interpreter answer for an app on a base of `suite`.
-pub(crate) fn foresee(context: &Context, suite: &str) -> (Detection, Result<Choice, Failure>) {
-    (detect::detect(context), version::choose(&requests::requests(context), suite))
+pub(crate) fn foresee(context: &Context, suite: &str) -> (Detection, Result<(Choice, Vec<String>), Failure>) {
+    (detect::detect(context), choose(context, suite))
 }
 
 /// What is remembered of the interpreter between builds.
@@ -88,37 +104,64 @@ struct PythonMetadata {
     package: String,
     /// Everything that lies in the layer: `name=version`.
     packages: Vec<String>,
+    /// What uv was asked for, for a standalone build.
+    #[serde(default)]
+    wanted: String,
+    /// The interpreter below the layer; `usr/bin/python<minor>` without it.
+    #[serde(default)]
+    executable: Option<PathBuf>,
 }
 
 impl PythonMetadata {
     fn wanted(context: &Context, choice: &Choice, base: &str, layer: &Layer) -> Self {
+        // A standalone build brings all but the C library: the base's packages do not matter.
+        let (suite, base, base_packages) = match choice.python.origin {
+            Origin::Debian(suite) => (suite, base.to_owned(), base_packages(context)),
+            Origin::Standalone => (standalone::SUITE, String::new(), String::new()),
+        };
         Self {
             minor: choice.python.minor.to_owned(),
-            suite: choice.python.suite.to_owned(),
-            base: base.to_owned(),
-            base_packages: base_packages(context),
+            suite: suite.to_owned(),
+            base,
+            base_packages,
             place: layer.dir().display().to_string(),
             architecture: native_architecture().to_owned(),
             layout: LAYOUT,
             package: String::new(),
             packages: Vec::new(),
+            wanted: choice.wanted.clone(),
+            executable: None,
         }
     }
 
     /// Why a restored layer is of no use. Both sides are taken apart, so that a field that nobody looks at does not compile.
     fn differences(&self, old: &Self) -> Vec<String> {
         // The packages follow from the rest and the day: a layer is kept until something else changes.
-        let Self { minor, suite, base, base_packages, place, architecture, layout, package: _, packages: _ } = self;
+        let Self {
+            minor,
+            suite,
+            base,
+            base_packages,
+            place,
+            architecture,
+            layout,
+            wanted,
+            package: _,
+            packages: _,
+            executable: _,
+        } = self;
         let mut reasons = Vec::new();
+        let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
         for (what, new, was) in [
             ("the version", minor, &old.minor),
+            ("the wish", wanted, &old.wanted),
             ("the suite", suite, &old.suite),
             ("the base", base, &old.base),
             ("the layer's place", place, &old.place),
             ("the architecture", architecture, &old.architecture),
         ] {
             if new != was {
-                reasons.push(format!("{what} is {new}, it was {was}"));
+                reasons.push(format!("{what} is {}, it was {}", shown(new), shown(was)));
             }
         }
         if *base_packages != old.base_packages {
@@ -168,43 +211,155 @@ fn make(
     layer.create()?;
     tools.create()?;
     let temporary = tempfile::tempdir().map_err(|error| Failure::io("making a temporary folder", &error))?;
-    let cache_dir = context
-        .common
-        .variable(CACHE_VARIABLE)
-        .map_or_else(|| temporary.path().to_owned(), |dir| PathBuf::from(dir).join("debian"));
+    let layers = [layer, tools];
+    match choice.python.origin {
+        Origin::Debian(suite) => make_of_debian(context, choice, suite, layers, &mut metadata, temporary.path()),
+        Origin::Standalone => make_standalone(context, choice, layers, &mut metadata, temporary.path()),
+    }?;
+    Ok(metadata)
+}
+
+/// The folder that builds share, or else one of this build's.
+fn cache_dir(context: &Context, temporary: &Path, name: &str) -> PathBuf {
+    context.variable(CACHE_VARIABLE).map_or_else(|| temporary.to_owned(), PathBuf::from).join(name)
+}
+
+fn make_of_debian(
+    context: &BuildContext<'_>,
+    choice: &Choice,
+    suite: &str,
+    [layer, tools]: [&Layer; 2],
+    metadata: &mut PythonMetadata,
+    temporary: &Path,
+) -> Result<(), Failure> {
     let minor = choice.python.minor;
-    let unavailable = |error: PackagesError| explain_packages(&error, choice);
-    let archive = Archive::open(context.common, choice.python.suite, &cache_dir).map_err(unavailable)?;
-    let set = archive.packages(&choice.python).map_err(unavailable)?;
-    let shelf = Shelf::new(&cache_dir, &ingredients(&metadata, tools, &set));
-    let folders = [("python", layer.dir()), ("python-build", tools.dir())];
-    let shelved = |error: std::io::Error| {
-        explain_install(&InstallError::Io { action: "taking a kept interpreter", source: error })
-    };
-    if !shelf.take(&folders).map_err(shelved)? {
-        let debs = archive.fetch(&set.launch).map_err(unavailable)?;
-        let tool_debs = archive.fetch(&set.build).map_err(unavailable)?;
-        install_interpreter(layer.dir(), tools.dir(), &debs, minor).map_err(|error| explain_install(&error))?;
-        install_build_tools(tools.dir(), &tool_debs, minor).map_err(|error| explain_install(&error))?;
-        if context.common.variable(CACHE_VARIABLE).is_some()
-            && let Err(error) = shelf.put(&folders)
-        {
-            context.output.detail(format!("it is not kept for other builds: {error}"));
-        }
+    let cache_dir = cache_dir(context.common, temporary, "debian");
+    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let archive = Archive::open(context.common, suite, &cache_dir).map_err(unavailable)?;
+    let set = archive.packages(suite, minor).map_err(unavailable)?;
+    let shelf = Shelf::new(&cache_dir, &ingredients(metadata, tools, &set));
+    let is_kept = take(&shelf, layer, tools)?;
+    if !is_kept {
+        install_debs(&archive, &set, minor, [layer.dir(), tools.dir()], suite)?;
+        keep_for_others(context, &shelf, layer, tools);
     }
     let own = set.launch.iter().find(|package| package.name == format!("python{minor}"));
     metadata.package = own.map_or_else(|| minor.to_owned(), |package| package.version.clone());
     metadata.packages = set.launch.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
     metadata.packages.sort_unstable();
     context.output.step(format!("{} of {}, {} packages", metadata.package, metadata.suite, set.launch.len()));
-    layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx(&set.launch, choice.python.suite))?;
-    Ok(metadata)
+    layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx(&set.launch, suite))
+}
+
+/// Fetches and unpacks Debian's packages: the interpreter, and what builds need. Answers with the interpreter and pip's wheel.
+fn install_debs(
+    archive: &Archive,
+    set: &PackageSet,
+    minor: &str,
+    [dir, tools_dir]: [&Path; 2],
+    suite: &str,
+) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let debs = archive.fetch(&set.launch).map_err(unavailable)?;
+    let tool_debs = archive.fetch(&set.build).map_err(unavailable)?;
+    let python = install_interpreter(dir, tools_dir, &debs, minor).map_err(|error| explain_install(&error))?;
+    let wheel = install_build_tools(tools_dir, &tool_debs, minor).map_err(|error| explain_install(&error))?;
+    Ok((python, wheel))
+}
+
+fn take(shelf: &Shelf, layer: &Layer, tools: &Layer) -> Result<bool, Failure> {
+    let folders = [("python", layer.dir()), ("python-build", tools.dir())];
+    let action = "taking a kept interpreter";
+    shelf.take(&folders).map_err(|source| explain_install(&InstallError::Io { action, source }))
+}
+
+fn keep_for_others(context: &BuildContext<'_>, shelf: &Shelf, layer: &Layer, tools: &Layer) {
+    if context.common.variable(CACHE_VARIABLE).is_some()
+        && let Err(error) = shelf.put(&[("python", layer.dir()), ("python-build", tools.dir())])
+    {
+        context.output.detail(format!("it is not kept for other builds: {error}"));
+    }
+}
+
+fn make_standalone(
+    context: &BuildContext<'_>,
+    choice: &Choice,
+    [layer, tools]: [&Layer; 2],
+    metadata: &mut PythonMetadata,
+    temporary: &Path,
+) -> Result<(), Failure> {
+    let cache_dir = cache_dir(context.common, temporary, "standalone");
+    let settings = settings::settings(context.common);
+    let places = standalone::Places { layer_dir: layer.dir(), tools_dir: tools.dir() };
+    let named =
+        |name: &str| settings.uv.get(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+    let (mirror, list) = (named(requests::MIRROR_VARIABLE), named(requests::LIST_VARIABLE));
+    let place = [layer.dir().display().to_string(), tools.dir().display().to_string()].join("\n");
+    let wanted = &choice.wanted;
+    let shelf = Shelf::new(&cache_dir, &format!("{UV_VERSION}\n{wanted}\n{mirror}\n{place}\n{LAYOUT}"));
+    // What a list of the user's own says may change; uv's own list is that of its version.
+    let is_kept = list.is_empty() && take(&shelf, layer, tools)?;
+    let about = if let Some(about) = places.about().filter(|_| is_kept) {
+        about
+    } else {
+        let uv = uv(context, &settings, temporary)?;
+        context.output.step(format!("fetching a standalone build of Python {wanted} with uv {UV_VERSION}"));
+        let about = places.install(&uv, wanted, choice.python.minor, &cache_dir.join("archives"))?;
+        if list.is_empty() {
+            keep_for_others(context, &shelf, layer, tools);
+        }
+        about
+    };
+    context.output.step(format!("{} of python-build-standalone", about.version));
+    layer.write_sbom(SbomFormat::CycloneDx, &standalone::cyclonedx(&about))?;
+    let hash = about.archive.as_ref().map_or("", |(_, sha256)| &sha256[..16]);
+    metadata.package = format!("{}+{hash}", about.version);
+    metadata.packages = vec![format!("python={}", about.version)];
+    metadata.executable = Some(about.executable);
+    Ok(())
+}
+
+/// The pinned uv: kept, or fetched by a Python of Debian, for there is no other one yet.
+fn uv(context: &BuildContext<'_>, settings: &settings::Settings, temporary: &Path) -> Result<Uv, Failure> {
+    let bin_dir = cache_dir(context.common, temporary, "pip").join("uv-bin");
+    let uv_cache_dir = temporary.join("uv");
+    if let Some(uv) = Uv::kept(settings, &bin_dir, &uv_cache_dir, temporary) {
+        return Ok(uv);
+    }
+    let suite = base_suite(context.common);
+    let supply = Supply { only: Some(OriginKind::Debian), ..Supply::on(&suite) };
+    let Choice { python: Available { origin: Origin::Debian(suite), minor, .. }, .. } = version::choose(&[], supply)?
+    else {
+        return Err(Failure::new(
+            "fetching uv",
+            "no Python of Debian",
+            "one is needed to fetch it",
+            "take a base of Debian",
+        ));
+    };
+    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let archive =
+        Archive::open(context.common, suite, &cache_dir(context.common, temporary, "debian")).map_err(unavailable)?;
+    let set = archive.packages(suite, minor).map_err(unavailable)?;
+    let dirs = [temporary.join("python"), temporary.join("python-build")];
+    for dir in &dirs {
+        fs::create_dir_all(dir).map_err(|error| Failure::io("making a temporary folder", &error))?;
+    }
+    let (executable, wheel) = install_debs(&archive, &set, minor, [&dirs[0], &dirs[1]], suite)?;
+    let interpreter = Interpreter::of_debian(executable, minor, wheel);
+    Uv::obtain(&interpreter, settings, &bin_dir, &uv_cache_dir, temporary).map_err(|error| {
+        Failure::new(
+            "fetching uv, which fetches standalone builds of Python",
+            chain(&error),
+            "without it no Python can be had that Debian does not have",
+            "look at the settings of the package index, or choose a Python of Debian: 3.13, 3.11 or 3.9",
+        )
+    })
 }
 
 /// All that decides the bytes of both layers.
 fn ingredients(metadata: &PythonMetadata, tools: &Layer, set: &PackageSet) -> String {
-    let PythonMetadata { minor, suite, base, base_packages: _, place, architecture, layout, package: _, packages: _ } =
-        metadata;
+    let PythonMetadata { minor, suite, base, place, architecture, layout, .. } = metadata;
     let hashes: Vec<&str> = set.launch.iter().chain(&set.build).map(|package| package.sha256.as_str()).collect();
     let tools_place = tools.dir().display();
     format!("{minor}\n{suite}\n{base}\n{place}\n{tools_place}\n{architecture}\n{layout}\n{}", hashes.join("\n"))
@@ -213,7 +368,8 @@ fn ingredients(metadata: &PythonMetadata, tools: &Layer, set: &PackageSet) -> St
 /// Variables and types, the same for a kept layer and a new one.
 fn finish(layer: &Layer, tools: &Layer, metadata: &PythonMetadata, choice: &Choice) -> Result<(), Failure> {
     let minor = &metadata.minor;
-    let executable = layer.dir().join(format!("usr/bin/python{minor}")).display().to_string();
+    let below = metadata.executable.clone().unwrap_or_else(|| PathBuf::from(format!("usr/bin/python{minor}")));
+    let executable = layer.dir().join(below).display().to_string();
     let identity = format!("{} ({}, {})", metadata.package, metadata.suite, metadata.architecture);
     let set = |layer: &Layer, scope, name: &str, change, value: &str| layer.set_variable(scope, name, change, value);
     set(layer, Launch, "PYTHONUNBUFFERED", Default, "1")?;
@@ -253,9 +409,9 @@ fn base_packages(context: &Context) -> String {
     if status.is_empty() { String::new() } else { hex(&Sha256::digest(status))[..16].to_owned() }
 }
 
-fn explain_packages(error: &PackagesError, choice: &Choice) -> Failure {
+fn explain_packages(error: &PackagesError, minor: &str, suite: &str) -> Failure {
     Failure::new(
-        format!("fetching Python {} from Debian's {}", choice.python.minor, choice.python.suite),
+        format!("fetching Python {minor} from Debian's {suite}"),
         chain(error),
         "the interpreter is made of that suite's packages",
         error.hint(),
@@ -311,9 +467,13 @@ mod tests {
             layout: LAYOUT,
             package: "3.13.5-2".into(),
             packages: Vec::new(),
+            wanted: String::new(),
+            executable: None,
         };
         assert_eq!(old.differences(&old), Vec::<String>::new());
         let new = PythonMetadata { base_packages: "2f".into(), ..old.clone() };
         assert_eq!(new.differences(&old), ["the base has other packages than before"]);
+        let new = PythonMetadata { wanted: "3.13.2".into(), ..old.clone() };
+        assert_eq!(new.differences(&old), ["the wish is 3.13.2, it was none"]);
     }
 }

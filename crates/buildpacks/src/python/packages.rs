@@ -14,7 +14,6 @@ use hoist_debian::{
 use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
 
-use super::version::Available;
 use crate::context::Context;
 use crate::keep;
 use crate::pip::RUN_PACKAGES;
@@ -133,25 +132,25 @@ impl Archive {
     }
 
     /// The packages of an interpreter: what this machine chose less than a day ago, else the newest ones.
-    pub(crate) fn packages(&self, python: &Available) -> Result<PackageSet, PackagesError> {
-        let memory = self.cache_dir.join("pythons").join(self.id(python));
+    pub(crate) fn packages(&self, suite: &str, minor: &str) -> Result<PackageSet, PackagesError> {
+        let memory = self.cache_dir.join("pythons").join(self.id(suite, minor));
         let age = fs::metadata(&memory).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
         if age.is_some_and(|age| age < BELIEVED)
             && let Some(set) = fs::read(&memory).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         {
             return Ok(set);
         }
-        let set = self.choose(python)?;
+        let set = self.choose(minor)?;
         if let Ok(text) = serde_json::to_vec(&set) {
             let _ = keep::put(&memory, &text); // a machine that cannot remember looks again
         }
         Ok(set)
     }
 
-    fn id(&self, python: &Available) -> String {
+    fn id(&self, suite: &str, minor: &str) -> String {
         let mut hasher = Sha256::new();
-        hasher.update(python.suite);
-        hasher.update(python.minor);
+        hasher.update(suite);
+        hasher.update(minor);
         hasher.update(native_architecture());
         for (name, version) in &self.installed.packages {
             hasher.update(format!("\n{name}={version}"));
@@ -169,9 +168,8 @@ impl Archive {
         Index::load(&self.fetcher, &request, &NullReporter).map_err(PackagesError::Index)
     }
 
-    fn choose(&self, python: &Available) -> Result<PackageSet, PackagesError> {
+    fn choose(&self, minor: &str) -> Result<PackageSet, PackagesError> {
         let index = self.index(&self.sources)?;
-        let minor = python.minor;
         let request = ResolveRequest {
             wanted: vec![format!("python{minor}")],
             installed: self.installed.clone(),

@@ -1,14 +1,48 @@
-//! Who asks for a Python: variables and the files of an app, in order of precedence.
+//! Who asks for a Python: variables and the files of an app, in order of precedence. `sources` reads each kind of file; which Python follows
+//! from all of them is `version`'s.
 
-use super::version::{Request, RequestKind};
+use std::fmt::Write as _;
+
+use super::sources::{self, Asked};
+use super::version::{OriginKind, Request, RequestKind, Supply};
 use crate::context::Context;
 use crate::encoding::decode_text;
+use crate::failure::Failure;
 
+/// Larger files ask for nothing, but for lock files.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+const MAX_LOCK_BYTES: u64 = 64 << 20;
+
+/// Where a Python may come from: `debian` or `standalone`.
+const SOURCE_VARIABLE: &str = "HOIST_PYTHON_SOURCE";
+/// Where standalone builds are; uv's own variables.
+pub(crate) const MIRROR_VARIABLE: &str = "UV_PYTHON_INSTALL_MIRROR";
+pub(crate) const LIST_VARIABLE: &str = "UV_PYTHON_DOWNLOADS_JSON_URL";
+
+type Reader = fn(&str) -> Result<Vec<Asked>, sources::Malformed>;
+
+/// Files that ask, in order of precedence.
+const FILES: &[(&str, RequestKind, Reader)] = &[
+    (".python-version", RequestKind::File, sources::python_version),
+    ("runtime.txt", RequestKind::File, sources::runtime_txt),
+    (".tool-versions", RequestKind::File, sources::tool_versions),
+    ("mise.toml", RequestKind::File, sources::mise_toml),
+    (".mise.toml", RequestKind::File, sources::mise_toml),
+    ("Pipfile", RequestKind::File, sources::pipfile),
+    ("Pipfile.lock", RequestKind::File, sources::pipfile_lock),
+    ("environment.yml", RequestKind::File, sources::conda),
+    ("environment.yaml", RequestKind::File, sources::conda),
+    ("pyproject.toml", RequestKind::Bound, sources::pyproject),
+    ("setup.cfg", RequestKind::Bound, sources::setup_cfg),
+    ("uv.lock", RequestKind::Bound, sources::uv_lock),
+    ("poetry.lock", RequestKind::Bound, sources::poetry_lock),
+    ("pdm.lock", RequestKind::Bound, sources::pdm_lock),
+    ("pylock.toml", RequestKind::Bound, sources::pylock),
+];
 
 /// All requests of a build, in order of precedence: `BP_CPYTHON_VERSION`, `HOIST_PYTHON_VERSION` (from the platform, with
-/// `HOIST_PYTHON_REASON`), `.python-version`, `runtime.txt`, the conda file, `requires-python`.
-pub(crate) fn requests(context: &Context) -> Vec<Request> {
+/// `HOIST_PYTHON_REASON`), then the files.
+pub(crate) fn requests(context: &Context) -> Result<Vec<Request>, Failure> {
     let mut found = Vec::new();
     let mut push = |source: String, text: String, kind| found.push(Request { source, text, kind });
     if let Some(text) = context.variable("BP_CPYTHON_VERSION") {
@@ -18,109 +52,166 @@ pub(crate) fn requests(context: &Context) -> Vec<Request> {
         let reason = context.variable("HOIST_PYTHON_REASON").unwrap_or("HOIST_PYTHON_VERSION");
         push(reason.into(), text.into(), RequestKind::Variable);
     }
-    if let Some(text) = text_of(context, ".python-version").and_then(|text| first_line(&text)) {
-        push(".python-version".into(), text, RequestKind::File);
-    }
-    // Other languages have a runtime.txt too.
-    if let Some(text) = text_of(context, "runtime.txt").and_then(|text| first_line(&text)) {
-        push("runtime.txt".into(), text, RequestKind::File);
-    }
-    for name in ["environment.yml", "environment.yaml"] {
-        if let Some(text) = text_of(context, name).and_then(|text| conda_python(&text)) {
-            push(name.into(), text, RequestKind::File);
-        }
-    }
-    if let Some((key, text)) = text_of(context, "pyproject.toml").and_then(|text| project_python(&text)) {
-        push(format!("{key} in pyproject.toml"), text, RequestKind::Bound);
-    }
-    found
-}
-
-fn text_of(context: &Context, name: &str) -> Option<String> {
-    let path = context.app_file(name)?;
-    if fs_err::metadata(&path).ok()?.len() > MAX_FILE_BYTES {
-        return None;
-    }
-    decode_text(&fs_err::read(path).ok()?).ok()
-}
-
-/// The first line that is neither empty nor a comment.
-fn first_line(text: &str) -> Option<String> {
-    text.lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-        .find(|line| !line.is_empty())
-        .map(str::to_owned)
-}
-
-/// The version in a conda file's dependency `- python=3.11`; none when it asks for any.
-fn conda_python(text: &str) -> Option<String> {
-    text.lines().find_map(|line| {
-        let item = line.trim().strip_prefix('-')?.split(" #").next()?.trim().trim_matches(['"', '\'']);
-        let rest = item.strip_prefix("python")?;
-        if !rest.starts_with(['=', '<', '>', '~', '!', ' ']) {
-            return None;
-        }
-        let version = rest.trim();
-        // `=3.11.4=h123_0` names a build of conda's, which Debian does not have.
-        let wanted = match version.trim_start_matches('=') {
-            exact if exact.len() < version.len() || !version.starts_with(['<', '>', '~', '!']) => {
-                exact.split('=').next()?.trim()
+    for (name, kind, read) in FILES {
+        let Some(text) = text_of(context, name)? else { continue };
+        let asked = read(&text).map_err(|malformed| explain_malformed(name, &malformed))?;
+        for Asked { line, key, text } in asked {
+            let mut source = (*name).to_owned();
+            // The only line of a file needs no number.
+            if let Some(line) = line.filter(|line| *line > 1 || !key.is_empty()) {
+                let _ = write!(source, " line {line}");
             }
-            range => range,
-        };
-        (!wanted.is_empty()).then(|| wanted.to_owned())
-    })
+            if !key.is_empty() {
+                let _ = write!(source, " ({key})");
+            }
+            push(source, text, *kind);
+        }
+    }
+    Ok(found)
 }
 
-/// `project.requires-python`, or Poetry's constraint.
-fn project_python(text: &str) -> Option<(&'static str, String)> {
-    let document: toml::Table = text.parse().ok()?;
-    let at = |path: &[&str]| {
-        let mut value = document.get(path[0])?;
-        for key in &path[1..] {
-            value = value.get(key)?;
+/// What there is to choose from on a base of a suite.
+pub(crate) fn supply<'a>(context: &Context, base_suite: &'a str) -> Result<Supply<'a>, Failure> {
+    let only = match context.variable(SOURCE_VARIABLE) {
+        None => None,
+        Some("debian") => Some(OriginKind::Debian),
+        Some("standalone") => Some(OriginKind::Standalone),
+        Some(other) => {
+            return Err(Failure::new(
+                "choosing the Python",
+                format!("{SOURCE_VARIABLE} is `{other}`"),
+                "a Python comes of Debian or as a standalone build",
+                format!("set {SOURCE_VARIABLE} to debian or standalone, or leave it out"),
+            ));
         }
-        value.as_str().map(str::to_owned)
     };
-    at(&["project", "requires-python"])
-        .map(|text| ("requires-python", text))
-        .or_else(|| {
-            at(&["tool", "poetry", "dependencies", "python"]).map(|text| ("tool.poetry.dependencies.python", text))
-        })
-        .filter(|(_, text)| text != "*")
+    let settings = crate::pip::settings::settings(context).uv;
+    let exact = [MIRROR_VARIABLE, LIST_VARIABLE].iter().any(|name| settings.contains_key(*name));
+    Ok(Supply { base_suite, only, exact })
+}
+
+/// Files that ask for nothing because of their name, each with the one that would be read.
+pub(crate) fn misspelt(context: &Context) -> Vec<String> {
+    const READ: &[&str] =
+        &[".python-version", "runtime.txt", ".tool-versions", "Pipfile", "pyproject.toml", "mise.toml"];
+    const KNOWN: &[(&str, &str)] = &[
+        ("python-version", ".python-version"),
+        ("python_version", ".python-version"),
+        ("python-version.txt", ".python-version"),
+        ("python_version.txt", ".python-version"),
+        (".python-version.txt", ".python-version"),
+        ("python.txt", "runtime.txt"),
+        ("runtime.txt.txt", "runtime.txt"),
+        ("runtime", "runtime.txt"),
+        ("runtime.py", "runtime.txt"),
+    ];
+    let Ok(entries) = fs_err::read_dir(&context.app_dir) else { return Vec::new() };
+    let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    let is_read = |name: &str| READ.contains(&name) || FILES.iter().any(|(file, ..)| *file == name);
+    let meant = |name: &str| -> Option<&'static str> {
+        let listed = KNOWN.iter().find(|(wrong, _)| *wrong == name.to_lowercase()).map(|(_, right)| *right);
+        let near = || {
+            READ.iter()
+                .find(|right| (0..=2).contains(&crate::pip::name_distance(&name.to_lowercase(), &right.to_lowercase())))
+        };
+        listed.or_else(|| near().copied())
+    };
+    let found = names.iter().filter(|name| name.len() < 40 && !is_read(name));
+    // What lies beside the right one is something else.
+    let found =
+        found.filter_map(|name| Some((name, meant(name)?))).filter(|(_, right)| context.app_file(right).is_none());
+    found.map(|(name, right)| format!("{name} is not read: is it meant to be {right}?")).collect()
+}
+
+fn text_of(context: &Context, name: &str) -> Result<Option<String>, Failure> {
+    let Some(path) = context.app_file(name) else { return Ok(None) };
+    let doing = || format!("reading {name}");
+    let limit = if name.contains("lock") { MAX_LOCK_BYTES } else { MAX_FILE_BYTES };
+    let length = fs_err::metadata(&path).map_err(|error| Failure::io(doing(), &error))?.len();
+    if length > limit {
+        return Err(Failure::new(
+            doing(),
+            format!("it has {length} bytes"),
+            format!("such a file has at most {limit}"),
+            "look whether it is another file",
+        ));
+    }
+    let bytes = fs_err::read(path).map_err(|error| Failure::io(doing(), &error))?;
+    let text = decode_text(&bytes).map_err(|error| {
+        Failure::new(doing(), error.to_string(), format!("{name} is a text file"), "save it as UTF-8")
+    })?;
+    Ok(Some(text))
+}
+
+fn explain_malformed(name: &str, malformed: &sources::Malformed) -> Failure {
+    let place = malformed.line.map_or_else(|| name.to_owned(), |line| format!("{name} line {line}"));
+    Failure::new(format!("reading {name}"), format!("{place}: {}", malformed.seen), malformed.why, malformed.fix)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn conda_files_say_their_python_in_many_ways() {
-        let of = |item: &str| conda_python(&format!("name: x\ndependencies:\n  - pip\n  - {item}\n"));
-        for (item, wanted) in [
-            ("python=3.11", Some("3.11")),
-            ("python==3.11.4", Some("3.11.4")),
-            ("python=3.11.4=h1_0", Some("3.11.4")),
-            ("python>=3.9,<3.12", Some(">=3.9,<3.12")),
-            ("\"python>=3.10\"", Some(">=3.10")),
-            ("python 3.11", Some("3.11")),
-            ("python", None),
-            ("python-dateutil=2", None),
-        ] {
-            assert_eq!(of(item).as_deref(), wanted, "{item}");
+    fn context(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Context) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs_err::write(dir.path().join(name), bytes).unwrap();
         }
+        let context = Context {
+            buildpack_dir: "/".into(),
+            app_dir: dir.path().to_owned(),
+            platform_dir: "/".into(),
+            root_dir: "/".into(),
+            environment: crate::Environment::new(),
+            bindings: crate::Bindings::default(),
+        };
+        (dir, context)
     }
 
     #[test]
-    fn projects_say_their_bounds() {
-        assert_eq!(project_python("[project]\nrequires-python = '>=3.9'").unwrap().1, ">=3.9");
-        assert_eq!(project_python("[tool.poetry.dependencies]\npython = '^3.9'").unwrap().1, "^3.9");
-        assert_eq!(project_python("[tool.black]\n"), None);
+    fn all_who_ask_are_heard_in_order_with_their_lines() {
+        let (_dir, context) = context(&[
+            ("pyproject.toml", b"[project]\nname = 'x'\nrequires-python = '>=3.9'\n"),
+            (".python-version", b"\xFF\xFE3\0.\x001\x001\0\r\0\n\0"),
+            ("uv.lock", b"version = 1\nrequires-python = \">=3.9\"\n"),
+            (".tool-versions", b"nodejs 20\npython 3.11.4\n"),
+        ]);
+        let found = requests(&context).unwrap();
+        let said: Vec<String> =
+            found.iter().map(|request| format!("{} says {}", request.source, request.text)).collect();
+        assert_eq!(
+            said,
+            [
+                ".python-version says 3.11",
+                ".tool-versions line 2 says 3.11.4",
+                "pyproject.toml line 3 (requires-python) says >=3.9",
+                "uv.lock line 2 (requires-python) says >=3.9",
+            ]
+        );
     }
 
     #[test]
-    fn comments_of_a_version_file_are_no_version() {
-        assert_eq!(first_line("# which\n\n 3.11 # ours\n").as_deref(), Some("3.11"));
-        assert_eq!(first_line("\n"), None);
+    fn what_cannot_be_read_is_named_with_its_line() {
+        let (_dir, app) = context(&[("pyproject.toml", b"[project]\nname = 'x'\nrequires-python = >=3.9\n")]);
+        let error = requests(&app).unwrap_err().to_string();
+        assert!(error.contains("pyproject.toml line 3: ") && error.contains("not TOML"), "{error}");
+        let (_dir, app) = context(&[(".python-version", b"\xFF\xFF")]);
+        assert!(requests(&app).unwrap_err().to_string().contains("save it as UTF-8"));
+    }
+
+    #[test]
+    fn a_misspelt_file_is_noticed_unless_the_right_one_is_there() {
+        let (_dir, app) =
+            context(&[("runtimes.txt", b""), (".python_version", b""), ("main.py", b""), ("Pipfile", b"")]);
+        assert_eq!(
+            misspelt(&app),
+            [
+                ".python_version is not read: is it meant to be .python-version?",
+                "runtimes.txt is not read: is it meant to be runtime.txt?"
+            ]
+        );
+        let (_dir, app) = context(&[("runtimes.txt", b""), ("runtime.txt", b"")]);
+        assert!(misspelt(&app).is_empty());
     }
 }

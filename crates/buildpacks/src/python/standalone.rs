@@ -1,0 +1,337 @@
+//! Interpreters that Debian does not have: python-build-standalone, which uv chooses, fetches and verifies. They bring their own libraries
+//! and run wherever there is a C library. Where they come from is uv's own default, or what the user names (`UV_PYTHON_INSTALL_MIRROR`,
+//! `UV_PYTHON_DOWNLOADS_JSON_URL`, which may be `file://`).
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::install::sources;
+use super::requests::{LIST_VARIABLE, MIRROR_VARIABLE};
+use crate::bytecode;
+use crate::context::Environment;
+use crate::failure::{Failure, chain};
+use crate::keep;
+use crate::pip::uv::Uv;
+use crate::process;
+
+/// What stands in the metadata of a layer where a suite of Debian would.
+pub(super) const SUITE: &str = "standalone";
+
+/// Parts that no app needs, below the interpreter; `*` stands for the library's folder (`lib/python3.12`).
+const PRUNED: &[&str] = &[
+    "share",
+    "lib/pkgconfig",
+    "*/test",
+    "*/idlelib",
+    "*/lib2to3",
+    "*/ensurepip",
+    "*/turtledemo",
+    "*/pydoc_data",
+    "*/tkinter",
+    "*/EXTERNALLY-MANAGED",
+    "*/LICENSE.txt",
+];
+/// Programs that the image has.
+const PROGRAMS: &[&str] = &["python", "python3"];
+/// The file of the build layer that says what lies in the other one.
+const ABOUT: &str = "standalone.json";
+
+/// What was installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// `3.12.16`.
+    pub(super) version: String,
+    /// The interpreter, below the layer.
+    pub(super) executable: PathBuf,
+    /// The archive's name, and its SHA-256.
+    pub(super) archive: Option<(String, String)>,
+}
+
+/// The two layers.
+pub(super) struct Places<'a> {
+    pub(super) layer_dir: &'a Path,
+    pub(super) tools_dir: &'a Path,
+}
+
+impl Places<'_> {
+    /// What a kept interpreter says of itself.
+    pub(super) fn about(&self) -> Option<About> {
+        serde_json::from_slice(&fs::read(self.tools_dir.join(ABOUT)).ok()?).ok()
+    }
+
+    /// Has uv install `wanted`, of the minor version `minor`, and makes it what hoist's interpreters are: pruned, compiled, with headers
+    /// and pip apart. Archives are kept in `archives_dir`.
+    pub(super) fn install(&self, uv: &Uv, wanted: &str, minor: &str, archives_dir: &Path) -> Result<About, Failure> {
+        let doing = || format!("installing Python {wanted} as a standalone build");
+        let io = |error: std::io::Error| Failure::io(doing(), &error);
+        let before = archives(archives_dir);
+        let uv = uv
+            .with_variable("UV_PYTHON_DOWNLOADS", "manual")
+            .with_variable("UV_PYTHON_CACHE_DIR", archives_dir)
+            .with_variable("UV_PYTHON_INSTALL_BIN", "0");
+        let mut arguments = vec!["python".into(), "install".into(), "--no-bin".into(), "--install-dir".into()];
+        arguments.extend([self.layer_dir.as_os_str().to_owned(), wanted.into()]);
+        let run = uv.run(self.layer_dir, arguments).map_err(|error| Failure::io(doing(), &error))?;
+        if !run.ok {
+            return Err(explain(wanted, &run.text, &uv.variable(MIRROR_VARIABLE), &uv.variable(LIST_VARIABLE)));
+        }
+        let home = self.settle(minor).map_err(io)?.ok_or_else(|| unexpected(wanted, &run.text))?;
+        let executable = Path::new(&home).join(format!("bin/python{minor}"));
+        let python = self.layer_dir.join(&executable);
+        let version = version_of(&python).ok_or_else(|| unexpected(wanted, "it does not say its version"))?;
+        if version.rsplit_once('.').is_none_or(|(start, _)| start != minor) {
+            return Err(unexpected(wanted, &format!("it says that it is Python {version}")));
+        }
+        let library = self.layer_dir.join(&home).join(format!("lib/python{minor}"));
+        bytecode::compile(&python, &sources(&library)).map_err(|error| unexpected(wanted, &chain(&error)))?;
+        let after = archives(archives_dir);
+        let is_its = |path: &&PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("cpython-{version}")))
+        };
+        let archive =
+            after.iter().filter(|path| !before.contains(path)).find(is_its).or_else(|| after.iter().find(is_its));
+        let archive = archive.map(|path| Ok::<_, std::io::Error>((name_of(path), keep::sha256_of(path)?)));
+        let about = About { version, executable, archive: archive.transpose().map_err(io)? };
+        let text = serde_json::to_vec(&about).map_err(|error| Failure::io(doing(), &error))?;
+        fs::write(self.tools_dir.join(ABOUT), text).map_err(io)?;
+        Ok(about)
+    }
+
+    /// Prunes what uv unpacked, moves headers and pip into the build layer, and makes the links of `bin`. Answers the interpreter's folder;
+    /// none when there is no interpreter of that minor version in it.
+    fn settle(&self, minor: &str) -> std::io::Result<Option<String>> {
+        let Some(home) = tidy(self.layer_dir)? else { return Ok(None) };
+        let dir = self.layer_dir.join(&home);
+        if !dir.join(format!("bin/python{minor}")).is_file() {
+            return Ok(None);
+        }
+        let library = format!("lib/python{minor}");
+        for pruned in PRUNED {
+            remove(&dir.join(pruned.replace('*', &library)))?;
+        }
+        for entry in fs::read_dir(dir.join("lib"))?.chain(fs::read_dir(dir.join(&library))?).flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_graphical =
+                ["tcl", "tk", "itcl", "thread2", "libtcl", "libtk"].iter().any(|start| name.starts_with(start));
+            if name.starts_with("config-3")
+                || Path::new(&name).extension().is_some_and(|end| end == "a")
+                || (is_graphical && entry.path().parent() != Some(&dir.join(&library)))
+            {
+                remove(&entry.path())?;
+            }
+        }
+        for entry in fs::read_dir(dir.join("bin"))?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !PROGRAMS.contains(&name.as_str()) && name != format!("python{minor}") {
+                remove(&entry.path())?;
+            }
+        }
+        self.split_build_tools(&dir, minor)?;
+        fs::create_dir_all(self.layer_dir.join("bin"))?;
+        for name in [&format!("python{minor}"), "python3", "python"] {
+            let target = Path::new("..").join(&home).join(format!("bin/python{minor}"));
+            symlink(target, self.layer_dir.join("bin").join(name))?;
+        }
+        Ok(Some(home))
+    }
+
+    fn split_build_tools(&self, dir: &Path, minor: &str) -> std::io::Result<()> {
+        let headers = dir.join(format!("include/python{minor}"));
+        if headers.is_dir() {
+            let target = self.tools_dir.join("include");
+            move_dir(&headers, &target)?;
+            // Where sysconfig says the headers are: they lie in the build layer, and at launch the link leads nowhere.
+            symlink(target, headers)?;
+        }
+        let site_packages = dir.join(format!("lib/python{minor}/site-packages"));
+        let pip = site_packages.join("pip");
+        if pip.is_dir() {
+            // A folder that is used as the wheel which Debian has.
+            move_dir(&pip, &self.tools_dir.join("wheels/pip.whl/pip"))?;
+        }
+        remove(&site_packages)?;
+        fs::create_dir_all(site_packages)
+    }
+}
+
+/// Takes away what uv leaves beside the interpreter's folder, and answers its name.
+fn tidy(layer_dir: &Path) -> std::io::Result<Option<String>> {
+    let mut home = None;
+    for entry in fs::read_dir(layer_dir)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() && name.starts_with("cpython-") {
+            home = Some(name);
+        } else {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(home)
+}
+
+/// Layers may lie on different file systems, and a rename does not cross them.
+fn move_dir(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)?.flatten() {
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            move_dir(&entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(entry.path())?, target)?;
+        } else {
+            fs::copy(entry.path(), target).map(drop)?;
+        }
+    }
+    fs::remove_dir_all(from)
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The archives that uv keeps, in order.
+fn archives(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.is_file());
+    found.sort();
+    found
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().replace("%2B", "+");
+    // uv puts a part of the hash before it.
+    name.find("cpython-").map_or(name.clone(), |start| name[start..].to_owned())
+}
+
+fn version_of(python: &Path) -> Option<String> {
+    let program = "import sys, ssl, sqlite3, ctypes, zlib, lzma; print('%d.%d.%d' % sys.version_info[:3])";
+    let output = process::run(process::command(python, &Environment::new()).args(["-I", "-c", program])).ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !text.is_empty()).then_some(text)
+}
+
+fn unexpected(wanted: &str, seen: &str) -> Failure {
+    Failure::new(
+        format!("installing Python {wanted} as a standalone build"),
+        seen.trim(),
+        "that is not the interpreter that was asked for, or it does not run on this base",
+        format!(
+            "look at what {MIRROR_VARIABLE} and {LIST_VARIABLE} name, or choose a Python of Debian: 3.13, 3.11 or 3.9"
+        ),
+    )
+}
+
+/// What a failed `uv python install` means.
+fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
+    let doing = format!("fetching Python {wanted}, which Debian does not have, as a standalone build");
+    let named = if list.is_empty() { mirror } else { list };
+    let lower = text.to_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let debian = "or choose a Python of Debian: 3.13, 3.11 or 3.9 (.python-version, BP_CPYTHON_VERSION)";
+    let name =
+        format!("name a mirror of python-build-standalone that this machine reaches: --env {MIRROR_VARIABLE}=URL");
+    let failure = if has(&["hash mismatch", "checksum"]) {
+        Failure::new(
+            doing,
+            "the archive has another checksum than the list says",
+            "it is damaged, or the mirror has other builds under the same names",
+            "mend the mirror, or name its own list",
+        )
+        .and_fix(format!("--env {LIST_VARIABLE}=URL"))
+    } else if has(&["no download found", "no downloads found", "no python", "not found for request", "invalid"])
+        && !has(&["404"])
+    {
+        Failure::new(
+            doing,
+            first_line(text),
+            "the list of standalone builds has no such version",
+            "choose another patch release, or leave the patch open",
+        )
+        .and_fix(debian)
+    } else if named.starts_with("file:") || named.starts_with('/') {
+        Failure::new(
+            doing,
+            first_line(text),
+            format!("the build looks for it in {named}, and sees the folders that it is given"),
+            "give it the folder: --volume DIR:DIR:ro",
+        )
+        .and_fix(debian)
+    } else if named.is_empty() {
+        Failure::new(doing, first_line(text), "uv's own source of these builds cannot be reached from here", name)
+            .and_fix("a folder does as well: file:///srv/pythons, with --volume /srv/pythons:/srv/pythons:ro")
+            .and_fix(debian)
+    } else {
+        Failure::new(
+            doing,
+            first_line(text),
+            format!("{} does not give it", crate::pip::settings::mask_credentials(named)),
+            "look whether the mirror has the file of that name",
+        )
+        .and_fix(debian)
+    };
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    failure.with_evidence(lines.take(8).map(|line| line.chars().take(240).collect()).collect())
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| line.starts_with("error")).or_else(|| text.lines().next());
+    line.unwrap_or("uv said nothing").trim_start_matches("error: ").chars().take(240).collect()
+}
+
+/// The bill of materials of a standalone interpreter.
+pub(super) fn cyclonedx(about: &About) -> String {
+    let purl = format!("pkg:generic/python@{}?distribution=python-build-standalone", about.version);
+    let mut component = json!({
+        "type": "application", "bom-ref": purl, "name": "python", "version": about.version, "purl": purl,
+        "licenses": [{ "license": { "id": "Python-2.0" } }],
+    });
+    if let Some((name, sha256)) = &about.archive {
+        component["hashes"] = json!([{ "alg": "SHA-256", "content": sha256 }]);
+        component["properties"] = json!([{ "name": "hoist:archive", "value": name }]);
+    }
+    json!({
+        "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+        "metadata": { "tools": { "components": [{ "type": "application", "name": "hoist/python", "version": crate::shipped::VERSION }] } },
+        "components": [component],
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_that_cannot_be_reached_is_explained() {
+        let text = "error: Request failed after 3 retries in 8.5s\n  cause: Failed to download `https://host/cpython-3.12.16.tar.gz`\n  cause: dns error\n";
+        assert_eq!(
+            explain("3.12", text, "", "").to_string(),
+            "Error while fetching Python 3.12, which Debian does not have, as a standalone build\n  seen  Request failed after 3 retries in 8.5s\n  why   uv's own source of these builds cannot be reached from here\n  do    name a mirror of python-build-standalone that this machine reaches: --env UV_PYTHON_INSTALL_MIRROR=URL\n        a folder does as well: file:///srv/pythons, with --volume /srv/pythons:/srv/pythons:ro\n        or choose a Python of Debian: 3.13, 3.11 or 3.9 (.python-version, BP_CPYTHON_VERSION)\n  said\n    | error: Request failed after 3 retries in 8.5s\n    | cause: Failed to download `https://host/cpython-3.12.16.tar.gz`\n    | cause: dns error\n"
+        );
+        let folder = explain("3.12", "error: Failed to read\n", "file:///srv/pythons", "").to_string();
+        assert!(folder.contains("--volume DIR:DIR:ro"), "{folder}");
+        let secret = explain("3.12", "error: 401\n", "https://me:pass@host/p", "").to_string();
+        assert!(secret.contains("***@host") && !secret.contains("pass"), "{secret}");
+    }
+
+    #[test]
+    fn what_is_listed_is_the_interpreter_with_its_archive() {
+        let about = About {
+            version: "3.12.16".into(),
+            executable: "cpython-3.12.16-linux-x86_64-gnu/bin/python3.12".into(),
+            archive: Some((name_of(Path::new("/c/0a1b-cpython-3.12.16%2B20261110-x.tar.gz")), "00".into())),
+        };
+        let document: serde_json::Value = serde_json::from_str(&cyclonedx(&about)).unwrap();
+        let component = &document["components"][0];
+        assert_eq!((&component["name"], &component["version"]), (&json!("python"), &json!("3.12.16")));
+        assert_eq!(component["properties"][0]["value"], "cpython-3.12.16+20261110-x.tar.gz");
+    }
+}
