@@ -13,7 +13,7 @@ use crate::content::{Content, ContentError, Maker, Source};
 use crate::export::ExportError;
 use crate::glob;
 use crate::setup::Setup;
-use crate::tree::{Node, Tree, io, list};
+use crate::tree::{Node, Tree, check_depth, io, list};
 
 /// The app directory as the build left it: the staged app with what the buildpacks changed.
 pub(crate) fn read(tree: &Tree, app_dir: &Path) -> Result<Content, ContentError> {
@@ -28,6 +28,7 @@ fn add(content: &mut Content, inside: PathBuf, node: &Node) -> Result<(), Conten
     let path = node.host_path().to_owned();
     let metadata = io("looking at", &path, path.symlink_metadata())?;
     if let Node::Directory(dirs) = node {
+        check_depth(&inside)?;
         for (name, child) in list(dirs)? {
             add(content, inside.join(name), &child)?;
         }

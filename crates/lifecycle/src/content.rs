@@ -11,7 +11,7 @@ use hoist_image::{Attributes, Entry, Kind, Layer, LayerBuilder, LayerError, Stor
 
 use crate::counters::Counters;
 use crate::setup::BuildUser;
-use crate::tree::{TreeError, io, is_opaque, is_whiteout};
+use crate::tree::{TreeError, check_depth, io, is_opaque, is_whiteout};
 
 /// Where an entry comes from.
 #[derive(Debug, Clone)]
@@ -65,6 +65,9 @@ impl ContentError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Tree(TreeError::TooDeep { .. }) => {
+                Some("look for what makes folders in folders without end: a buildpack, or the app itself".to_owned())
+            }
             Self::Tree(_) => None,
             Self::Store(error) => Some(error.hint()),
             Self::Layer(error) => Some(error.hint()),
@@ -157,6 +160,7 @@ fn stored_entries(dir: &Path, restored: &[Layer]) -> Result<BTreeMap<PathBuf, So
 
 impl Content {
     fn apply_dir(&mut self, host: &Path, inside: &Path, metadata: Metadata) -> Result<(), ContentError> {
+        check_depth(inside)?;
         let mode = metadata.permissions().mode() & 0o7777;
         let same = match self.entries.get(inside) {
             Some(Source::Stored { entry, .. }) if entry.kind == Kind::Directory => entry.attributes.mode == mode,
@@ -262,8 +266,9 @@ impl Maker<'_> {
             }
             last = path.parent();
             for ancestor in path.ancestors().skip(1) {
+                // It comes before what is in it, and brought its own parents.
                 if paths.contains(&ancestor.to_owned()) {
-                    continue;
+                    break;
                 }
                 if let Some(source) = content.entries.get(ancestor) {
                     builder.parent(ancestor, source.attributes(self.user))?;

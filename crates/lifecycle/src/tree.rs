@@ -13,6 +13,9 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+/// As deep as a layer of the store may be. Checked while folders are read, so that nobody makes hoist follow them further.
+pub(crate) const MAX_DEPTH: usize = 512;
+
 /// Something in the build's root file system cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
@@ -43,6 +46,12 @@ pub enum TreeError {
         /// The bound.
         limit_bytes: u64,
     },
+    /// Folders lie in one another further than any layer may have them.
+    #[error("{path} and what is in it lie deeper than {MAX_DEPTH} folders")]
+    TooDeep {
+        /// The path inside of the outermost folder that is too deep.
+        path: PathBuf,
+    },
     /// A document is not text.
     #[error("{path} is not UTF-8")]
     NotText {
@@ -60,6 +69,14 @@ impl TreeError {
 
 pub(crate) fn io<T>(action: &'static str, path: &Path, result: std::io::Result<T>) -> Result<T, TreeError> {
     result.map_err(|source| TreeError::Io { action, path: path.to_owned(), source })
+}
+
+/// Refuses a folder that lies too deep.
+pub(crate) fn check_depth(inside: &Path) -> Result<(), TreeError> {
+    if inside.components().count() > MAX_DEPTH + 1 {
+        return Err(TreeError::TooDeep { path: inside.to_owned() });
+    }
+    Ok(())
 }
 
 /// What stands at a path.

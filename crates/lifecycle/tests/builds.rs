@@ -204,6 +204,26 @@ printf '[types]\nlaunch = true\ncache = true\n' > "$CNB_LAYERS_DIR/tool.toml"
     assert!(world.build().unwrap().file("/workspace/main.py").is_none());
 }
 
+/// Deeper than layers go: it is seen before the folders are gone through, and it is the buildpack's fault.
+#[test]
+fn folders_in_folders_without_end_are_refused() {
+    for place in ["$CNB_LAYERS_DIR/l", "/workspace"] {
+        let mut world = World::new();
+        let build = format!(
+            r#"
+mkdir -p "$CNB_LAYERS_DIR/l"; printf '[types]\nlaunch = true\n' > "$CNB_LAYERS_DIR/l.toml"
+cd {place}; mkdir -p "$(printf 'd/%.0s' {{1..600}})"
+"#
+        );
+        world.buildpack("acme/deep", "0.10", "", PASS, &build);
+        world.group(&["acme/deep"]);
+        world.app_file("main.py", "print(1)\n");
+        let failure = world.build().map(|_| ()).unwrap_err();
+        assert!(failure.text.ends_with("lie deeper than 512 folders"), "{}", failure.text);
+        assert!(failure.hint.unwrap().starts_with("look for what makes folders in folders"));
+    }
+}
+
 #[test]
 fn slices_become_layers_of_their_own() {
     let mut world = World::new();
