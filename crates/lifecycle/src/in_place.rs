@@ -113,6 +113,8 @@ pub fn run_builder(inputs: &PhaseInputs, reporter: &dyn Reporter) -> Result<(), 
     let target = read_target(inputs)?;
     let sbom_dir = inputs.layers_dir.join("sbom");
     remove_dir(&sbom_dir)?;
+    // There in any case, because platforms copy it.
+    make_dir(&sbom_dir)?;
     let scratch = scratch_dir()?;
     let runner = DirectRunner { user: inputs.user };
     let site = site(inputs, &runner, reporter, scratch.path())?;

@@ -245,4 +245,5 @@ fn platforms_older_than_0_10_find_a_command_that_is_one_text() {
     container.build().unwrap();
     let metadata = container.read("layers/config/metadata.toml");
     assert!(metadata.contains("  command = \"serve\"\n  args = [\"a\", \"b\"]\n"), "{metadata}");
+    assert!(container.path("layers/sbom").is_dir(), "platforms copy it, whether or not there are documents");
 }
