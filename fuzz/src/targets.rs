@@ -162,6 +162,31 @@ pub const TARGETS: &[Target] = &[
         seeds: &["web: A=1 gunicorn --bind $PORT 'a b'\nworker: python -m x\n# note\n"],
     },
     Target {
+        name: "python_versions",
+        run: python_versions,
+        seeds: &[
+            "# ours\n3.11.4 3.10\n>=3.9, <3.13 || ^2.7\npython 3.12.1\ncpython-3.12.3-linux-x86_64-gnu\n",
+            "dependencies:\n  - conda-forge::python=3.11.4=h1_0\n  - pip:\n    - -r a.txt\n",
+        ],
+    },
+    Target {
+        name: "python_projects",
+        run: python_projects,
+        seeds: &[
+            "[project]\nrequires-python = \">=3.9\"\n[project.scripts]\na = \"b:c\"\n[tool.poetry.dependencies]\npython = \"^3.9\"\n[tools]\npython = [\"3.11\"]\n[requires]\npython_version = \"3.11\"\n",
+            "{\"_meta\": {\"requires\": {\"python_version\": \"3.11\"}}}",
+            "requires-python = \">=3.11\"\n[[package]]\n[metadata]\npython-versions = \"~3.9\"\n[[metadata.targets]]\nrequires_python = \">=3.9\"\n[options]\npython_requires = >=3.9\n",
+        ],
+    },
+    Target {
+        name: "sources",
+        run: sources,
+        seeds: &[
+            "from flask import Flask\napp: Flask = Flask(__name__)\n",
+            "import streamlit as st, gradio\ndef create_app(x):\n    gradio.Interface().launch()\n",
+        ],
+    },
+    Target {
         name: "planqk_json",
         run: planqk_json,
         seeds: &[
@@ -469,7 +494,8 @@ fn foresee(name: &str, data: &[u8]) {
     std::fs::create_dir_all(&dir).expect("a folder");
     std::fs::write(dir.join(name), data).expect("a file");
     let foresight = hoist_buildpacks::foresee(&dir, &[], "trixie");
-    drop((foresight.warnings, foresight.has_default_process));
+    drop((foresight.warnings, foresight.missing_process.map(|failure| failure.to_string())));
+    std::fs::remove_file(dir.join(name)).expect("the file");
 }
 
 fn requirements(data: &[u8]) {
@@ -478,6 +504,24 @@ fn requirements(data: &[u8]) {
 
 fn procfile(data: &[u8]) {
     foresee("Procfile", data);
+}
+
+fn python_versions(data: &[u8]) {
+    for name in [".python-version", "runtime.txt", ".tool-versions", "environment.yml"] {
+        foresee(name, data);
+    }
+}
+
+fn python_projects(data: &[u8]) {
+    for name in
+        ["pyproject.toml", "mise.toml", "Pipfile", "Pipfile.lock", "setup.cfg", "uv.lock", "poetry.lock", "pdm.lock"]
+    {
+        foresee(name, data);
+    }
+}
+
+fn sources(data: &[u8]) {
+    foresee("app.py", data);
 }
 
 fn planqk_json(data: &[u8]) {

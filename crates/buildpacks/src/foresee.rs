@@ -7,7 +7,7 @@ use crate::binding::Bindings;
 use crate::buildpack::Detection;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::{job_template, pip, procfile, python};
+use crate::{job_template, pip, procfile, propose, python};
 
 /// What can be known of a build beforehand.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Foresight {
     pub warnings: Vec<String>,
     /// Whether a Procfile names the process that the image starts with.
     pub has_default_process: bool,
+    /// What an app without one is told, and the line that it probably needs; a service has a process of its own.
+    pub missing_process: Option<Failure>,
 }
 
 /// Looks at the app in `app_dir` as the buildpacks would on a base of `suite`, with these variables of the platform.
@@ -57,6 +59,9 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
             found.refusals.push(failure);
             found.has_default_process = true; // once it can be read
         }
+    }
+    if !found.has_default_process {
+        found.missing_process = Some(propose::explain(&context));
     }
     // The Procfile is read for the service as well.
     found.refusals.extend(job_template::foresee(&context).err().filter(|failure| !found.refusals.contains(failure)));
@@ -121,6 +126,8 @@ mod tests {
         assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("uv export"));
         assert!(refusal(&[("planqk.json", "{}"), ("main.py", "")]).contains("there is no src/program.py"));
         assert!(refusal(&[("src/program.py", ""), ("Procfile", "web = x")]).contains("Procfile"));
+        let nothing = foreseen(&[("main.py", "")], &[]).missing_process.unwrap();
+        assert!(nothing.to_string().contains("Procfile: web: python main.py"), "{nothing}");
         let fine = foreseen(&[("src/program.py", ""), ("Procfile", "web : a\n")], &[]);
         assert!(fine.refusals.is_empty() && fine.has_default_process && fine.warnings.len() == 1);
     }

@@ -25,6 +25,7 @@ mod process;
 mod procfile;
 mod procfile_command;
 mod procfile_grammar;
+mod propose;
 mod python;
 mod shipped;
 

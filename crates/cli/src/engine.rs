@@ -108,16 +108,17 @@ pub(crate) fn default_builder_toml() -> String {
 fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
     let found = hoist_buildpacks::foresee(app_dir, variables, suite);
     let mut problems: Vec<Problem> = Vec::new();
-    for failure in &found.refusals {
+    let problem = |failure: &hoist_buildpacks::Failure| {
         let page = &failure.page;
         let text = format!("{}: {}: {}", page.doing, page.seen.join("; "), page.why.join("; "));
-        problems.push(Problem::fatal(text, page.fix.join("; ")));
-    }
+        Problem::fatal(text, page.fix.join("; "))
+    };
+    problems.extend(found.refusals.iter().map(problem));
     problems.extend(found.warnings.iter().map(|text| Problem::odd(text, "the build goes on, and says the same")));
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
         problems,
-        has_default_process: found.has_default_process,
+        missing_process: found.missing_process.as_ref().map(problem),
     }
 }
 

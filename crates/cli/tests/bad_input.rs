@@ -98,9 +98,9 @@ fn a_check_finds_what_a_build_would_refuse() {
         said.stdout
     );
     let app = tree(&[("main.py", "print(1)\n"), ("requirements.txt", "flask\n"), ("runtime.txt", "python-3.11\n")]);
-    let said = run(hoist().arg("check").arg(app.path())).ok();
+    let said = run(hoist().arg("check").arg(app.path())).code(1);
     assert!(said.stdout.contains("3.11 (runtime.txt says python-3.11)"), "{}", said.stdout);
-    assert!(said.stdout.contains("nothing says how this app is started"), "{}", said.stdout);
+    assert!(said.stdout.contains("into a file called Procfile: web: python main.py"), "{}", said.stdout);
 }
 
 #[test]

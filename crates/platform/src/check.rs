@@ -79,8 +79,8 @@ pub struct Foresight {
     pub python: Option<Chosen>,
     /// What they would refuse or warn of.
     pub problems: Vec<Problem>,
-    /// Whether the app names the process that its image starts with.
-    pub has_default_process: bool,
+    /// What is wrong when the app does not name the process that its image starts with. A service has one of its own.
+    pub missing_process: Option<Problem>,
 }
 
 /// Asks the buildpacks: the staged app, the variables of the build, the suite of the base. This crate does not know which buildpacks there are.
@@ -191,14 +191,14 @@ fn problems(staged: &Staged, variables: &[(String, String)], foresight: &Foresig
             problems.push(Problem::fatal(error.to_string(), error.hint()));
         }
         problems.extend(gpus(staged).map(|(text, hint)| Problem::odd(text, hint)));
-    } else if !foresight.has_default_process {
-        problems.push(Problem::odd(NO_PROCESS, NO_PROCESS_HINT));
+    } else {
+        problems.extend(foresight.missing_process.clone());
     }
     problems.sort_by_key(|problem| !problem.fatal);
     problems
 }
 
-/// What an image without a process gets; an image may well be without one, but nobody who builds one means that.
+/// What is said of an image without a process that other buildpacks made: they may mean it.
 pub(crate) const NO_PROCESS: &str = "nothing says how this app is started, so the image has no default process";
 /// What to do about it.
 pub(crate) const NO_PROCESS_HINT: &str =
@@ -241,10 +241,11 @@ mod tests {
     #[test]
     fn an_app_without_a_process_is_named_whether_or_not_it_has_dependencies() {
         for files in [&[("main.py", "")][..], &[("main.py", ""), ("requirements.txt", "flask\n")]] {
-            assert_eq!(texts(&checked(files, &[], Foresight::default())), [NO_PROCESS]);
+            let missing = Some(Problem::fatal("no process", "write web: python main.py"));
+            let foresight = Foresight { missing_process: missing, ..Foresight::default() };
+            assert_eq!(texts(&checked(files, &[], foresight)), ["no process"]);
         }
-        let starts = Foresight { has_default_process: true, ..Foresight::default() };
-        assert!(checked(&[("main.py", "")], &[], starts).problems.is_empty());
+        assert!(checked(&[("main.py", "")], &[], Foresight::default()).problems.is_empty());
     }
 
     #[test]
@@ -262,7 +263,7 @@ mod tests {
         let foresight = Foresight {
             python: Some(Chosen { value: "3.11".into(), reason: ".python-version says 3.11".into() }),
             problems: vec![Problem::odd("a", "b"), Problem::fatal("c", "d")],
-            has_default_process: false,
+            missing_process: Some(Problem::fatal("never told of a service", "")),
         };
         let gpu = "{\"resources\": {\"gpu\": {\"type\": \"NVIDIA_TESLA_T4\", \"count\": 2}}}";
         let files = [("src/program.py", "def run(data): ..."), ("planqk.json", gpu), ("input/data.json", "{")];

@@ -195,6 +195,14 @@ pub enum PlatformError {
         /// The source or image.
         what: String,
     },
+    /// Nothing names the process of an app.
+    #[error("{message}")]
+    NoProcess {
+        /// What was done, seen, and why it is wrong.
+        message: String,
+        /// The line that is probably wanted.
+        hint: String,
+    },
     /// The import of the entry point failed after the build.
     #[error("{message}")]
     ImportCheck {
@@ -267,7 +275,7 @@ impl PlatformError {
                 "put a run(data, params) function into src/program.py, or start the app's own process: hoist run IMAGE"
                     .to_owned()
             }
-            Self::ImportCheck { hint, .. } => hint.clone(),
+            Self::ImportCheck { hint, .. } | Self::NoProcess { hint, .. } => hint.clone(),
             Self::Cancelled => String::new(),
         }
     }
@@ -294,6 +302,7 @@ impl PlatformError {
             Self::Place(error) => error.fault(),
             Self::Places(error) => error.fault(),
             Self::ImportCheck { .. }
+            | Self::NoProcess { .. }
             | Self::Result(_)
             | Self::Cancelled
             | Self::Detect(DetectError::NoGroup { .. }) => Fault::App,

@@ -18,7 +18,7 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
         problems: found.refusals.iter().map(problem).collect(),
-        has_default_process: found.has_default_process,
+        missing_process: found.missing_process.as_ref().map(problem),
     }
 }
 

@@ -33,7 +33,7 @@ impl World {
             order: Vec::new(),
             hoist_path,
             launcher: Launcher { program: b"launcher", digest: "", version: "" },
-            foresee: |_, _, _| Foresight { python: None, problems: Vec::new(), has_default_process: false },
+            foresee: |_, _, _| Foresight { python: None, problems: Vec::new(), missing_process: None },
         };
         let settings = EngineSettings {
             store_dir: dir.path().join("store"),

@@ -81,6 +81,7 @@ impl LocalEngine {
         let request = &self.with_project(request)?;
         check_names(request)?;
         let prepared = self.prepare(purpose, request)?;
+        self.refuse_without_process(request, &prepared.staged)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
         if request.import_check && staged.contract.is_some() && has_runner(&image) {
@@ -139,6 +140,25 @@ impl LocalEngine {
             None => staged.name.parse()?,
         };
         Ok(Prepared { _scratch: scratch, _caches: caches, places, staged, builder, own_name })
+    }
+
+    /// hoist's own buildpacks start what a Procfile names, and else nothing: that is said before anything is installed. What other buildpacks start
+    /// is seen when they have run.
+    fn refuse_without_process(&self, request: &BuildRequest, staged: &Staged) -> Result<(), PlatformError> {
+        let others = &request.buildpacks;
+        let is_own = [&others.group, &others.pre, &others.post].iter().all(|list| list.is_empty());
+        if staged.layout.is_service() || request.builder.is_some() || request.default_builder.is_some() || !is_own {
+            return Ok(());
+        }
+        let mut variables = staged.build_env.clone();
+        variables.extend(request.env.iter().cloned());
+        let foresight = self.foresee(&staged.app_dir, &variables);
+        match foresight.missing_process {
+            Some(problem) if !foresight.problems.iter().any(|other| other.fatal) => {
+                Err(PlatformError::NoProcess { message: problem.text, hint: problem.hint })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn warn_without_process(&self, image: &Image) {
