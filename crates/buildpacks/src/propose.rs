@@ -142,7 +142,7 @@ impl Source {
         let parts: Vec<&str> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
         let is_name = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
         let parts = if parts.last() == Some(&"__init__") { &parts[..parts.len() - 1] } else { &parts[..] };
-        (!parts.is_empty() && parts.iter().all(|part| is_name(part))).then(|| parts.join("."))
+        (!parts.is_empty() && parts.iter().all(is_name)).then(|| parts.join("."))
     }
 
     /// Whether a line imports the package.

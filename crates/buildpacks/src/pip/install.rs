@@ -17,6 +17,7 @@ use super::lock::{Lock, Resolutions, lock_installed};
 use super::requirements::{RequirementsTree, find_links_of};
 use super::settings::{Settings, mask_credentials};
 use super::uv::{Uv, UvError};
+use super::vendored;
 use crate::bytecode;
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
 use crate::output::Output;
@@ -132,6 +133,8 @@ impl Installation<'_> {
         arguments.extend(self.prefix());
         arguments.extend(self.formats());
         arguments.extend(self.tree.options.arguments());
+        let folders = self.tree.link_folders.iter().cloned().chain(self.settings.link_folders());
+        arguments.extend(vendored::arguments(folders.map(|folder| self.app_dir.join(folder))));
         arguments.extend(["--requirements".into(), requirements.clone().into()]);
         let run = uv.run_heard(self.app_dir, arguments, &mut |line| self.output.detail(line));
         let run = run.map_err(|error| uv_failure(&error))?;

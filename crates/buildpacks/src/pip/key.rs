@@ -56,7 +56,7 @@ impl EnvironmentKey {
     ) -> Self {
         Self {
             requirements: requirements_hash(tree),
-            local: local_hash(tree, app_dir),
+            local: local_hash(&local_paths(tree, settings, app_dir), app_dir),
             interpreter: interpreter.identity.clone(),
             installer: format!("uv {UV_VERSION}"),
             settings: settings.fingerprint(),
@@ -142,12 +142,19 @@ fn named_files_hash(files: &[PathBuf], app_dir: &Path) -> String {
     hex(&hasher.finalize())
 }
 
-fn local_hash(tree: &RequirementsTree, app_dir: &Path) -> String {
-    if tree.local_paths.is_empty() {
+/// What of the app is required by path or looked into for packages.
+fn local_paths(tree: &RequirementsTree, settings: &Settings, app_dir: &Path) -> Vec<PathBuf> {
+    let of_settings = settings.link_folders().into_iter();
+    let inside = of_settings.filter_map(|folder| Some(app_dir.join(folder).strip_prefix(app_dir).ok()?.to_owned()));
+    tree.local_paths.iter().cloned().chain(inside).collect()
+}
+
+fn local_hash(local_paths: &[PathBuf], app_dir: &Path) -> String {
+    if local_paths.is_empty() {
         return String::new();
     }
     let mut hasher = Sha256::new();
-    for local in &tree.local_paths {
+    for local in local_paths {
         for entry in walkdir::WalkDir::new(app_dir.join(local)).sort_by_file_name().into_iter().flatten().take(50_000) {
             hasher.update(entry.path().to_string_lossy().as_bytes());
             hasher.update([0]);
@@ -174,6 +181,24 @@ mod tests {
             place: "/layers/hoist_pip/env".into(),
             layout: 1,
         }
+    }
+
+    #[test]
+    fn a_folder_of_the_app_that_settings_name_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("wheels")).unwrap();
+        let mut settings = Settings::default();
+        let hash = |settings: &Settings| {
+            local_hash(&local_paths(&RequirementsTree::default(), settings, dir.path()), dir.path())
+        };
+        assert_eq!(hash(&settings), "");
+        settings.uv.insert("UV_FIND_LINKS".into(), "wheels,/elsewhere,https://h/x".into());
+        let empty = hash(&settings);
+        std::fs::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "a").unwrap();
+        let one = hash(&settings);
+        std::fs::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "b").unwrap();
+        let other = hash(&settings);
+        assert!(empty != one && one != other && !empty.is_empty());
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod requirements;
 mod sbom;
 pub(crate) mod settings;
 pub(crate) mod uv;
+mod vendored;
 
 use std::path::{Path, PathBuf};
 

@@ -19,6 +19,8 @@ pub(crate) struct RequirementsTree {
     pub(crate) requirements: Vec<RequirementLine>,
     /// Folders and files of the app that are required by path, or looked into for packages.
     pub(crate) local_paths: Vec<PathBuf>,
+    /// Folders that are looked into for packages: below the app, or absolute.
+    pub(crate) link_folders: Vec<PathBuf>,
     /// What lines with an option say that uv passes over.
     pub(crate) options: Options,
     /// Lines that include a file from elsewhere, with their places: what stands there is not known here.
@@ -139,7 +141,9 @@ fn read_file(
             continue;
         }
         // As the installers have it: folders to look into lie beside the file, requirements below the app.
-        let links = find_links_of(&text).and_then(|links| lexical(&base.join(links)));
+        let folder = find_links_of(&text).map(|links| base.join(links));
+        let links = folder.as_deref().and_then(|folder| lexical(folder.strip_prefix(app_dir).unwrap_or(folder)));
+        tree.link_folders.extend(folder);
         let required = local_path_of(&text).filter(|_| !is_option(&text)).and_then(|local| lexical(Path::new(local)));
         tree.local_paths.extend(links.or(required));
         if is_option(&text) {
@@ -278,12 +282,12 @@ fn is_editable(line: &str) -> bool {
     line.starts_with("-e") || line.starts_with("--editable")
 }
 
-/// The folder of `-f x`, `--find-links x`, `--find-links=x`, when it is one of the app.
+/// The folder of `-f x`, `--find-links x`, `--find-links=x`.
 pub(crate) fn find_links_of(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("--find-links").or_else(|| line.strip_prefix("-f"))?;
     let target = rest.trim_start_matches(['=', ' ', '\t']).trim_matches(['"', '\'']);
     let target = target.strip_prefix("file:").map_or(target, |path| path.trim_start_matches("//"));
-    (!target.is_empty() && !target.contains("://") && !target.starts_with('/')).then_some(target)
+    (!target.is_empty() && !target.contains("://")).then_some(target)
 }
 
 /// The path of a requirement that is a folder or archive of the app.
@@ -348,7 +352,7 @@ pub(crate) fn normalize(name: &str) -> String {
 impl RequirementsTree {
     /// Whether the lines of the files are all that decides: no folder of the app is meant, and no file from elsewhere.
     pub(crate) fn is_whole(&self) -> bool {
-        self.local_paths.is_empty() && self.remote_includes.is_empty()
+        self.local_paths.is_empty() && self.link_folders.is_empty() && self.remote_includes.is_empty()
     }
 
     /// The first line that has something built from source, whatever the installer was told on its command line: `--no-binary` in a file wins
@@ -474,7 +478,19 @@ mod tests {
         )]);
         let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
         assert_eq!(tree.local_paths, ["wheels", "more", "own"].map(PathBuf::from));
+        assert_eq!(tree.link_folders, ["wheels", "./more", "own"].map(PathBuf::from));
         assert_eq!(tree.requirements.len(), 1);
+    }
+
+    #[test]
+    fn an_absolute_folder_below_the_app_is_the_apps() {
+        let dir = app(&[]);
+        let text = format!("-f {}/wheels\n-f /elsewhere\nsix\n", dir.path().display());
+        std::fs::write(dir.path().join("requirements.txt"), text).unwrap();
+        let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
+        assert_eq!(tree.local_paths, [PathBuf::from("wheels")]);
+        assert_eq!(tree.link_folders, [dir.path().join("wheels"), "/elsewhere".into()]);
+        assert!(!tree.is_whole());
     }
 
     #[test]

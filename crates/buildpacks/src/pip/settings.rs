@@ -237,6 +237,16 @@ impl Settings {
         values.flat_map(str::split_whitespace).map(PathBuf::from).collect()
     }
 
+    /// Folders that the settings have looked into for packages; relative ones lie in the app.
+    pub(crate) fn link_folders(&self) -> Vec<PathBuf> {
+        let value = self.uv.get("UV_FIND_LINKS").map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let local = |link: &str| {
+            let path = link.strip_prefix("file://").unwrap_or(link);
+            (!path.is_empty() && !path.contains("://")).then(|| PathBuf::from(path))
+        };
+        value.split([',', ' ']).filter_map(local).collect()
+    }
+
     /// The setting that has something built from source, whatever the requirements are.
     pub(crate) fn source_build(&self) -> Option<String> {
         let own = ["UV_NO_BINARY", "UV_NO_BINARY_PACKAGE"].into_iter().find(|name| self.uv.contains_key(*name));
