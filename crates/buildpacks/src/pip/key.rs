@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_folder_of_the_app_that_settings_name_counts() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("wheels")).unwrap();
+        fs_err::create_dir(dir.path().join("wheels")).unwrap();
         let mut settings = Settings::default();
         let hash = |settings: &Settings| {
             local_hash(&local_paths(&RequirementsTree::default(), settings, dir.path()), dir.path())
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(hash(&settings), "");
         settings.uv.insert("UV_FIND_LINKS".into(), "wheels,/elsewhere,https://h/x".into());
         let empty = hash(&settings);
-        std::fs::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "a").unwrap();
+        fs_err::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "a").unwrap();
         let one = hash(&settings);
-        std::fs::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "b").unwrap();
+        fs_err::write(dir.path().join("wheels/a-1-py3-none-any.whl"), "b").unwrap();
         let other = hash(&settings);
         assert!(empty != one && one != other && !empty.is_empty());
     }

@@ -486,7 +486,7 @@ mod tests {
     fn an_absolute_folder_below_the_app_is_the_apps() {
         let dir = app(&[]);
         let text = format!("-f {}/wheels\n-f /elsewhere\nsix\n", dir.path().display());
-        std::fs::write(dir.path().join("requirements.txt"), text).unwrap();
+        fs::write(dir.path().join("requirements.txt"), text).unwrap();
         let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
         assert_eq!(tree.local_paths, [PathBuf::from("wheels")]);
         assert_eq!(tree.link_folders, [dir.path().join("wheels"), "/elsewhere".into()]);

@@ -26,13 +26,12 @@ pub(crate) fn arguments(folders: impl Iterator<Item = PathBuf>) -> Vec<OsString>
 
 /// The normalised name of the distribution in a wheel or source distribution.
 fn name_of_archive(file_name: &str) -> Option<String> {
-    let name = match file_name.strip_suffix(".whl") {
-        Some(wheel) => wheel.split_once('-')?.0,
-        None => {
-            let endings = [".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar.zst"];
-            let stem = endings.iter().find_map(|ending| file_name.strip_suffix(ending))?;
-            stem.rsplit_once('-')?.0
-        }
+    let name = if let Some(wheel) = file_name.strip_suffix(".whl") {
+        wheel.split_once('-')?.0
+    } else {
+        let endings = [".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz", ".tar.zst"];
+        let stem = endings.iter().find_map(|ending| file_name.strip_suffix(ending))?;
+        stem.rsplit_once('-')?.0
     };
     let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     (is_name && name.starts_with(|first: char| first.is_ascii_alphanumeric())).then(|| normalize(name))
@@ -48,7 +47,7 @@ mod tests {
         for name in
             ["Fixture_Shop-1.2-py3-none-any.whl", "two-words-0.1.tar.gz", "notes.txt", "--all-1.tar.gz", "x.whl"]
         {
-            std::fs::write(dir.path().join(name), "").unwrap();
+            fs::write(dir.path().join(name), "").unwrap();
         }
         let folders = [dir.path().to_owned(), dir.path().join("missing")];
         assert_eq!(
@@ -56,7 +55,7 @@ mod tests {
             ["--reinstall-package", "fixture-shop", "--reinstall-package", "two-words"]
         );
         for number in 0..=MAX_NAMES {
-            std::fs::write(dir.path().join(format!("many{number}-1.tar.gz")), "").unwrap();
+            fs::write(dir.path().join(format!("many{number}-1.tar.gz")), "").unwrap();
         }
         assert_eq!(arguments(folders.into_iter()), ["--reinstall"]);
     }
