@@ -130,12 +130,18 @@ pub const TARGETS: &[Target] = &[
             "{\"app\":[{\"sha\":\"sha256:a\"}],\"buildpacks\":[{\"key\":\"a\",\"version\":\"1\",\"layers\":{\"l\":{\"sha\":\"s\",\"data\":{\"a\":[1,null,1.5]},\"launch\":true}},\"store\":{\"metadata\":{}}}],\"config\":{\"sha\":\"\"},\"launcher\":{\"sha\":\"\"},\"runImage\":{\"topLayer\":\"t\",\"reference\":\"r\",\"mirrors\":null}}",
             "{\"processes\":[{\"type\":\"web\",\"command\":[\"a\"],\"args\":null,\"direct\":true,\"buildpackID\":\"a\"}],\"buildpacks\":[{\"id\":\"a\",\"version\":\"1\"}],\"launcher\":{\"version\":\"1\"}}",
             "{\"a\":{\"1.0.0\":{\"api\":\"0.10\",\"layerDiffID\":\"sha256:a\",\"order\":[{\"group\":[{\"id\":\"b\",\"version\":\"1\"}]}],\"stacks\":[{\"id\":\"*\"}]}}}",
+            // A number that is only the same again when it is read exactly.
+            "{\"buildpacks\":[{\"key\":\"a\",\"version\":\"1\",\"layers\":{\"l\":{\"sha\":\"s\",\"data\":{\"a\":12222222222222222222222222222222222222222222222222222222222222222222222},\"cache\":true}}}]}",
         ],
     },
     Target {
         name: "environment",
         run: environment,
-        seeds: &["PATH.prepend=a\nPATH.delim=:\nA.default=b\nA=c\nB.append=d\n.x=y\n"],
+        seeds: &[
+            "PATH.prepend=a\nPATH.delim=:\nA.default=b\nA=c\nB.append=d\n.x=y\n",
+            // A delimiter that no variable can hold.
+            "A.default=b\nA.append=c\nA.delim=\0\nB=d\nB.append=c\nB.delim=\0\nB.prepend=e\nB.delim=\0\n",
+        ],
     },
     Target {
         name: "reference",

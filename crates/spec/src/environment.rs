@@ -76,16 +76,18 @@ pub fn parse_environment_dir(files: &BTreeMap<OsString, Vec<u8>>, unsuffixed: Op
             Some(b"override") => Operation::Override,
             Some(_) => continue,
         };
-        if name.is_empty() || name.contains(&b'=') || value.contains(&0) {
-            continue;
-        }
         let mut delimiter_file = OsString::from_vec(name.to_vec());
         delimiter_file.push(".delim");
+        let delimiter = files.get(&delimiter_file).cloned().unwrap_or_default();
+        // No variable can be called so, or hold that.
+        if name.is_empty() || name.contains(&b'=') || value.contains(&0) || delimiter.contains(&0) {
+            continue;
+        }
         modifications.push(Modification {
             name: OsString::from_vec(name.to_vec()),
             operation,
             value: OsString::from_vec(value.clone()),
-            delimiter: OsString::from_vec(files.get(&delimiter_file).cloned().unwrap_or_default()),
+            delimiter: OsString::from_vec(delimiter),
         });
     }
     modifications

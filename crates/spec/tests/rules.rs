@@ -244,6 +244,7 @@ fn environment_files_append_prepend_default_and_override() {
         ("old", &[("A.default", "new")], "old"),
         ("", &[("A.default", "new")], "new"),
         ("old", &[("A.append", "new")], "oldnew"),
+        ("old", &[("A.append", "new"), ("A.delim", "\0")], "old"),
         ("old", &[("A.append", "new"), ("A.delim", ":")], "old:new"),
         ("old", &[("A.prepend", "new"), ("A.delim", ":")], "new:old"),
         ("", &[("A.prepend", "new"), ("A.delim", ":")], "new"),
