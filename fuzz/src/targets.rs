@@ -155,6 +155,31 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "tar", run: tar, seeds: &[] },
     Target { name: "archive", run: archive, seeds: &[] },
+    Target { name: "uv_lock", run: uv_lock, seeds: &[include_str!("../../fixtures/apps/uv-lock/uv.lock")] },
+    Target {
+        name: "poetry_lock",
+        run: poetry_lock,
+        seeds: &[
+            include_str!("../../fixtures/apps/poetry-lock/poetry.lock"),
+            include_str!("../../fixtures/apps/poetry-lock-1.1/poetry.lock"),
+        ],
+    },
+    Target { name: "pdm_lock", run: pdm_lock, seeds: &[include_str!("../../fixtures/apps/pdm-lock/pdm.lock")] },
+    Target {
+        name: "pipfile_lock",
+        run: pipfile_lock,
+        seeds: &[include_str!("../../fixtures/apps/pipenv-lock/Pipfile.lock")],
+    },
+    Target { name: "pipfile", run: pipfile, seeds: &[include_str!("../../fixtures/apps/pipfile/Pipfile")] },
+    Target { name: "pylock", run: pylock, seeds: &[include_str!("../../fixtures/apps/pylock/pylock.toml")] },
+    Target {
+        name: "pyproject",
+        run: pyproject,
+        seeds: &[
+            include_str!("../../fixtures/apps/project/pyproject.toml"),
+            include_str!("../../fixtures/apps/poetry-no-lock/pyproject.toml"),
+        ],
+    },
     Target {
         name: "requirements",
         run: requirements,
@@ -496,12 +521,53 @@ fn archive(data: &[u8]) {
 }
 
 fn foresee(name: &str, data: &[u8]) {
+    foresee_beside(name, data, &[]);
+}
+
+/// What is said of an app of this file and some others.
+fn foresee_beside(name: &str, data: &[u8], others: &[(&str, &str)]) {
     let dir = scratch().join(format!("app-{name}-{:?}", std::thread::current().id()));
     std::fs::create_dir_all(&dir).expect("a folder");
     std::fs::write(dir.join(name), data).expect("a file");
+    for (name, text) in others {
+        std::fs::write(dir.join(name), text).expect("a file");
+    }
     let foresight = hoist_buildpacks::foresee(&dir, &[], "trixie");
     drop((foresight.warnings, foresight.missing_process.map(|failure| failure.to_string())));
     std::fs::remove_file(dir.join(name)).expect("the file");
+}
+
+fn uv_lock(data: &[u8]) {
+    foresee_beside("uv.lock", data, &[("pyproject.toml", include_str!("../../fixtures/apps/uv-lock/pyproject.toml"))]);
+}
+
+fn poetry_lock(data: &[u8]) {
+    let project = include_str!("../../fixtures/apps/poetry-lock/pyproject.toml");
+    foresee_beside("poetry.lock", data, &[("pyproject.toml", project)]);
+}
+
+fn pdm_lock(data: &[u8]) {
+    foresee_beside(
+        "pdm.lock",
+        data,
+        &[("pyproject.toml", include_str!("../../fixtures/apps/pdm-lock/pyproject.toml"))],
+    );
+}
+
+fn pipfile_lock(data: &[u8]) {
+    foresee_beside("Pipfile.lock", data, &[("Pipfile", include_str!("../../fixtures/apps/pipenv-lock/Pipfile"))]);
+}
+
+fn pipfile(data: &[u8]) {
+    foresee("Pipfile", data);
+}
+
+fn pylock(data: &[u8]) {
+    foresee("pylock.toml", data);
+}
+
+fn pyproject(data: &[u8]) {
+    foresee("pyproject.toml", data);
 }
 
 fn requirements(data: &[u8]) {

@@ -7,13 +7,15 @@ use crate::binding::Bindings;
 use crate::buildpack::Detection;
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::{job_template, pip, procfile, propose, python};
+use crate::{dependencies, job_template, procfile, propose, python};
 
 /// What can be known of a build beforehand.
 #[derive(Debug, Default)]
 pub struct Foresight {
     /// The Python that would be taken, and why.
     pub python: Option<(String, String)>,
+    /// The file that says which packages are installed, who installs them, and why it leads.
+    pub packages: Option<Packages>,
     /// What the build would refuse.
     pub refusals: Vec<Failure>,
     /// What it would warn of.
@@ -22,6 +24,19 @@ pub struct Foresight {
     pub has_default_process: bool,
     /// What an app without one is told, and the line that it probably needs; a service has a process of its own.
     pub missing_process: Option<Failure>,
+}
+
+/// Which packages a build would install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packages {
+    /// The file.
+    pub file: String,
+    /// The manager, as `BP_PYTHON_PACKAGE_MANAGER` names it.
+    pub manager: &'static str,
+    /// Why the file leads.
+    pub reason: String,
+    /// How many there are, as far as the file says it: `12 locked packages`.
+    pub count: String,
 }
 
 /// Looks at the app in `app_dir` as the buildpacks would on a base of `suite`, with these variables of the platform.
@@ -40,15 +55,29 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         found.refusals.push(unrecognised(&reasons));
         return found;
     }
+    let mut version = String::new();
     match choice {
         Ok((choice, warnings)) => {
+            version = choice.python.release.to_string();
             let reason = std::iter::once(choice.reason).chain(choice.notes).collect::<Vec<_>>().join("; ");
             found.warnings.extend(warnings);
             found.python = Some((choice.python.minor.to_owned(), reason));
         }
         Err(failure) => found.refusals.push(failure),
     }
-    found.refusals.extend(pip::foresee(&context).err());
+    match dependencies::foresee(&context, &version) {
+        Ok(Some((leader, reading))) => {
+            found.warnings.extend(reading.warnings);
+            found.packages = Some(Packages {
+                file: leader.file,
+                manager: leader.kind.word(),
+                reason: leader.reason,
+                count: reading.wanted.map(|wanted| wanted.count()).unwrap_or_default(),
+            });
+        }
+        Ok(None) => {}
+        Err(failure) => found.refusals.push(failure),
+    }
     match procfile::foresee(&context) {
         Ok(Some((has_default, warnings))) => {
             found.has_default_process = has_default;
@@ -123,7 +152,7 @@ mod tests {
         assert!(refusal(&[("main.py", ""), ("Procfile", "web = python main.py")]).contains("web: python main.py"));
         assert!(refusal(&[("main.py", ""), ("Procfile", "# nothing\n")]).contains("it holds no process"));
         assert!(refusal(&[("requirements.txt", "-r more.txt\n")]).contains("there is no more.txt"));
-        assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("uv export"));
+        assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("missing field `version`"));
         assert!(refusal(&[("planqk.json", "{}"), ("main.py", "")]).contains("there is no src/program.py"));
         assert!(refusal(&[("src/program.py", ""), ("Procfile", "web = x")]).contains("Procfile"));
         let nothing = foreseen(&[("main.py", "")], &[]).missing_process.unwrap();

@@ -16,8 +16,8 @@ use crate::buildpack::{Buildpack, Detection, Require};
 use crate::bytecode;
 use crate::context::{BuildContext, Context, DetectContext, LaunchProcess};
 use crate::failure::Failure;
+use crate::install::interpreter::Interpreter;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
-use crate::pip::interpreter::Interpreter;
 use crate::procfile;
 use crate::shipped::ShippedFile;
 

@@ -9,6 +9,11 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
     vec![
         &crate::python::Python,
+        &crate::uv_lock::UvBuildpack,
+        &crate::poetry::PoetryBuildpack,
+        &crate::pdm::PdmBuildpack,
+        &crate::pipenv::PipenvBuildpack,
+        &crate::pylock::PylockBuildpack,
         &crate::pip::Pip,
         &crate::procfile::ProcfileBuildpack,
         &crate::job_template::JobTemplate,

@@ -115,8 +115,14 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
     };
     problems.extend(found.refusals.iter().map(problem));
     problems.extend(found.warnings.iter().map(|text| Problem::odd(text, "the build goes on, and says the same")));
+    let told = |packages: &hoist_buildpacks::Packages| Chosen {
+        value: packages.file.clone(),
+        reason: format!("{}; {}", packages.reason, packages.count),
+    };
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
+        dependencies: found.packages.as_ref().map(told),
+        manager: found.packages.as_ref().map(|packages| packages.manager),
         problems,
         missing_process: found.missing_process.as_ref().map(problem),
     }

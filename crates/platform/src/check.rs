@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hoist_events::{Event, Reporter};
 use hoist_sandbox::User;
-use hoist_service::{InputRequest, Layout, Owner, StageError, StageRequest, Staged, resolve_input, stage};
+use hoist_service::{InputRequest, Layout, Manager, Owner, StageError, StageRequest, Staged, resolve_input, stage};
 use serde::Serialize;
 
 use crate::builder::BUILD_USER;
@@ -29,6 +29,8 @@ pub struct CheckReport {
     pub dependencies: Option<String>,
     /// Why that one leads, where there was a choice.
     pub dependencies_reason: Option<String>,
+    /// The package manager that it belongs to: `pip`, `uv`, `poetry`, …
+    pub manager: Option<&'static str>,
     /// The Python that would be taken, and who asks for it.
     pub python: Option<Chosen>,
     /// Processors from `planqk.json`.
@@ -77,6 +79,10 @@ pub struct Problem {
 pub struct Foresight {
     /// The Python that would be taken, and why.
     pub python: Option<Chosen>,
+    /// The file whose packages would be installed, by whom, and why.
+    pub dependencies: Option<Chosen>,
+    /// The package manager that it belongs to.
+    pub manager: Option<&'static str>,
     /// What they would refuse or warn of.
     pub problems: Vec<Problem>,
     /// What is wrong when the app does not name the process that its image starts with. A service has one of its own.
@@ -136,7 +142,7 @@ pub(crate) fn stage_source(
         source: &request.source,
         app_dir,
         contract: request.contract,
-        dependencies: request.dependencies,
+        dependencies: request.dependencies.or_else(|| manager_of(&request.env)),
         lift: true,
         selection: request.selection.clone(),
         owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid }),
@@ -145,9 +151,18 @@ pub(crate) fn stage_source(
     stage(&request, reporter)
 }
 
+/// The manager that a variable of the build names, for the choice between several files.
+fn manager_of(variables: &[(String, String)]) -> Option<Manager> {
+    let named = |wanted: &str| variables.iter().rev().find(|(name, _)| name == wanted);
+    let (_, word) = named("BP_PYTHON_PACKAGE_MANAGER").or_else(|| named("HOIST_PACKAGE_MANAGER"))?;
+    Manager::of_word(word)
+}
+
 fn report(staged: &Staged, variables: &[(String, String)], foresight: Foresight) -> CheckReport {
     let parameters = staged.signature.iter().flat_map(|signature| &signature.parameters);
     let resources = staged.manifest.as_ref().map(|manifest| &manifest.resources);
+    let leads = staged.dependencies.as_ref().map(|found| found.file.display().to_string());
+    let reason = staged.dependencies.as_ref().and_then(|found| found.reason.clone());
     CheckReport {
         name: staged.name.clone(),
         layout: match staged.layout {
@@ -163,8 +178,9 @@ fn report(staged: &Staged, variables: &[(String, String)], foresight: Foresight)
         parameters: parameters
             .map(|(name, annotation)| Parameter { name: name.clone(), annotation: annotation.clone() })
             .collect(),
-        dependencies: staged.dependencies.as_ref().map(|found| found.file.display().to_string()),
-        dependencies_reason: staged.dependencies.as_ref().and_then(|found| found.reason.clone()),
+        dependencies: leads.or_else(|| Some(foresight.dependencies.as_ref()?.value.clone())),
+        dependencies_reason: reason.or_else(|| Some(foresight.dependencies.as_ref()?.reason.clone())),
+        manager: foresight.manager,
         problems: problems(staged, variables, &foresight),
         python: foresight.python,
         cpus: resources.and_then(|resources| resources.cpu),
@@ -264,6 +280,7 @@ mod tests {
             python: Some(Chosen { value: "3.11".into(), reason: ".python-version says 3.11".into() }),
             problems: vec![Problem::odd("a", "b"), Problem::fatal("c", "d")],
             missing_process: Some(Problem::fatal("never told of a service", "")),
+            ..Foresight::default()
         };
         let gpu = "{\"resources\": {\"gpu\": {\"type\": \"NVIDIA_TESLA_T4\", \"count\": 2}}}";
         let files = [("src/program.py", "def run(data): ..."), ("planqk.json", gpu), ("input/data.json", "{")];

@@ -17,6 +17,8 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
         |failure: &hoist_buildpacks::Failure| Problem::fatal(failure.page.seen.join("; "), failure.page.fix.join("; "));
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
+        dependencies: None,
+        manager: found.packages.map(|packages| packages.manager),
         problems: found.refusals.iter().map(problem).collect(),
         missing_process: found.missing_process.as_ref().map(problem),
     }

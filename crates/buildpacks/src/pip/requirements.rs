@@ -187,7 +187,7 @@ fn load(
 }
 
 /// The path with `.` and `..` taken out; `None` when it leaves the app.
-fn lexical(path: &Path) -> Option<PathBuf> {
+pub(crate) fn lexical(path: &Path) -> Option<PathBuf> {
     let mut result = PathBuf::new();
     for part in path.components() {
         match part {
@@ -219,7 +219,8 @@ fn near_files(root: &Path, wanted: &Path) -> Vec<String> {
         .filter_map(|entry| {
             let path = entry.path().strip_prefix(root).ok()?.to_string_lossy().into_owned();
             let name = entry.file_name().to_string_lossy().into_owned();
-            let distance = super::names::distance(&name, &wanted_name).min(super::names::distance(&path, &wanted_path));
+            let distance = crate::install::name_distance(&name, &wanted_name)
+                .min(crate::install::name_distance(&path, &wanted_path));
             (distance <= 3 || (name.contains("requirements") && name.ends_with("txt"))).then_some((distance, path))
         })
         .collect();
@@ -323,6 +324,16 @@ fn builds_by_option(line: &str) -> bool {
     })
 }
 
+/// The first line of a requirements file that has something built from source, and its number.
+pub(crate) fn source_build_in(text: &str) -> Option<(usize, String)> {
+    let builds = |line: &str| {
+        let folder = !is_option(line)
+            && local_path_of(line).is_some_and(|path| Path::new(path).extension().is_none_or(|end| end != "whl"));
+        is_editable(line) || folder || is_fetched_source(line) || builds_by_option(line)
+    };
+    logical_lines(text).into_iter().find(|(_, line)| builds(line))
+}
+
 /// The normalised name that a requirement line begins with.
 fn name_of(line: &str) -> Option<String> {
     if let Some((_, name)) = line.split_once("#egg=") {
@@ -361,13 +372,8 @@ impl RequirementsTree {
         if let Some(line) = self.remote_includes.first() {
             return Some(line.clone());
         }
-        let builds = |line: &str| {
-            let folder = !is_option(line)
-                && local_path_of(line).is_some_and(|path| Path::new(path).extension().is_none_or(|end| end != "whl"));
-            is_editable(line) || folder || is_fetched_source(line) || builds_by_option(line)
-        };
         self.files.iter().find_map(|file| {
-            let (number, line) = logical_lines(&file.text).into_iter().find(|(_, line)| builds(line))?;
+            let (number, line) = source_build_in(&file.text)?;
             Some(format!("{} line {number}: {line}", file.path.display()))
         })
     }

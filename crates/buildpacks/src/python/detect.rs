@@ -69,7 +69,8 @@ fn explain(context: &Context) -> Vec<String> {
         }
     });
     for name in names.iter().filter(|name| name.len() < 40) {
-        let near = SIGNS.iter().find(|sign| (1..=2).contains(&crate::pip::name_distance(&name.to_lowercase(), sign)));
+        let near =
+            SIGNS.iter().find(|sign| (1..=2).contains(&crate::install::name_distance(&name.to_lowercase(), sign)));
         if let Some(sign) = near {
             reasons.push(format!("  is `{name}` meant to be `{sign}`?"));
         }

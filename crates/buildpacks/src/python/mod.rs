@@ -21,14 +21,14 @@ use serde_json::json;
 use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{Failure, chain};
+use crate::install::interpreter::{
+    EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
+};
+use crate::install::settings;
+use crate::install::uv::{UV_VERSION, Uv};
 use crate::layer::EnvironmentChange::{Default, Override};
 use crate::layer::EnvironmentScope::{Build, Launch};
 use crate::layer::{Layer, LayerTypes, SbomFormat};
-use crate::pip::interpreter::{
-    EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
-};
-use crate::pip::settings;
-use crate::pip::uv::{UV_VERSION, Uv};
 
 use install::{InstallError, install_build_tools, install_interpreter};
 use packages::{Archive, PackageSet, PackagesError};

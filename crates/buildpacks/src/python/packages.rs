@@ -15,8 +15,8 @@ use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::install::RUN_PACKAGES;
 use crate::keep;
-use crate::pip::RUN_PACKAGES;
 
 /// How long a machine believes its last look at the indexes.
 const BELIEVED: Duration = Duration::from_hours(24);

@@ -85,7 +85,7 @@ pub(crate) fn supply<'a>(context: &Context, base_suite: &'a str) -> Result<Suppl
             ));
         }
     };
-    let settings = crate::pip::settings::settings(context).uv;
+    let settings = crate::install::settings::settings(context).uv;
     let exact = [MIRROR_VARIABLE, LIST_VARIABLE].iter().any(|name| settings.contains_key(*name));
     Ok(Supply { base_suite, only, exact })
 }
@@ -112,8 +112,9 @@ pub(crate) fn misspelt(context: &Context) -> Vec<String> {
     let meant = |name: &str| -> Option<&'static str> {
         let listed = KNOWN.iter().find(|(wrong, _)| *wrong == name.to_lowercase()).map(|(_, right)| *right);
         let near = || {
-            READ.iter()
-                .find(|right| (0..=2).contains(&crate::pip::name_distance(&name.to_lowercase(), &right.to_lowercase())))
+            READ.iter().find(|right| {
+                (0..=2).contains(&crate::install::name_distance(&name.to_lowercase(), &right.to_lowercase()))
+            })
         };
         listed.or_else(|| near().copied())
     };

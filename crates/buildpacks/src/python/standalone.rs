@@ -14,8 +14,8 @@ use super::requests::{LIST_VARIABLE, MIRROR_VARIABLE};
 use crate::bytecode;
 use crate::context::Environment;
 use crate::failure::{Failure, chain};
+use crate::install::uv::Uv;
 use crate::keep;
-use crate::pip::uv::Uv;
 use crate::process;
 
 /// What stands in the metadata of a layer where a suite of Debian would.
@@ -272,7 +272,7 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
         Failure::new(
             doing,
             first_line(text),
-            format!("{} does not give it", crate::pip::settings::mask_credentials(named)),
+            format!("{} does not give it", crate::install::settings::mask_credentials(named)),
             "look whether the mirror has the file of that name",
         )
         .and_fix(debian)

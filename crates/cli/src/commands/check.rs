@@ -58,6 +58,9 @@ fn text(report: &CheckReport) -> String {
         (None, _) => "none declared".to_owned(),
     };
     row("dependencies", &dependencies);
+    if let Some(manager) = report.manager {
+        row("manager", manager);
+    }
     if let Some(python) = &report.python {
         row("python", &format!("{} ({})", python.value, python.reason));
     }

@@ -33,7 +33,7 @@ impl World {
             order: Vec::new(),
             hoist_path,
             launcher: Launcher { program: b"launcher", digest: "", version: "" },
-            foresee: |_, _, _| Foresight { python: None, problems: Vec::new(), missing_process: None },
+            foresee: |_, _, _| Foresight::default(),
         };
         let settings = EngineSettings {
             store_dir: dir.path().join("store"),

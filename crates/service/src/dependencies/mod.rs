@@ -2,7 +2,8 @@
 //!
 //! Works on the staged copy alone. The rules: the user code's files lead over a template's; one manager in a folder leads by itself;
 //! `requirements.txt` leads over a `pyproject.toml` without a lock; `environment.yml` leads over `requirements.txt` unless it says nothing
-//! that pip cannot do, when the fast way is taken with the Python that it asks for; any other two are an error that says how to choose.
+//! that pip cannot do, when the fast way is taken with the Python that it asks for; a tool's lock leads over `requirements.txt` and
+//! `pylock.toml`, which stay for the buildpacks to compare; any other two are an error that says how to choose.
 
 mod conda;
 mod environment_yml;
@@ -56,6 +57,19 @@ impl Manager {
             Self::Pipenv => &["Pipfile", "Pipfile.lock"],
             Self::Pylock => &["pylock.toml"],
             Self::Pyproject => &["pyproject.toml"],
+        }
+    }
+
+    /// The manager by the word for it (`BP_PYTHON_PACKAGE_MANAGER`).
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "pip" => Some(Self::Pip),
+            "poetry" => Some(Self::Poetry),
+            "uv" => Some(Self::Uv),
+            "pdm" => Some(Self::Pdm),
+            "pipenv" => Some(Self::Pipenv),
+            "pylock" => Some(Self::Pylock),
+            _ => None,
         }
     }
 
@@ -152,12 +166,10 @@ impl DependencyError {
     /// The next step.
     pub fn hint(&self) -> String {
         match self {
-            Self::TwoManagers { first, second } if first == "requirements.txt" => format!(
-                "remove the one that is not meant, or choose: --dependencies {first} (packages of {second} alone cannot be installed yet)"
-            ),
-            Self::TwoManagers { .. } => {
-                "write what both ask for into a requirements.txt, which can be installed, and choose it: --dependencies requirements.txt"
-                    .to_owned()
+            Self::TwoManagers { first, second } => {
+                format!(
+                    "remove the one that is not meant, or choose: --dependencies {first} or --dependencies {second}"
+                )
             }
             Self::NotThere { .. } => "leave out --dependencies to see what there is".to_owned(),
             Self::NeedsConda { lines, unknown, .. } => {
@@ -215,8 +227,10 @@ pub(crate) fn lift(
     let mut stage = Lifting { app, dir };
     let (manager, reason) = match forced {
         Some(manager) => (manager, Some("it was asked for".to_owned())),
-        None => choose(&managers)?,
+        None => choose(&managers, stage.app.root().join(&stage.dir).join("Pipfile.lock").is_file())?,
     };
+    // Whether a requirements.txt says the same as the lock is the buildpacks' to see: both stay.
+    let decided = forced.is_some() || !is_lock_beside_list(manager, &managers);
     let mut chosen = match manager {
         Manager::Conda => stage.conda(managers.contains(&Manager::Pip))?,
         manager => {
@@ -231,22 +245,43 @@ pub(crate) fn lift(
             }
         }
     };
-    stage.drop_losers(chosen.manager)?;
+    if decided {
+        stage.drop_losers(chosen.manager)?;
+    }
     if root.join(".python-version").is_file() {
         chosen.python = None;
     }
     Ok(Some(chosen))
 }
 
+/// Whether a tool's lock leads over a list of what it may have locked.
+fn is_lock_beside_list(leads: Manager, managers: &[Manager]) -> bool {
+    let is_list = |manager: &Manager| matches!(manager, Manager::Pip | Manager::Pylock);
+    leads != Manager::Conda
+        && managers.iter().any(|manager| *manager != leads && is_list(manager))
+        && !matches!(leads, Manager::Pip)
+}
+
 /// Which of the managers of one folder leads.
-fn choose(managers: &[Manager]) -> Result<(Manager, Option<String>), DependencyError> {
+fn choose(managers: &[Manager], has_pipfile_lock: bool) -> Result<(Manager, Option<String>), DependencyError> {
     // pyproject.toml alone counts only where nothing else does: locks belong to it, and with requirements.txt it configures tools.
     let mut serious: Vec<Manager> = managers.iter().copied().filter(|manager| *manager != Manager::Pyproject).collect();
     if serious.contains(&Manager::Conda) {
         serious.retain(|manager| *manager != Manager::Pip);
     }
+    let is_lock = |manager: &Manager| match manager {
+        Manager::Uv | Manager::Poetry | Manager::Pdm => true,
+        Manager::Pipenv => has_pipfile_lock,
+        Manager::Pip | Manager::Conda | Manager::Pylock | Manager::Pyproject => false,
+    };
+    let locks: Vec<Manager> = serious.iter().copied().filter(is_lock).collect();
+    let others_are_lists = serious.iter().all(|one| is_lock(one) || matches!(one, Manager::Pip | Manager::Pylock));
+    if let ([lock], true) = (locks.as_slice(), others_are_lists && serious.len() > 1) {
+        return Ok((*lock, Some(format!("a lock leads over {}", listed(&serious, *lock)))));
+    }
     match serious[..] {
         [] => Ok((Manager::Pyproject, None)),
+        [Manager::Pip, Manager::Pylock] => Ok((Manager::Pylock, Some("a lock leads over requirements.txt".to_owned()))),
         [manager] => {
             let beside_pyproject = manager == Manager::Pip && managers.contains(&Manager::Pyproject);
             let reason = "it leads over pyproject.toml, which has no lock beside it";
@@ -257,6 +292,12 @@ fn choose(managers: &[Manager]) -> Result<(Manager, Option<String>), DependencyE
             second: second.files()[0].to_owned(),
         }),
     }
+}
+
+/// The files of all but one.
+fn listed(managers: &[Manager], leads: Manager) -> String {
+    let others = managers.iter().filter(|manager| **manager != leads);
+    others.map(|manager| manager.files()[0]).collect::<Vec<_>>().join(" and ")
 }
 
 /// The user code's own wish for a Python leads over a template's.

@@ -80,24 +80,30 @@ fn real_conda_packages_are_named_with_their_pypi_lines() {
 
 #[test]
 fn two_managers_without_a_rule_are_an_error_that_says_how_to_choose() {
-    let dir = tree(&[("requirements.txt", ""), ("uv.lock", ""), ("pyproject.toml", "")]);
+    let dir = tree(&[("poetry.lock", ""), ("uv.lock", ""), ("pyproject.toml", "")]);
     let error = lift(dir.path(), &Layout::PlanQk, None).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "both requirements.txt and uv.lock declare dependencies, and nothing says which leads"
-    );
+    assert_eq!(error.to_string(), "both poetry.lock and uv.lock declare dependencies, and nothing says which leads");
     assert_eq!(
         error.hint(),
-        "remove the one that is not meant, or choose: --dependencies requirements.txt (packages of uv.lock alone cannot be installed yet)"
+        "remove the one that is not meant, or choose: --dependencies poetry.lock or --dependencies uv.lock"
     );
-    let locks = tree(&[("poetry.lock", ""), ("uv.lock", ""), ("pyproject.toml", "")]);
-    let error = lift(locks.path(), &Layout::PlanQk, None).unwrap_err();
-    assert!(error.hint().contains("choose it: --dependencies requirements.txt"), "{}", error.hint());
+    let lists = tree(&[("requirements.txt", ""), ("Pipfile", "")]);
+    let error = lift(lists.path(), &Layout::PlanQk, None).unwrap_err();
+    assert!(error.hint().contains("choose: --dependencies requirements.txt"), "{}", error.hint());
     let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Uv)).unwrap().unwrap();
     assert_eq!(forced.manager, Manager::Uv);
-    assert!(!dir.path().join("requirements.txt").exists() && dir.path().join("pyproject.toml").exists());
+    assert!(!dir.path().join("poetry.lock").exists() && dir.path().join("pyproject.toml").exists());
     let gone = lift(dir.path(), &Layout::PlanQk, Some(Manager::Pipenv)).unwrap_err();
     assert!(gone.to_string().contains("Pipfile was asked for"));
+}
+
+#[test]
+fn a_lock_leads_over_a_list_that_stays_for_the_buildpacks_to_compare() {
+    for lock in ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml"] {
+        let (dir, found) = lifted(&[("requirements.txt", "flask\n"), (lock, ""), ("pyproject.toml", "")], &Layout::App);
+        assert!(found.manager.files().contains(&lock), "{lock}");
+        assert_eq!(requirements(&dir), "flask\n", "{lock}");
+    }
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! From what an installer said to what a person can do: each known symptom of uv (and pip) is recognised and explained, with the line of
+//! the requirements file that it comes from. The recognisers are tried in turn; the last resort shows the installer's own words.
+
+mod access;
+mod build;
+mod repository;
+mod resolution;
+mod text;
+
+use crate::failure::Failure;
+use crate::pip::requirements::RequirementsTree;
+
+pub(crate) use text::evidence_lines;
+
+/// What is being done, in every page of this module.
+const DOING: &str = "installing the requirements";
+
+/// A question to the package index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Probe<'a> {
+    /// The highest version that satisfies.
+    Highest(&'a str),
+    /// The lowest.
+    Lowest(&'a str),
+}
+
+/// What a diagnosis can look at.
+pub(crate) struct Evidence<'a> {
+    /// What the installer said, credentials masked.
+    pub(crate) text: &'a str,
+    pub(crate) tree: &'a RequirementsTree,
+    /// `3.13.5`.
+    pub(crate) python_version: &'a str,
+    /// Which file or variable chose it.
+    pub(crate) python_reason: Option<&'a str>,
+    /// The setting that forbids to build, where there is one.
+    pub(crate) only_binary: Option<String>,
+    pub(crate) probe: &'a dyn Fn(Probe<'_>) -> Option<String>,
+}
+
+impl Evidence<'_> {
+    /// Where `name` is required, or that it is required by something else.
+    fn place(&self, name: &str) -> String {
+        self.tree.place_of(name).unwrap_or_else(|| format!("{name}, which another requirement needs"))
+    }
+}
+
+/// Explains a failed installation.
+pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
+    let flat = text::flatten(evidence.text);
+    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 14] = [
+        repository::failed_repository,
+        access::nothing_there,
+        access::unreachable_index,
+        access::refused_by_index,
+        access::hash_mismatch,
+        build::forbidden_build,
+        build::failed_build,
+        resolution::unreadable_line,
+        resolution::unknown_option,
+        resolution::wrong_python,
+        resolution::unknown_package,
+        resolution::unknown_version,
+        resolution::no_wheel,
+        resolution::conflict,
+    ];
+    let known = recognisers.iter().find_map(|recognise| recognise(evidence, &flat));
+    let failure = known.unwrap_or_else(|| {
+        Failure::new(
+            DOING,
+            text::first_error(evidence.text),
+            "the installer gave up, in its own words below",
+            "change the requirement that it names, then build again",
+        )
+    });
+    failure.with_evidence(evidence_lines(evidence.text))
+}
+
+/// Whether what failed is that build code of a source distribution may not run.
+pub(crate) fn needs_source_build(text: &str) -> bool {
+    ["building from source is disabled", "Building source distributions is disabled", "Building editables is disabled"]
+        .iter()
+        .any(|symptom| text.contains(symptom))
+        || (text.contains("--no-build") && text.contains("hint:"))
+}
+
+/// What uv does not understand although pip does.
+pub(crate) fn refused_by_uv(text: &str) -> Option<&'static str> {
+    const REFUSED: &[(&str, &str)] = &[
+        ("Expected `--hash`, found", "an option after a requirement"),
+        ("Unexpected '-', expected", "an option in the requirements file"),
+        ("Unexpected '--', expected", "an option in the requirements file"),
+        ("Unsupported requirement", "a form of requirement"),
+        ("Unsupported editable requirement", "an editable requirement that is no folder"),
+        ("Unsupported URL prefix", "a repository that is not git's"),
+        ("Unsupported option", "an option in the requirements file"),
+    ];
+    REFUSED.iter().find(|(symptom, _)| text.contains(symptom)).map(|(_, what)| *what)
+}
+
+#[cfg(test)]
+mod tests;

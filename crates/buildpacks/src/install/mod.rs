@@ -1,0 +1,239 @@
+//! The engine of every buildpack that installs packages: brings the environment layer to what is wanted, by uv, one distribution after the
+//! other made deterministic, compiled and listed. It knows nothing of the files that say what is wanted: each buildpack reads its own.
+
+mod binaries;
+mod bytecode_shelf;
+mod credentials;
+mod diagnosis;
+mod distributions;
+mod environment;
+mod installation;
+pub(crate) mod interpreter;
+mod key;
+mod libraries;
+mod lock;
+mod locked;
+mod names;
+mod sbom;
+pub(crate) mod settings;
+pub(crate) mod uv;
+mod vendored;
+mod wanted;
+
+use std::path::PathBuf;
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::context::{BuildContext, Context};
+use crate::failure::Failure;
+use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
+
+use bytecode_shelf::BytecodeShelf;
+use environment::VirtualEnvironment;
+use installation::Installation;
+use interpreter::Interpreter;
+use key::{EnvironmentKey, Verdict};
+pub(crate) use libraries::RUN_PACKAGES;
+use lock::Resolutions;
+pub(crate) use locked::{LockedFile, LockedList, LockedPackage, Origin, push_project};
+pub(crate) use names::distance as name_distance;
+use settings::Settings;
+pub(crate) use settings::mask_credentials;
+use uv::{UV_VERSION, Uv, UvError};
+pub(crate) use wanted::{Listed, Wanted};
+
+/// The folder that all builds of a machine share, where the platform allows it.
+const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
+/// `deny` while the shared folder can be written.
+const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
+
+/// The layer that is the environment.
+const LAYER: &str = "env";
+
+/// What is remembered of the environment between builds.
+#[derive(Debug, Serialize, Deserialize)]
+struct EnvironmentMetadata {
+    #[serde(flatten)]
+    key: EnvironmentKey,
+    /// What was chosen.
+    lock: Vec<String>,
+    hoist: Split,
+}
+
+/// Tells hoist's exporter that this layer may become one layer for each distribution.
+#[derive(Debug, Serialize, Deserialize)]
+struct Split {
+    split: String,
+}
+
+impl EnvironmentMetadata {
+    fn new(key: EnvironmentKey, lock: Vec<String>) -> Self {
+        Self { key, lock, hoist: Split { split: "distributions".to_owned() } }
+    }
+}
+
+const ENVIRONMENT_TYPES: LayerTypes = LayerTypes { build: true, launch: true, cache: true };
+
+/// Makes the environment layer of a buildpack hold what is wanted, keeping what can be kept.
+pub(crate) fn build_environment(context: &BuildContext<'_>, wanted: Wanted) -> Result<(), Failure> {
+    let common = context.common;
+    let interpreter = Interpreter::find(common)?;
+    let settings = settings::settings(common);
+    let layer = context.layer(LAYER);
+    let key = EnvironmentKey::new(&wanted, &common.app_dir, &interpreter, &settings, layer.dir());
+    let old: Option<EnvironmentMetadata> = if layer.has_content() { layer.metadata() } else { None };
+    let environment = VirtualEnvironment::at(layer.dir(), &interpreter);
+    let is_new = match old.as_ref().map(|old| key.verdict(&old.key, &wanted.changed())) {
+        Some(Verdict::Keep) => {
+            let old_lock = old.map(|old| old.lock).unwrap_or_default();
+            context.output.step(format!("{}, unchanged", packages(old_lock.len())));
+            keep_caches(context)?;
+            return write_layer(context, &environment, &EnvironmentMetadata::new(key, old_lock));
+        }
+        Some(Verdict::Update(mut reasons)) => {
+            let replaced = environment.replaced_link(&interpreter);
+            reasons.extend(replaced.as_ref().map(|name| format!("{name} is not what it was made as")));
+            let what = if replaced.is_some() { "installing anew" } else { "updating" };
+            context.output.step(format!("{what}: {}", reasons.join("; ")));
+            layer.explain(&reasons);
+            replaced.is_some()
+        }
+        Some(Verdict::Remake(reasons)) => {
+            context.output.step(format!("installing anew: {}", reasons.join("; ")));
+            layer.explain(&reasons);
+            true
+        }
+        None => true,
+    };
+    install_into(context, &layer, environment, &Choice { wanted, interpreter, settings, key }, is_new)
+}
+
+/// All that decides what is installed.
+struct Choice {
+    wanted: Wanted,
+    interpreter: Interpreter,
+    settings: Settings,
+    key: EnvironmentKey,
+}
+
+fn install_into(
+    context: &BuildContext<'_>,
+    layer: &Layer,
+    environment: VirtualEnvironment,
+    choice: &Choice,
+    is_new: bool,
+) -> Result<(), Failure> {
+    let Choice { wanted, interpreter, settings, key } = choice;
+    let common = context.common;
+    let deny_source_builds = common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny");
+    if deny_source_builds && let Some(line) = installation::source_build(wanted, settings) {
+        return Err(installation::source_build_needed("").and_seen(line));
+    }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let temporary = tempfile::Builder::new()
+        .prefix("hoist-pip-")
+        .tempdir()
+        .map_err(|error| Failure::io("making a temporary folder", &error))?;
+    let opened = |error| Failure::io("making the virtual environment", &error);
+    if is_new {
+        layer.clear()?;
+        environment.create(interpreter).map_err(opened)?;
+    } else {
+        environment.open().map_err(opened)?;
+    }
+    let cache_dir = cache_dir(context)?;
+    // What uv remembers of an open environment's interpreter is not true of a closed one.
+    let uv_cache_dir = cache_dir.join(if deny_source_builds { "uv" } else { "uv-building" });
+    let uv = Uv::obtain(interpreter, settings, &cache_dir.join("uv-bin"), &uv_cache_dir, temporary.path());
+    if let Err(error @ (UvError::Hash { .. } | UvError::Io { .. })) = uv {
+        return Err(installation::uv_failure(&error));
+    }
+    let tool = if uv.is_ok() { format!("uv {UV_VERSION}") } else { "pip".to_owned() };
+    context.output.step(format!("installing {} into Python {} with {tool}", wanted.count(), interpreter.version));
+    let installation = Installation {
+        app_dir: &common.app_dir,
+        root_dir: &common.root_dir,
+        wanted,
+        interpreter,
+        settings,
+        environment,
+        uv,
+        deny_source_builds,
+        resolutions: resolved_alike(wanted).then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
+        shelf: BytecodeShelf::new(&cache_dir, format!("{} {}", interpreter.identity, interpreter.cache_tag())),
+        temporary: temporary.path(),
+        output: context.output,
+    };
+    let done = match installation.run(is_new) {
+        Ok(done) => done,
+        Err(failure) => {
+            // Nothing half-made is left: an updated environment is untouched when resolving or building failed, a new one goes.
+            if is_new {
+                layer.clear()?;
+            }
+            return Err(failure);
+        }
+    };
+    context.output.step(format!("{}, {} of them new or changed", packages(done.distributions.len()), done.fresh));
+    layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(&done.distributions, &done.lock))?;
+    let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
+    write_layer(context, &installation.environment, &metadata)
+}
+
+fn write_layer(
+    context: &BuildContext<'_>,
+    environment: &VirtualEnvironment,
+    metadata: &EnvironmentMetadata,
+) -> Result<(), Failure> {
+    let taken = environment
+        .take_lifecycle_files(&["env/VIRTUAL_ENV.override"])
+        .map_err(|error| Failure::io("looking for variables of the environment", &error))?;
+    if !taken.is_empty() {
+        let list = taken.join(", ");
+        context.output.warning(format!("a package brings {list}, where an image keeps its variables: it was left out"));
+    }
+    let layer = context.layer(LAYER);
+    let place = layer.dir().display().to_string();
+    layer.set_variable(EnvironmentScope::All, "VIRTUAL_ENV", EnvironmentChange::Override, &place)?;
+    layer.write(ENVIRONMENT_TYPES, metadata)
+}
+
+/// The shared folder, or a layer of this image's own that only later builds see.
+fn cache_dir(context: &BuildContext<'_>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = context.common.variable(CACHE_VARIABLE) {
+        let dir = PathBuf::from(dir).join("pip");
+        fs::create_dir_all(&dir).map_err(|error| Failure::io("using the shared cache", &error))?;
+        return Ok(dir);
+    }
+    let layer = context.layer("cache");
+    layer.create()?;
+    keep_caches(context)?;
+    Ok(layer.dir().to_owned())
+}
+
+/// A restored layer stays only when its types are written again.
+fn keep_caches(context: &BuildContext<'_>) -> Result<(), Failure> {
+    let layer = context.layer("cache");
+    if layer.has_content() {
+        layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
+    }
+    Ok(())
+}
+/// `1 package`, `8 packages`.
+fn packages(count: usize) -> String {
+    if count == 1 { "1 package".to_owned() } else { format!("{count} packages") }
+}
+
+/// Whether the same lines are resolved to the same on this machine: no folder of the app is meant, and what is locked needs no resolution.
+fn resolved_alike(wanted: &Wanted) -> bool {
+    !matches!(wanted, Wanted::Locked(_))
+        && wanted.listed().is_none_or(|listed| listed.indexes.is_empty())
+        && wanted.tree().is_whole()
+}
+
+/// Whether the build was told of an index, which then takes the place of the one that a project is used to.
+pub(crate) fn has_index(context: &Context) -> bool {
+    let settings = settings::settings(context);
+    ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().any(|name| settings.uv.contains_key(*name))
+}

@@ -1,0 +1,407 @@
+//! The host's pip settings as settings of uv: environment (`PIP_*`, `UV_*`), the `pip` binding (`settings.json`, `pip.conf`), and what
+//! of the build's environment an installer may see. Pure, apart from asking whether a find-links folder exists.
+
+use std::path::{Path, PathBuf};
+
+use super::binaries::{Binaries, is_true};
+use super::credentials::{Login, add_logins, of_netrc, of_pypirc};
+use crate::context::{Context, Environment};
+
+/// Variables that would bend an installer away from the layer, or the interpreter away from itself.
+const FORBIDDEN: &[&str] = &[
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_USER",
+    "PIP_PYTHON",
+    "PIP_CACHE_DIR",
+    "PIP_NO_CACHE_DIR",
+    "PIP_REQUIREMENT",
+    "PIP_REPORT",
+    "PIP_DRY_RUN",
+    "PIP_LOG",
+    "PIP_COMPILE",
+    "PIP_REQUIRE_VIRTUALENV",
+    "PIP_BREAK_SYSTEM_PACKAGES",
+    "UV_PYTHON",
+    "UV_TARGET",
+    "UV_PREFIX",
+    "UV_SYSTEM_PYTHON",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_CACHE_DIR",
+    "UV_NO_CACHE",
+    "UV_COMPILE_BYTECODE",
+    "UV_LINK_MODE",
+    "UV_CONFIG_FILE",
+    "UV_WORKING_DIR",
+    "UV_OFFLINE",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+];
+
+/// The installers' environment: everything of the build that is not dangerous, with pip's settings translated for uv.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// What pip gets.
+    pub(crate) pip: Environment,
+    /// What uv gets.
+    pub(crate) uv: Environment,
+    /// Which packages come as wheels: uv has no variables for it.
+    pub(crate) binaries: Binaries,
+    /// Whether no index may be asked: uv has no variable for it either.
+    pub(crate) no_index: bool,
+    /// Who asks which host.
+    logins: Vec<Login>,
+}
+
+/// Variables with addresses of indexes.
+const INDEXES: [&str; 6] =
+    ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"];
+
+/// Collects the settings of a build.
+pub(crate) fn settings(context: &Context) -> Settings {
+    let mut environment = context.environment.clone();
+    for binding in context.bindings.of_type("pip").chain(context.bindings.of_type("pypi")) {
+        let from_json = binding.text("settings.json").map(|text| parse_json_settings(&text)).unwrap_or_default();
+        let from_conf = binding.text("pip.conf").map(|text| parse_pip_conf(&text)).unwrap_or_default();
+        for (name, value) in from_json.into_iter().chain(from_conf) {
+            environment.entry(name).or_insert_with(|| value.into());
+        }
+        // The host's own path to it means nothing here.
+        if let Some(path) = binding.path("client.pem") {
+            environment.insert("PIP_CLIENT_CERT".into(), path.into());
+        }
+    }
+    let logins = logins(context);
+    for name in INDEXES {
+        if let Some(value) = environment.get_mut(name) {
+            *value = add_logins(&value.to_string_lossy(), &logins).into();
+        }
+    }
+    drop_missing_certificates(&mut environment);
+    for binding in context.bindings.of_type("ca-certificates") {
+        if let Some(path) = binding.path("ca.pem") {
+            environment.entry("SSL_CERT_FILE".into()).or_insert_with(|| path.clone().into());
+            environment.entry("PIP_CERT".into()).or_insert_with(|| path.into());
+        }
+    }
+    environment.retain(|name, _| !FORBIDDEN.contains(&name.as_str()) && !name.starts_with("PYTHON"));
+    keep_existing_find_links(&mut environment);
+    environment.insert("PIP_CONFIG_FILE".into(), "/dev/null".into());
+    environment.insert("PIP_DISABLE_PIP_VERSION_CHECK".into(), "1".into());
+    environment.insert("PIP_NO_INPUT".into(), "1".into());
+    environment.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    let mut uv = environment.clone();
+    uv.retain(|name, _| !name.starts_with("PIP_"));
+    for (name, value) in translate(&environment) {
+        uv.entry(name).or_insert_with(|| value.into());
+    }
+    environment.retain(|name, _| !name.starts_with("UV_"));
+    let binaries = Binaries::of(&environment);
+    let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_true);
+    Settings { pip: environment, uv, binaries, no_index, logins }
+}
+
+/// The logins of bindings of type `pypirc`, `netrc`, `pip` and `pypi`.
+fn logins(context: &Context) -> Vec<Login> {
+    let mut found = Vec::new();
+    for binding in ["pypirc", "netrc", "pip", "pypi"].into_iter().flat_map(|kind| context.bindings.of_type(kind)) {
+        for name in [".pypirc", "pypirc"] {
+            found.extend(binding.text(name).map(|text| of_pypirc(&text)).unwrap_or_default());
+        }
+        for name in [".netrc", "netrc"] {
+            found.extend(binding.text(name).map(|text| of_netrc(&text)).unwrap_or_default());
+        }
+    }
+    found
+}
+
+/// `settings.json`: an object of names and strings.
+fn parse_json_settings(text: &str) -> Vec<(String, String)> {
+    let Ok(serde_json::Value::Object(map)) = serde_json::from_str(text) else { return Vec::new() };
+    map.into_iter()
+        .filter(|(name, _)| name.starts_with("PIP_") || name.starts_with("UV_"))
+        .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// `pip.conf`: the options of `[global]` and `[install]`, as the variables that pip reads for them.
+fn parse_pip_conf(text: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    let mut wanted = false;
+    for line in text.lines() {
+        let line_trimmed = line.trim();
+        if line_trimmed.is_empty() || line_trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(section) = line_trimmed.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            wanted = matches!(section.trim(), "global" | "install");
+        } else if line.starts_with([' ', '\t']) {
+            if let Some((_, value)) = found.last_mut().filter(|_| wanted) {
+                value.push(' ');
+                value.push_str(line_trimmed);
+            }
+        } else if let Some((key, value)) = line_trimmed.split_once(['=', ':']).filter(|_| wanted) {
+            let name = format!("PIP_{}", key.trim().to_uppercase().replace('-', "_"));
+            found.push((name, value.trim().to_owned()));
+        }
+    }
+    found
+}
+
+/// pip's variables in uv's words. Lists that pip separates by spaces are uv's with spaces or commas.
+fn translate(environment: &Environment) -> Vec<(String, String)> {
+    let get =
+        |name: &str| environment.get(name).and_then(|value| value.to_str()).map(str::trim).filter(|v| !v.is_empty());
+    let mut result: Vec<(String, String)> = Vec::new();
+    // An older name of the same setting of uv's own wins as well.
+    let default_index = if get("UV_INDEX_URL").is_some() { "UV_INDEX_URL" } else { "UV_DEFAULT_INDEX" };
+    let same = [
+        ("PIP_INDEX_URL", default_index),
+        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
+        ("PIP_CERT", "SSL_CERT_FILE"),
+        ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT"),
+        ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST"),
+        ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT"),
+        ("PIP_TIMEOUT", "UV_HTTP_TIMEOUT"),
+        ("PIP_RETRIES", "UV_HTTP_RETRIES"),
+        ("PIP_CONSTRAINT", "UV_CONSTRAINT"),
+        ("PIP_KEYRING_PROVIDER", "UV_KEYRING_PROVIDER"),
+        ("PIP_PROXY", "ALL_PROXY"),
+    ];
+    for (pip, uv) in same {
+        if let Some(value) = get(pip) {
+            result.push((uv.into(), value.split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+    }
+    // Poetry's credentials for a source by its name.
+    for (name, value) in environment {
+        if let (Some(rest), Some(value)) = (name.strip_prefix("POETRY_HTTP_BASIC_"), value.to_str()) {
+            result.push((format!("UV_INDEX_{rest}"), value.to_owned()));
+        }
+    }
+    if let Some(links) = get("PIP_FIND_LINKS") {
+        result.push(("UV_FIND_LINKS".into(), links.split_whitespace().collect::<Vec<_>>().join(",")));
+    }
+    let switches = [("PIP_PRE", "UV_PRERELEASE", "allow"), ("PIP_REQUIRE_HASHES", "UV_REQUIRE_HASHES", "1")];
+    for (pip, uv, value) in switches {
+        if get(pip).is_some_and(is_true) {
+            result.push((uv.into(), value.into()));
+        }
+    }
+    result
+}
+
+/// A certificate file that does not exist in the build would make every installer trust nobody.
+fn drop_missing_certificates(environment: &mut Environment) {
+    let names = [
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "PIP_CERT",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "PIP_CLIENT_CERT",
+        "SSL_CLIENT_CERT",
+    ];
+    for name in names {
+        if environment.get(name).is_some_and(|path| !Path::new(path).exists()) {
+            environment.remove(name);
+        }
+    }
+}
+
+/// Folders of the host that were not brought into the build are no find-links here.
+fn keep_existing_find_links(environment: &mut Environment) {
+    for name in ["PIP_FIND_LINKS", "UV_FIND_LINKS"] {
+        let Some(value) = environment.remove(name) else { continue };
+        let value = value.to_string_lossy().into_owned();
+        let kept: Vec<&str> = value
+            .split([' ', ',', '\n', '\t'])
+            .filter(|link| !link.is_empty())
+            .filter(|link| {
+                let local = link.strip_prefix("file://").unwrap_or(link);
+                local.contains("://") || Path::new(local).exists()
+            })
+            .collect();
+        if !kept.is_empty() {
+            let separator = if name.starts_with("PIP") { " " } else { "," };
+            environment.insert(name.into(), kept.join(separator).into());
+        }
+    }
+}
+
+impl Settings {
+    /// An address of an index of the project, with who asks its host.
+    pub(crate) fn with_login(&self, address: &str) -> String {
+        add_logins(address, &self.logins)
+    }
+
+    /// What of the settings can change which files are installed, one per line, credentials taken out, for the cache key.
+    pub(crate) fn fingerprint(&self) -> String {
+        let matters = [
+            "UV_DEFAULT_INDEX",
+            "UV_INDEX",
+            "UV_INDEX_URL",
+            "UV_EXTRA_INDEX_URL",
+            "UV_FIND_LINKS",
+            "UV_PRERELEASE",
+            "UV_RESOLUTION",
+            "UV_EXCLUDE_NEWER",
+            "UV_CONSTRAINT",
+            "UV_OVERRIDE",
+            "UV_INDEX_STRATEGY",
+            "UV_TORCH_BACKEND",
+            "UV_NO_BINARY",
+            "UV_NO_BINARY_PACKAGE",
+            "UV_NO_BUILD",
+            "UV_NO_BUILD_PACKAGE",
+            "UV_REQUIRE_HASHES",
+        ];
+        let line = |name: &&str| {
+            let value = self.uv.get(*name)?;
+            Some(format!("{name}={}", mask_credentials(&value.to_string_lossy())))
+        };
+        let mut lines: Vec<String> = matters.iter().filter_map(line).chain(self.binaries.fingerprint()).collect();
+        lines.extend(self.no_index.then(|| "PIP_NO_INDEX=1".to_owned()));
+        lines.join("\n")
+    }
+
+    /// Files that the settings name and whose content decides what is chosen; relative ones lie in the app.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let lists = ["UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT"];
+        let values = lists.iter().filter_map(|name| self.uv.get(*name)?.to_str());
+        values.flat_map(str::split_whitespace).map(PathBuf::from).collect()
+    }
+
+    /// Folders that the settings have looked into for packages; relative ones lie in the app.
+    pub(crate) fn link_folders(&self) -> Vec<PathBuf> {
+        let value = self.uv.get("UV_FIND_LINKS").map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let local = |link: &str| {
+            let path = link.strip_prefix("file://").unwrap_or(link);
+            (!path.is_empty() && !path.contains("://")).then(|| PathBuf::from(path))
+        };
+        value.split([',', ' ']).filter_map(local).collect()
+    }
+
+    /// The setting that has something built from source, whatever the requirements are.
+    pub(crate) fn source_build(&self) -> Option<String> {
+        let own = ["UV_NO_BINARY", "UV_NO_BINARY_PACKAGE"].into_iter().find(|name| self.uv.contains_key(*name));
+        self.binaries.source_build().or_else(|| own.map(|name| format!("{name} is set")))
+    }
+}
+
+/// Text with the user and password of every URL replaced.
+pub(crate) fn mask_credentials(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        result.push_str(before);
+        let end =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`' | ')')).unwrap_or(after.len());
+        let authority = &after[..end];
+        match authority.rfind('@') {
+            Some(at) => {
+                result.push_str("***");
+                result.push_str(&authority[at..]);
+            }
+            None => result.push_str(authority),
+        }
+        rest = &after[end..];
+    }
+    result.push_str(rest);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bindings;
+
+    #[test]
+    fn pip_settings_become_uv_settings() {
+        let conf = "# c\n[global]\nindex-url = https://i/simple\nextra-index-url = https://a\n    https://b\ntrusted-host: h\n[list]\nformat=json\n[install]\nno-index = true\npre = yes\nclient-cert = /c.pem\n";
+        let mut environment: Environment = parse_pip_conf(conf).into_iter().map(|(k, v)| (k, v.into())).collect();
+        environment.insert("POETRY_HTTP_BASIC_OWN_PASSWORD".into(), "p".into());
+        let mut got = translate(&environment);
+        got.sort();
+        let wanted = [
+            ("SSL_CLIENT_CERT", "/c.pem"),
+            ("UV_DEFAULT_INDEX", "https://i/simple"),
+            ("UV_INDEX", "https://a https://b"),
+            ("UV_INDEX_OWN_PASSWORD", "p"),
+            ("UV_INSECURE_HOST", "h"),
+            ("UV_PRERELEASE", "allow"),
+        ];
+        assert_eq!(got, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn credentials_never_reach_a_person_or_a_key() {
+        assert_eq!(
+            mask_credentials("see https://user:s3cr@t@host/simple and http://token@h, https://plain/x@y"),
+            "see https://***@host/simple and http://***@h, https://plain/x@y"
+        );
+    }
+
+    #[test]
+    fn hostile_variables_do_not_reach_the_installer() {
+        let mut environment = Environment::new();
+        for name in ["PIP_TARGET", "UV_PYTHON", "PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "UV_CACHE_DIR", "PYTHONHOME"]
+        {
+            environment.insert(name.into(), "/evil".into());
+        }
+        environment.insert("MY_TOKEN".into(), "kept".into());
+        environment.insert("SSL_CERT_FILE".into(), "/does/not/exist".into());
+        environment.insert("PIP_FIND_LINKS".into(), "/does/not/exist https://links/".into());
+        let settings = settings(&context(environment, Bindings::default()));
+        let names: Vec<&str> = settings.uv.keys().map(String::as_str).collect();
+        assert_eq!(names, ["LANG", "MY_TOKEN", "UV_FIND_LINKS"]);
+        assert_eq!(settings.uv["UV_FIND_LINKS"], "https://links/");
+        assert!(!settings.pip.contains_key("PIP_TARGET"));
+    }
+
+    #[test]
+    fn a_clients_certificate_comes_with_the_binding() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("type", "pip"),
+            ("client.pem", "KEY"),
+            (
+                "settings.json",
+                r#"{"PIP_CLIENT_CERT": "/home/me/client.pem", "PIP_NO_BINARY": "lxml", "PIP_NO_INDEX": "true"}"#,
+            ),
+        ] {
+            fs_err::create_dir_all(dir.path().join("pip")).unwrap();
+            fs_err::write(dir.path().join("pip").join(name), text).unwrap();
+        }
+        let settings = settings(&context(Environment::new(), Bindings::read(dir.path())));
+        let path = dir.path().join("pip/client.pem");
+        assert_eq!(settings.uv["SSL_CLIENT_CERT"], path);
+        assert_eq!(settings.pip["PIP_CLIENT_CERT"], path);
+        assert_eq!(settings.source_build().as_deref(), Some("PIP_NO_BINARY is lxml"));
+        assert!(settings.fingerprint().ends_with("PIP_NO_BINARY=lxml\nPIP_NO_INDEX=1"), "{}", settings.fingerprint());
+        assert!(settings.no_index);
+    }
+
+    #[test]
+    fn files_that_settings_name_are_known() {
+        let environment = Environment::from([("PIP_CONSTRAINT".into(), "limits.txt /etc/more.txt".into())]);
+        let settings = settings(&context(environment, Bindings::default()));
+        assert_eq!(settings.files(), [PathBuf::from("limits.txt"), PathBuf::from("/etc/more.txt")]);
+    }
+
+    fn context(environment: Environment, bindings: Bindings) -> Context {
+        let root = || PathBuf::from("/");
+        Context {
+            buildpack_dir: root(),
+            app_dir: root(),
+            platform_dir: root(),
+            root_dir: root(),
+            environment,
+            bindings,
+        }
+    }
+}

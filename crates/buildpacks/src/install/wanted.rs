@@ -1,0 +1,142 @@
+//! What is to be installed, as whoever reads an app's files hands it to the engine. What a lock or a project says comes as lines of a
+//! requirements file, each with the place where it stands, so that everything after this speaks of the user's own lines.
+
+use std::path::PathBuf;
+
+use hoist_debian::{Sha256, hex};
+
+use super::settings::mask_credentials;
+use crate::pip::requirements::{RequirementLine, RequirementsFile, RequirementsTree, source_build_in};
+
+/// What is to be installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Requirements files, to be resolved.
+    Requirements(RequirementsTree),
+    /// What a lock chose: exact versions, whose markers held. Nothing is resolved.
+    Locked(Listed),
+    /// What a project without a lock asks for, to be resolved now.
+    Project(Listed),
+}
+
+/// Lines made from another file than requirements.txt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// The file and the lines as a person knows them.
+    pub(crate) tree: RequirementsTree,
+    /// The same as a requirements file says it.
+    pub(crate) text: String,
+    /// Indexes that the project names, beside those of the build.
+    pub(crate) indexes: Vec<Index>,
+}
+
+/// A package index of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Index {
+    /// Its name, by which variables give credentials.
+    pub(crate) name: String,
+    /// Its address.
+    pub(crate) url: String,
+}
+
+impl Listed {
+    /// An empty list of what stands in `file` of the app.
+    pub(crate) fn of(file: &str, text: &str) -> Self {
+        let file = RequirementsFile { path: PathBuf::from(file), text: text.to_owned(), plain: true };
+        Self { tree: RequirementsTree { files: vec![file], ..RequirementsTree::default() }, ..Self::default() }
+    }
+
+    /// Adds a line that only people see: the installer learns of it in another way.
+    pub(crate) fn push_known(&mut self, name: Option<&str>, shown: &str, line: usize) {
+        let name = name.map(crate::pip::requirements::normalize);
+        let text = mask_credentials(shown);
+        self.tree.requirements.push(RequirementLine { name, text, file: 0, line, constraint: false });
+    }
+
+    /// Adds a requirement: its name where it has one, what a person sees of it, where it stands, and the installer's line.
+    pub(crate) fn push(&mut self, name: Option<&str>, shown: &str, line: usize, written: &str) {
+        self.push_known(name, shown, line);
+        self.text.push_str(written);
+        self.text.push('\n');
+    }
+
+    /// Adds an index, once. What is no address (a folder) is none that could be asked.
+    pub(crate) fn push_index(&mut self, name: &str, url: &str) {
+        if url.contains("://") && !self.indexes.iter().any(|index| index.url == url) {
+            self.indexes.push(Index { name: name.to_owned(), url: url.to_owned() });
+        }
+    }
+}
+
+impl Wanted {
+    /// The files and lines that a person knows.
+    pub(crate) fn tree(&self) -> &RequirementsTree {
+        match self {
+            Self::Requirements(tree) => tree,
+            Self::Locked(listed) | Self::Project(listed) => &listed.tree,
+        }
+    }
+
+    /// What was not written as requirements files.
+    pub(crate) fn listed(&self) -> Option<&Listed> {
+        match self {
+            Self::Requirements(_) => None,
+            Self::Locked(listed) | Self::Project(listed) => Some(listed),
+        }
+    }
+
+    /// Identifies what is wanted.
+    pub(crate) fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut add = |text: &str| {
+            hasher.update(text);
+            hasher.update([0]);
+        };
+        match self {
+            Self::Requirements(tree) => {
+                for file in &tree.files {
+                    add(&file.path.to_string_lossy());
+                    add(&file.text);
+                }
+            }
+            Self::Locked(listed) | Self::Project(listed) => {
+                add(&listed.text);
+                for index in &listed.indexes {
+                    add(&mask_credentials(&index.url));
+                }
+            }
+        }
+        hex(&hasher.finalize())
+    }
+
+    /// The words for a change of it.
+    pub(crate) fn changed(&self) -> String {
+        let file = self.tree().files.first().map(|file| file.path.display().to_string()).unwrap_or_default();
+        match self {
+            Self::Requirements(_) => "the requirements changed".to_owned(),
+            Self::Locked(_) => format!("what {file} locks changed"),
+            Self::Project(_) => format!("what {file} asks for changed"),
+        }
+    }
+
+    /// `3 requirements`, `12 locked packages`.
+    pub(crate) fn count(&self) -> String {
+        let count = self.tree().requirements.iter().filter(|line| !line.constraint).count();
+        let what = if matches!(self, Self::Locked(_)) { "locked package" } else { "requirement" };
+        if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+    }
+
+    /// The first line that has something built from source.
+    pub(crate) fn source_build(&self) -> Option<String> {
+        match self {
+            Self::Requirements(tree) => tree.source_build(),
+            Self::Locked(listed) | Self::Project(listed) => source_build_in(&listed.text).map(|(_, line)| line),
+        }
+    }
+
+    /// Whether every version is locked with a hash, so that it does not matter which index a file comes from.
+    pub(crate) fn is_hashed(&self) -> bool {
+        matches!(self, Self::Locked(listed) if !listed.text.is_empty()
+            && listed.text.lines().all(|line| line.contains("--hash=") || !line.contains("==")))
+    }
+}
