@@ -9,6 +9,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use apps::{
+    pdm_lock, pipfile, pipfile_lock, poetry_lock, procfile, pylock, pyproject, python_projects, python_versions,
+    requirements, sources, uv_lock,
+};
 use hoist_image::{LoadLimits, Reference, Store, TarFile};
 use hoist_service::{PlanqkJson, ResultScanner, Signature};
 use hoist_spec::{
@@ -18,6 +22,9 @@ use hoist_spec::{
     PackageConfig, Plan, ProjectDescriptor, RunToml, StoreToml, System, SystemToml, flatten_order,
     parse_environment_dir, parse_order_label, resolve_plan,
 };
+
+#[path = "apps.rs"]
+mod apps;
 
 /// A parser, by name: what it is called with, and what a sensible input looks like.
 pub struct Target {
@@ -518,82 +525,6 @@ fn archive(data: &[u8]) {
     if let Err(error) = store().load_from(&mut &*data, limits) {
         let _ = (error.to_string(), error.hint());
     }
-}
-
-fn foresee(name: &str, data: &[u8]) {
-    foresee_beside(name, data, &[]);
-}
-
-/// What is said of an app of this file and some others.
-fn foresee_beside(name: &str, data: &[u8], others: &[(&str, &str)]) {
-    let dir = scratch().join(format!("app-{name}-{:?}", std::thread::current().id()));
-    std::fs::create_dir_all(&dir).expect("a folder");
-    std::fs::write(dir.join(name), data).expect("a file");
-    for (name, text) in others {
-        std::fs::write(dir.join(name), text).expect("a file");
-    }
-    let foresight = hoist_buildpacks::foresee(&dir, &[], "trixie");
-    drop((foresight.warnings, foresight.missing_process.map(|failure| failure.to_string())));
-    std::fs::remove_file(dir.join(name)).expect("the file");
-}
-
-fn uv_lock(data: &[u8]) {
-    foresee_beside("uv.lock", data, &[("pyproject.toml", include_str!("../../fixtures/apps/uv-lock/pyproject.toml"))]);
-}
-
-fn poetry_lock(data: &[u8]) {
-    let project = include_str!("../../fixtures/apps/poetry-lock/pyproject.toml");
-    foresee_beside("poetry.lock", data, &[("pyproject.toml", project)]);
-}
-
-fn pdm_lock(data: &[u8]) {
-    foresee_beside(
-        "pdm.lock",
-        data,
-        &[("pyproject.toml", include_str!("../../fixtures/apps/pdm-lock/pyproject.toml"))],
-    );
-}
-
-fn pipfile_lock(data: &[u8]) {
-    foresee_beside("Pipfile.lock", data, &[("Pipfile", include_str!("../../fixtures/apps/pipenv-lock/Pipfile"))]);
-}
-
-fn pipfile(data: &[u8]) {
-    foresee("Pipfile", data);
-}
-
-fn pylock(data: &[u8]) {
-    foresee("pylock.toml", data);
-}
-
-fn pyproject(data: &[u8]) {
-    foresee("pyproject.toml", data);
-}
-
-fn requirements(data: &[u8]) {
-    foresee("requirements.txt", data);
-}
-
-fn procfile(data: &[u8]) {
-    foresee("Procfile", data);
-}
-
-fn python_versions(data: &[u8]) {
-    for name in [".python-version", "runtime.txt", ".tool-versions", "environment.yml"] {
-        foresee(name, data);
-    }
-}
-
-fn python_projects(data: &[u8]) {
-    for name in
-        ["pyproject.toml", "mise.toml", "Pipfile", "Pipfile.lock", "setup.cfg", "uv.lock", "poetry.lock", "pdm.lock"]
-    {
-        foresee(name, data);
-    }
-}
-
-fn sources(data: &[u8]) {
-    foresee("app.py", data);
 }
 
 fn planqk_json(data: &[u8]) {
