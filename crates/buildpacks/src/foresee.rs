@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::as_of::AsOf;
 use crate::binding::Bindings;
 use crate::buildpack::Detection;
 use crate::context::Context;
@@ -65,9 +66,18 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         }
         Err(failure) => found.refusals.push(failure),
     }
+    let as_of = match AsOf::of(&context) {
+        Ok(as_of) => as_of,
+        Err(failure) => {
+            found.refusals.extend((!found.refusals.contains(&failure)).then_some(failure));
+            None
+        }
+    };
     match dependencies::foresee(&context, &version) {
         Ok(Some((leader, reading))) => {
             found.warnings.extend(reading.warnings);
+            let no_choice = reading.wanted.as_ref().filter(|wanted| wanted.is_locked()).zip(as_of);
+            found.warnings.extend(no_choice.map(|(wanted, as_of)| as_of.idle(&wanted.file())));
             found.packages = Some(Packages {
                 file: leader.file,
                 manager: leader.kind.word(),
@@ -150,6 +160,8 @@ mod tests {
         assert!(refusal(&[("index.html", "")]).contains("no buildpack applies"));
         assert!(refusal(&[("main.py", ""), (".python-version", "3.7")]).contains("cannot be had"));
         assert!(refusal(&[("main.py", ""), ("Procfile", "web = python main.py")]).contains("web: python main.py"));
+        let undated = foreseen(&[("main.py", ""), ("Procfile", "web: x")], &[("BP_AS_OF", "2022-06-31")]).refusals;
+        assert!(undated.len() == 1 && undated[0].to_string().contains("no day of the calendar"), "{undated:?}");
         assert!(refusal(&[("main.py", ""), ("Procfile", "# nothing\n")]).contains("it holds no process"));
         assert!(refusal(&[("requirements.txt", "-r more.txt\n")]).contains("there is no more.txt"));
         assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("missing field `version`"));

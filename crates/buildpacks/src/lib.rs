@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod as_of;
 mod binding;
 mod buildpack;
 mod bytecode;

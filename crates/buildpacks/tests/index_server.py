@@ -1,15 +1,47 @@
 """Package indexes that answer in bad ways, on two ports of the loopback: /401/…, /403/… and /500/… over HTTP; TLS with a certificate that
-nobody trusts. Prints both ports and ends when its standard input does."""
+nobody trusts. Two that answer well, with the packages of the folder that the first argument names: /dated/simple/… says when each was uploaded (its
+file's time), /undated/simple/… does not. Prints both ports and ends when its standard input does."""
+import datetime
 import http.server
+import json
 import os
 import ssl
 import sys
 import threading
 
 
+FOLDER = sys.argv[1] if len(sys.argv) > 1 else None
+
+
+def files(name):
+    for file in sorted(os.listdir(FOLDER)):
+        if file.replace("_", "-").startswith(name + "-"):
+            at = datetime.datetime.fromtimestamp(os.path.getmtime(os.path.join(FOLDER, file)), datetime.timezone.utc)
+            yield {"filename": file, "url": "/files/" + file, "hashes": {}, "upload-time": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self, kind, body):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
     def do_GET(self):
-        first = self.path.strip("/").split("/")[0]
+        first, *rest = self.path.strip("/").split("/")
+        if first == "files" and FOLDER:
+            with open(os.path.join(FOLDER, os.path.basename(rest[0])), "rb") as file:
+                return self.answer("application/octet-stream", file.read())
+        if first in ("dated", "undated") and FOLDER:
+            found = list(files(rest[-1]))
+            if first == "dated" and found:
+                page = {"meta": {"api-version": "1.1"}, "name": rest[-1], "versions": [], "files": found}
+                return self.answer("application/vnd.pypi.simple.v1+json", json.dumps(page).encode())
+            if found:
+                links = "".join('<a href="%s">%s</a>' % (file["url"], file["filename"]) for file in found)
+                return self.answer("text/html", links.encode())
         self.send_response(int(first) if first.isdigit() else 404)
         if first == "401":
             self.send_header("WWW-Authenticate", 'Basic realm="index"')

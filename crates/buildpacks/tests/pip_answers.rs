@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{BadIndex, Bench};
+use support::{Bench, TestIndex};
 
 /// Builds with an index; answers the page.
 fn page(index: &str, requirements: &str) -> String {
@@ -37,7 +37,7 @@ fn assert_page(name: &str, page: &str) {
 
 #[test]
 fn an_index_that_wants_credentials() {
-    let index = BadIndex::start();
+    let index = TestIndex::start();
     let with_credentials = index.http.replace("://", "://me:s3cret@");
     let said = page(&format!("{with_credentials}/401"), "flask\n");
     assert!(!said.contains("s3cret"), "{said}");
@@ -46,19 +46,19 @@ fn an_index_that_wants_credentials() {
 
 #[test]
 fn an_index_that_forbids() {
-    let index = BadIndex::start();
+    let index = TestIndex::start();
     assert_page("forbidden", &page(&format!("{}/403", index.http), "flask\n"));
 }
 
 #[test]
 fn an_index_that_fails() {
-    let index = BadIndex::start();
+    let index = TestIndex::start();
     assert_page("server_error", &page(&format!("{}/500", index.http), "flask\n"));
 }
 
 #[test]
 fn an_index_whose_certificate_nobody_signed() {
-    let index = BadIndex::start();
+    let index = TestIndex::start();
     assert_page("certificate", &page(&index.https, "flask\n"));
 }
 
@@ -117,7 +117,7 @@ fn a_repository_without_git() {
 
 #[test]
 fn an_archive_that_is_not_there() {
-    let index = BadIndex::start();
+    let index = TestIndex::start();
     assert_page("archive_missing", &failed(&cloning(), &format!("lib @ {}/404/lib-1.tar.gz\n", index.http)));
 }
 

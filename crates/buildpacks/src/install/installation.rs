@@ -14,10 +14,11 @@ use super::environment::{Mark, VirtualEnvironment};
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::settings::{Settings, mask_credentials};
+use super::settings::{NEWEST, Settings, mask_credentials};
 use super::uv::{Uv, UvError};
 use super::vendored;
 use super::wanted::{Index, Listed, Wanted};
+use crate::as_of::{self, AsOf};
 use crate::bytecode;
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
 use crate::output::Output;
@@ -26,6 +27,10 @@ use crate::process;
 
 /// Distributions whose missing libraries are told of.
 const MAX_LIBRARY_WARNINGS: usize = 6;
+
+/// What uv says when it found no versions that fit, or could not build one that it found.
+const RESOLUTION_FAILED: &[&str] =
+    &["No solution found when resolving", "Failed to build ", "Failed to download and build "];
 
 /// All that an installation needs to know.
 pub(crate) struct Installation<'a> {
@@ -38,6 +43,8 @@ pub(crate) struct Installation<'a> {
     pub(crate) environment: VirtualEnvironment,
     /// uv, or why pip must do.
     pub(crate) uv: Result<Uv, UvError>,
+    /// The day that the app suggests for its packages.
+    pub(crate) suggested_day: Option<AsOf>,
     /// Whether no build code of a source distribution may run here.
     pub(crate) deny_source_builds: bool,
     /// The machine's memory of resolutions, and the name of this one.
@@ -79,9 +86,9 @@ impl Installation<'_> {
         self.settle(recalled)
     }
 
-    /// Where nothing may be built, uv chooses among wheels alone, which is more than is asked for.
+    /// Where nothing may be built, uv chooses among wheels alone, which is more than is asked for. pip knows no day.
     fn prefers_binaries(&self) -> bool {
-        self.settings.binaries.prefer || self.wanted.tree().options.prefer_binary
+        (self.settings.binaries.prefer || self.wanted.tree().options.prefer_binary) && self.settings.as_of.is_none()
     }
 
     /// A program of a package may be called `python`; then it would be started in place of the interpreter from here on.
@@ -159,14 +166,40 @@ impl Installation<'_> {
         let probe = |probe: Probe<'_>| self.probe(uv, probe);
         let python_reason = self.interpreter.reason.as_deref();
         let version = &self.interpreter.version;
-        Err(diagnose(&Evidence {
+        let failure = diagnose(&Evidence {
             text: &run.text,
             tree: self.wanted.tree(),
             python_version: version,
             python_reason,
             only_binary: self.settings.binaries.only_binary(),
+            as_of: self.settings.as_of.as_ref(),
             probe: &probe,
-        }))
+        });
+        Err(match self.resolving_day(uv, &run.text) {
+            Some(day) => failure.and_fix(format!(
+                "or take the packages of {day}, when the newest file of the app was written; as they were then, the requirements resolve: \
+                 --as-of {day} (or {}={day})",
+                as_of::VARIABLE
+            )),
+            None => failure,
+        })
+    }
+
+    /// What fails today may have resolved when the app was written: then its day, after that was tried.
+    fn resolving_day(&self, uv: &Uv, text: &str) -> Option<String> {
+        let day = self.suggested_day.as_ref().filter(|_| {
+            let is_choice = !matches!(self.wanted, Wanted::Locked(_)) && self.settings.as_of.is_none();
+            is_choice && RESOLUTION_FAILED.iter().any(|symptom| text.contains(symptom))
+        })?;
+        let mut arguments = self.arguments(&["pip", "compile", "--quiet", "--no-header", "--no-annotate"]);
+        arguments.extend(self.formats());
+        arguments.extend(self.indexes());
+        arguments.extend(self.wanted.tree().options.arguments());
+        arguments.push(self.requirements_file().ok()?.into());
+        self.output
+            .step(format!("trying the packages of {}, when the newest file of the app was written", day.written()));
+        let run = uv.with_variable(NEWEST, day.end()).run(self.app_dir, arguments).ok()?;
+        run.ok.then(|| day.written().to_owned())
     }
 
     /// What is locked may be in uv's cache to the last file: then no index is asked.
@@ -226,6 +259,14 @@ impl Installation<'_> {
     /// pip's own way, from an empty environment, because pip takes nothing away. pip has the environment's interpreter see what it
     /// installs, so it never runs where the shared cache can be written.
     fn install_with_pip(&self, reason: &str) -> Result<(), Failure> {
+        if let Some(as_of) = &self.settings.as_of {
+            return Err(Failure::new(
+                "installing the requirements",
+                format!("{reason}, and packages are to be those of {} ({})", as_of.written(), as_of::VARIABLE),
+                "pip would have to install instead, and pip takes the packages of today",
+                format!("change what uv does not take, or leave {} out", as_of::VARIABLE),
+            ));
+        }
         if self.deny_source_builds {
             return Err(pip_needed(reason));
         }
@@ -258,6 +299,7 @@ impl Installation<'_> {
             python_version: version,
             python_reason,
             only_binary: self.settings.binaries.only_binary(),
+            as_of: None,
             probe: &|_| None,
         }))
     }

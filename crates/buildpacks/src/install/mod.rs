@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::as_of;
 use crate::context::{BuildContext, Context};
 use crate::failure::Failure;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
@@ -79,7 +80,15 @@ const ENVIRONMENT_TYPES: LayerTypes = LayerTypes { build: true, launch: true, ca
 pub(crate) fn build_environment(context: &BuildContext<'_>, wanted: Wanted) -> Result<(), Failure> {
     let common = context.common;
     let interpreter = Interpreter::find(common)?;
-    let settings = settings::settings(common);
+    let mut settings = settings::settings(common);
+    match (as_of::AsOf::of(common)?, &wanted) {
+        (Some(as_of), Wanted::Locked(_)) => {
+            context.output.warning(as_of.idle(&wanted.file()));
+            settings = settings.without_day();
+        }
+        (Some(as_of), _) => context.output.detail(format!("as the index was on {}", as_of.written())),
+        (None, _) => {}
+    }
     let layer = context.layer(LAYER);
     let key = EnvironmentKey::new(&wanted, &common.app_dir, &interpreter, &settings, layer.dir());
     let old: Option<EnvironmentMetadata> = if layer.has_content() { layer.metadata() } else { None };
@@ -159,6 +168,7 @@ fn install_into(
         settings,
         environment,
         uv,
+        suggested_day: as_of::suggested(common),
         deny_source_builds,
         resolutions: resolved_alike(wanted).then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
         shelf: BytecodeShelf::new(&cache_dir, format!("{} {}", interpreter.identity, interpreter.cache_tag())),

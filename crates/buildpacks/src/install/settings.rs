@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::{Binaries, is_true};
 use super::credentials::{Login, add_logins, of_netrc, of_pypirc};
+use crate::as_of::AsOf;
 use crate::context::{Context, Environment};
 
 /// Variables that would bend an installer away from the layer, or the interpreter away from itself.
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) binaries: Binaries,
     /// Whether no index may be asked: uv has no variable for it either.
     pub(crate) no_index: bool,
+    /// The day that packages are taken of.
+    pub(crate) as_of: Option<AsOf>,
     /// Who asks which host.
     logins: Vec<Login>,
 }
@@ -59,6 +62,9 @@ pub(crate) struct Settings {
 /// Variables with addresses of indexes.
 const INDEXES: [&str; 6] =
     ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"];
+
+/// Up to when packages were uploaded.
+pub(crate) const NEWEST: &str = "UV_EXCLUDE_NEWER";
 
 /// Collects the settings of a build.
 pub(crate) fn settings(context: &Context) -> Settings {
@@ -98,10 +104,15 @@ pub(crate) fn settings(context: &Context) -> Settings {
     for (name, value) in translate(&environment) {
         uv.entry(name).or_insert_with(|| value.into());
     }
+    // A day that is none is refused before anything is installed.
+    let as_of = AsOf::of(context).ok().flatten();
+    if let Some(as_of) = &as_of {
+        uv.insert(NEWEST.into(), as_of.end().into());
+    }
     environment.retain(|name, _| !name.starts_with("UV_"));
     let binaries = Binaries::of(&environment);
     let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_true);
-    Settings { pip: environment, uv, binaries, no_index, logins }
+    Settings { pip: environment, uv, binaries, no_index, as_of, logins }
 }
 
 /// The logins of bindings of type `pypirc`, `netrc`, `pip` and `pypi`.
@@ -233,6 +244,14 @@ fn keep_existing_find_links(environment: &mut Environment) {
 }
 
 impl Settings {
+    /// The same for what is locked, where nothing is chosen and so the day of the choice does not matter.
+    #[must_use]
+    pub(crate) fn without_day(mut self) -> Self {
+        self.as_of = None;
+        self.uv.remove(NEWEST);
+        self
+    }
+
     /// An address of an index of the project, with who asks its host.
     pub(crate) fn with_login(&self, address: &str) -> String {
         add_logins(address, &self.logins)
@@ -248,7 +267,7 @@ impl Settings {
             "UV_FIND_LINKS",
             "UV_PRERELEASE",
             "UV_RESOLUTION",
-            "UV_EXCLUDE_NEWER",
+            NEWEST,
             "UV_CONSTRAINT",
             "UV_OVERRIDE",
             "UV_INDEX_STRATEGY",

@@ -109,9 +109,19 @@ impl Wanted {
         hex(&hasher.finalize())
     }
 
+    /// The file that says it.
+    pub(crate) fn file(&self) -> String {
+        self.tree().files.first().map(|file| file.path.display().to_string()).unwrap_or_default()
+    }
+
+    /// Whether nothing is to be resolved.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
+    }
+
     /// The words for a change of it.
     pub(crate) fn changed(&self) -> String {
-        let file = self.tree().files.first().map(|file| file.path.display().to_string()).unwrap_or_default();
+        let file = self.file();
         match self {
             Self::Requirements(_) => "the requirements changed".to_owned(),
             Self::Locked(_) => format!("what {file} locks changed"),

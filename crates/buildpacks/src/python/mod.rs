@@ -75,6 +75,8 @@ impl Buildpack for Python {
     }
 }
 
+pub(crate) use lifetimes::today;
+
 /// Which Python is taken on a base of `suite`, and what to warn of.
 fn choose(context: &Context, suite: &str) -> Result<(Choice, Vec<String>), Failure> {
     let choice = version::choose(&requests::requests(context)?, requests::supply(context, suite)?)?;

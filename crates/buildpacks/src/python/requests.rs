@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::sources::{self, Asked};
 use super::version::{OriginKind, Request, RequestKind, Supply};
+use crate::as_of::AsOf;
 use crate::context::Context;
 use crate::encoding::decode_text;
 use crate::failure::Failure;
@@ -66,6 +67,14 @@ pub(crate) fn requests(context: &Context) -> Result<Vec<Request>, Failure> {
             }
             push(source, text, *kind);
         }
+    }
+    // Packages of a day know the Pythons of that day.
+    if found.is_empty()
+        && let Some(as_of) = AsOf::of(context)?
+        && let Some(unknown) = as_of.unknown_python()
+    {
+        let source = format!("{} {}", crate::as_of::VARIABLE, as_of.written());
+        found.push(Request { source, text: format!("<{unknown}"), kind: RequestKind::Bound });
     }
     Ok(found)
 }

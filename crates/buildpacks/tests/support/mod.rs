@@ -193,18 +193,28 @@ fn content(entry: walkdir::DirEntry) -> (PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
-/// An index on this machine that answers in bad ways (`index_server.py`); it ends with the test.
-pub struct BadIndex {
+/// An index on this machine (`index_server.py`); it ends with the test.
+pub struct TestIndex {
     process: Child,
     pub http: String,
     pub https: String,
 }
 
-impl BadIndex {
+impl TestIndex {
     pub fn start() -> Self {
+        Self::over(Path::new("/nonexistent"))
+    }
+
+    /// With the packages of a folder below `/dated` and `/undated`.
+    pub fn over(folder: &Path) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/index_server.py");
-        let mut process =
-            Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = Command::new("python3")
+            .arg(script)
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let mut ports = line.split_whitespace();
@@ -213,7 +223,7 @@ impl BadIndex {
     }
 }
 
-impl Drop for BadIndex {
+impl Drop for TestIndex {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -62,6 +62,9 @@ struct JobBuildOptions {
     /// Python to use, such as 3.11; otherwise what the service asks for, otherwise the base's own
     #[arg(long, value_name = "VERSION")]
     python: Option<String>,
+    /// Take packages as the index had them on that day: 2022-06-01, or an instant as 2022-06-01T12:00:00Z
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<String>,
     /// Which file's dependencies to take, where the service has several (requirements.txt, environment.yml, …)
     #[arg(long, value_name = "FILE")]
     dependencies: Option<String>,
@@ -125,6 +128,7 @@ impl JobRunArgs {
             env: self.build_env.clone(),
             env_file: Vec::new(),
             python: self.build.python.clone(),
+            as_of: self.build.as_of.clone(),
             dependencies: self.build.dependencies.clone(),
             contract: self.build.contract,
             locked: self.build.locked.clone(),

@@ -40,6 +40,8 @@ struct Entry {
     kind: Kind,
     size: u64,
     executable: bool,
+    /// When it was written, in seconds since 1970 by a clock that archives do not name; 0 where it is not said.
+    written: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +86,7 @@ impl Archive {
                 Err(_) => entry.name().to_owned(),
             };
             let (size, mode, encrypted) = (entry.size(), entry.unix_mode().unwrap_or(0), entry.encrypted());
+            let written = entry.last_modified().and_then(seconds_of).unwrap_or_default();
             let is_dir = entry.is_dir() || name.ends_with(['/', '\\']);
             drop(entry);
             if encrypted {
@@ -100,7 +103,7 @@ impl Archive {
             if path.as_os_str().is_empty() {
                 continue;
             }
-            self.entries.push(Entry { index, path, kind, size, executable: mode & 0o111 != 0 });
+            self.entries.push(Entry { index, path, kind, size, executable: mode & 0o111 != 0, written });
         }
         Ok(())
     }
@@ -221,6 +224,7 @@ impl Archive {
             match entry.kind {
                 Kind::Dir => tree.dir(&entry.path)?,
                 Kind::File => {
+                    tree.newest = tree.newest.max(entry.written);
                     let mut content = self.zip.by_index(entry.index).map_err(|error| broken(&self.path, &error))?;
                     let filed = tree.file(&entry.path, entry.size, entry.executable, &mut content, &mut pourer);
                     filed.map_err(|error| damaged(&self.path, error))?;
@@ -236,6 +240,15 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// A time of an archive, taken for one of UTC.
+fn seconds_of(time: zip::DateTime) -> Option<i64> {
+    let small = |number: u8| i8::try_from(number).ok();
+    let day =
+        jiff::civil::Date::new(i16::try_from(time.year()).ok()?, small(time.month())?, small(time.day())?).ok()?;
+    let at = day.at(small(time.hour())?.clamp(0, 23), small(time.minute())?.clamp(0, 59), 0, 0);
+    Some(jiff::tz::Offset::UTC.to_timestamp(at).ok()?.as_second())
 }
 
 /// What cannot be unpacked is a damaged archive, not a disk that cannot be read.

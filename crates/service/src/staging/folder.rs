@@ -1,9 +1,9 @@
 //! A folder as a source. It is only read: one walk, in which nothing but folders and links is looked at, then each file once.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use fs_err as fs;
 use hoist_events::Reporter;
@@ -92,6 +92,7 @@ struct Copying<'a> {
     limits: &'a Limits,
     next: AtomicUsize,
     total_bytes: AtomicU64,
+    newest: AtomicI64,
     stop: AtomicBool,
 }
 
@@ -106,6 +107,7 @@ fn copy_files(source: &Path, files: Vec<PathBuf>, tree: &mut Tree<'_>) -> Result
         limits: tree.limits,
         next: AtomicUsize::new(0),
         total_bytes: AtomicU64::new(tree.total_bytes),
+        newest: AtomicI64::new(0),
         stop: AtomicBool::new(false),
     };
     let threads = match std::thread::available_parallelism() {
@@ -132,6 +134,7 @@ fn copy_files(source: &Path, files: Vec<PathBuf>, tree: &mut Tree<'_>) -> Result
         return Err(error);
     }
     tree.total_bytes = copying.total_bytes.into_inner();
+    tree.newest = copying.newest.into_inner();
     nodes.sort_unstable_by_key(|(at, _)| *at);
     for (path, (_, node)) in files.into_iter().zip(nodes) {
         tree.insert(path, node);
@@ -171,6 +174,7 @@ impl Copying<'_> {
             return Err(read(std::io::Error::other("it is no file any more")));
         }
         let size = about.len();
+        self.newest.fetch_max(about.mtime(), Ordering::Relaxed);
         check_size(self.limits, path, size, self.total_bytes.fetch_add(size, Ordering::Relaxed))?;
         let executable = about.permissions().mode() & 0o111 != 0;
         let mut to = self.target.file(path, executable).map_err(|source| StageError::write(path, source))?;

@@ -77,6 +77,7 @@ pub struct Staged {
     /// changes without a build, and often holds tokens that have no place in an image.
     pub default_input: DefaultInput,
     /// Variables for the buildpacks (`/platform/env`): `HOIST_CONTRACT`; `HOIST_PARAMETERS`, the signature of `run` as JSON (G2);
+    /// `HOIST_APP_DATE`, the day on which the newest file was written;
     /// `HOIST_PYTHON_VERSION` and `HOIST_PYTHON_REASON` where an
     /// `environment.yml` asks for a Python; `HOIST_LAUNCH_ENV` (a JSON object) where it sets variables. What the user sets wins.
     pub build_env: Vec<(String, String)>,
@@ -114,7 +115,16 @@ pub fn stage(request: &StageRequest<'_>, reporter: &dyn Reporter) -> Result<Stag
     tree.refresh(app.changed())?;
     (staged.files, staged.total_bytes) = tree.measure();
     staged.fingerprint = tree.fingerprint();
+    if let Some(day) = day_of(tree.newest) {
+        staged.build_env.push(("HOIST_APP_DATE".to_owned(), day));
+    }
     Ok(staged)
+}
+
+/// The day of an instant in seconds since 1970, as `2022-06-01`; none where no file told its time.
+fn day_of(seconds: i64) -> Option<String> {
+    let instant = jiff::Timestamp::from_second(seconds).ok().filter(|_| seconds > 0)?;
+    Some(jiff::tz::Offset::UTC.to_datetime(instant).date().to_string())
 }
 
 fn check_app_dir(app_dir: &Path, source: &Path) -> Result<(), StageError> {

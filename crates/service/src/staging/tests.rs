@@ -86,7 +86,7 @@ fn a_folder_is_staged_without_what_is_of_no_use() {
     assert_eq!(staged.contract.unwrap().contract, Contract::G1);
     assert_eq!(staged.default_input.data.as_deref(), Some(&b"{\"a\": 1}"[..]));
     assert_eq!(staged.manifest.unwrap().resources.memory_bytes(), Some(2 << 30));
-    assert_eq!(staged.build_env, [("HOIST_CONTRACT".to_owned(), "G1".to_owned())]);
+    assert_eq!(staged.build_env[0], ("HOIST_CONTRACT".to_owned(), "G1".to_owned()));
     assert!(
         reporter.events().iter().any(|event| matches!(event, Event::Choice { what, .. } if what == "service contract"))
     );
@@ -241,6 +241,27 @@ fn a_zip_is_the_same_app_as_its_folder() {
     assert_eq!((folder.files, folder.total_bytes), (3, PROGRAM.len() as u64 + 12));
     assert_eq!((same.files, &same.fingerprint), (folder.files, &folder.fingerprint));
     assert_ne!(zipped("def run(data): return 2\n").fingerprint, folder.fingerprint);
+}
+
+#[test]
+fn the_day_of_the_newest_file_is_known() {
+    let day = |staged: Staged| {
+        let found = staged.build_env.into_iter().find(|(name, _)| name == "HOIST_APP_DATE");
+        found.map(|(_, day)| day)
+    };
+    let source = tree(&[("main.py", ""), ("old.py", ""), (".git/now", "")]);
+    for (file, seconds) in [("main.py", 1_654_041_600), ("old.py", 1_500_000_000)] {
+        let file = fs::OpenOptions::new().write(true).open(source.path().join(file)).unwrap();
+        file.file().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    }
+    assert_eq!(day(staged(source.path()).1.unwrap()).as_deref(), Some("2022-06-01"));
+    let zipped = stage_zip(&|zip| {
+        for (name, month) in [("main.py", 3), ("old.py", 2)] {
+            let time = zip::DateTime::from_date_and_time(2021, month, 4, 10, 0, 0).unwrap();
+            zip.start_file(name, zip::write::SimpleFileOptions::default().last_modified_time(time)).unwrap();
+        }
+    });
+    assert_eq!(day(zipped.1.unwrap()).as_deref(), Some("2021-03-04"));
 }
 
 #[test]

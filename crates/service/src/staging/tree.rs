@@ -32,12 +32,14 @@ pub(super) struct Tree<'a> {
     pub(super) limits: &'a Limits,
     entries: usize,
     pub(super) total_bytes: u64,
+    /// When the newest file was written, in seconds since 1970; 0 while that is not known.
+    pub(super) newest: i64,
     nodes: BTreeMap<PathBuf, Node>,
 }
 
 impl<'a> Tree<'a> {
     pub(super) fn new(target: Target<'a>, limits: &'a Limits) -> Self {
-        Self { target, limits, entries: 0, total_bytes: 0, nodes: BTreeMap::new() }
+        Self { target, limits, entries: 0, total_bytes: 0, newest: 0, nodes: BTreeMap::new() }
     }
 
     /// Counts an entry that will be there.

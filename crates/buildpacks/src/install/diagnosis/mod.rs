@@ -3,10 +3,12 @@
 
 mod access;
 mod build;
+mod day;
 mod repository;
 mod resolution;
 mod text;
 
+use crate::as_of::AsOf;
 use crate::failure::Failure;
 use crate::pip::requirements::RequirementsTree;
 
@@ -35,6 +37,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) python_reason: Option<&'a str>,
     /// The setting that forbids to build, where there is one.
     pub(crate) only_binary: Option<String>,
+    /// The day that packages were taken of.
+    pub(crate) as_of: Option<&'a AsOf>,
     pub(crate) probe: &'a dyn Fn(Probe<'_>) -> Option<String>,
 }
 
@@ -48,7 +52,9 @@ impl Evidence<'_> {
 /// Explains a failed installation.
 pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
     let flat = text::flatten(evidence.text);
-    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 14] = [
+    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 16] = [
+        day::undated,
+        day::later,
         repository::failed_repository,
         access::nothing_there,
         access::unreachable_index,

@@ -25,8 +25,15 @@ fn page(requirements: &str, said: &str) -> String {
     let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
     let python_reason = Some("runtime.txt says python-3.11");
     let python_version = "3.11.7";
-    let evidence =
-        Evidence { text: said, tree: &tree, python_version, python_reason, only_binary: None, probe: &probe };
+    let evidence = Evidence {
+        text: said,
+        tree: &tree,
+        python_version,
+        python_reason,
+        only_binary: None,
+        as_of: None,
+        probe: &probe,
+    };
     diagnose(&evidence).to_string()
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct BuildOptions {
     /// Python to use, such as 3.11; otherwise what the app asks for, otherwise the base's own
     #[arg(long, value_name = "VERSION")]
     pub(crate) python: Option<String>,
+    /// Take packages as the index had them on that day: 2022-06-01, or an instant as 2022-06-01T12:00:00Z
+    #[arg(long, value_name = "DATE")]
+    pub(crate) as_of: Option<String>,
     /// Which file's dependencies to take, where the app has several (requirements.txt, environment.yml, …)
     #[arg(long, value_name = "FILE")]
     pub(crate) dependencies: Option<String>,
@@ -59,6 +62,9 @@ impl BuildOptions {
         request.env = read_env_files(&self.env_file, &self.env, Unset::Empty)?;
         if let Some(python) = &self.python {
             request.env.push(("BP_CPYTHON_VERSION".to_owned(), python.clone()));
+        }
+        if let Some(day) = &self.as_of {
+            request.env.push(("BP_AS_OF".to_owned(), day.clone()));
         }
         request.dependencies = self.dependencies.as_deref().map(engine::parse_manager).transpose()?;
         request.contract = self.contract;
