@@ -156,6 +156,37 @@ mod tests {
     }
 
     #[test]
+    fn a_python_that_the_lock_has_wheels_for_is_preferred() {
+        let machine = std::env::consts::ARCH;
+        let lock = format!(
+            "version = 1\nrequires-python = \">=3.9\"\n[[package]]\nname = \"shop\"\nversion = \"1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{{ name = \"fast\" }}]\n[package.metadata]\nrequires-dist = [{{ name = \"fast\" }}]\n[[package]]\nname = \"fast\"\nversion = \"1\"\nsource = {{ registry = \"https://index/simple\" }}\nsdist = {{ url = \"https://index/fast-1.tar.gz\", hash = \"sha256:00\" }}\nwheels = [{{ url = \"https://index/fast-1-cp311-cp311-manylinux_2_17_{machine}.whl\", hash = \"sha256:01\" }}]\n"
+        );
+        let of = |lock: &str, requires: &str, more: &[(&str, &str)]| {
+            let project = format!(
+                "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \"{requires}\"\ndependencies = [\"fast\"]\n"
+            );
+            let lock = lock.replace(">=3.9", requires);
+            let files = [&[("pyproject.toml", project.as_str()), ("uv.lock", &lock), ("main.py", "")], more].concat();
+            let found = foreseen(&files, &[]);
+            (found.python.unwrap(), found.warnings, found.refusals)
+        };
+        let (python, warnings, _) = of(&lock, ">=3.9", &[]);
+        assert_eq!(python.0, "3.11");
+        assert!(python.1.starts_with("uv.lock has wheels of everything for it, and not for 3.13; pyproject.toml"));
+        assert_eq!(warnings, Vec::<String>::new());
+        let (python, warnings, _) = of(&lock, ">=3.9", &[(".python-version", "3.13\n")]);
+        assert_eq!((python.0.as_str(), warnings.len()), ("3.13", 1));
+        assert!(warnings[0].contains("has wheels of everything for Python 3.11"), "{warnings:?}");
+        let (python, warnings, _) = of(&lock, ">=3.12", &[]);
+        assert_eq!(python.0, "3.13");
+        assert!(warnings[0].contains("make the lock anew"), "{warnings:?}");
+        let source = "sdist = { url = \"https://index/fast-1.tar.gz\", hash = \"sha256:00\" }\n";
+        let (_, _, refusals) = of(&lock.replace(source, ""), ">=3.12", &[]);
+        assert!(refusals[0].to_string().contains("fast: its files are for Python 3.11, and the build has 3.13.5"));
+        assert_eq!(of(&lock.replace("cp311-cp311", "cp311-abi3"), ">=3.9", &[]).0.0, "3.13");
+    }
+
+    #[test]
     fn what_a_build_would_refuse_is_refused() {
         assert!(refusal(&[("index.html", "")]).contains("no buildpack applies"));
         assert!(refusal(&[("main.py", ""), (".python-version", "3.7")]).contains("cannot be had"));

@@ -38,6 +38,7 @@ mod propose;
 mod pylock;
 mod pyproject;
 mod python;
+mod python_json;
 mod shipped;
 mod uv_lock;
 

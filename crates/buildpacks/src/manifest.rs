@@ -1,6 +1,7 @@
 //! The files by which an app says what it needs, read with their places: what is wrong in one is told with its file and line.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 
@@ -12,12 +13,14 @@ use crate::failure::Failure;
 const MAX_BYTES: u64 = 32 << 20;
 
 /// A text file of the app.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Manifest {
     /// Its path below the app, for people.
     pub(crate) name: String,
     /// What it says, decoded.
     pub(crate) text: String,
+    /// Where its lines end, once somebody asked: a lock of thousands of packages is asked for the line of each.
+    ends: OnceLock<Vec<usize>>,
 }
 
 impl Manifest {
@@ -45,7 +48,7 @@ impl Manifest {
         let text = decode_text(&bytes).map_err(|error| {
             Failure::new(doing, format!("{name}: {error}"), "it is a text file in UTF-8", "save it again as UTF-8")
         })?;
-        Ok(Self { name: name.to_owned(), text })
+        Ok(Self { name: name.to_owned(), text, ends: OnceLock::new() })
     }
 
     /// What it says as TOML.
@@ -67,8 +70,8 @@ impl Manifest {
 
     /// The line of an offset, from 1.
     pub(crate) fn line_at(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(offset);
-        before.filter(|byte| **byte == b'\n').count() + 1
+        let find = || self.text.match_indices('\n').map(|(at, _)| at).collect();
+        self.ends.get_or_init(find).partition_point(|end| *end < offset) + 1
     }
 
     /// The first line that contains `text`, from 1; 1 where none does.

@@ -12,8 +12,20 @@ const MAX_DEPTH: usize = 3;
 const MAX_FILES: usize = 300;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Folders that hold other people's code, or none that starts.
-const SKIPPED: &[&str] =
-    &["node_modules", "venv", "env", "__pycache__", "site-packages", "vendor", "tests", "test", "docs", "migrations"];
+const SKIPPED: &[&str] = &[
+    "node_modules",
+    "venv",
+    "env",
+    "__pycache__",
+    "site-packages",
+    "vendor",
+    "tests",
+    "test",
+    "docs",
+    "docs_src",
+    "examples",
+    "migrations",
+];
 /// Files that people start, in the order of likelihood.
 const STARTED: &[&str] =
     &["main.py", "app.py", "server.py", "run.py", "start.py", "bot.py", "wsgi.py", "asgi.py", "hello.py"];
@@ -35,6 +47,8 @@ struct Source {
     /// Below the app.
     path: PathBuf,
     text: String,
+    /// It lies in a package below `src` of a project that is installed: `src` is then no part of its name.
+    installed_from_src: bool,
 }
 
 /// A framework whose app is an object at the left margin of a file.
@@ -119,11 +133,15 @@ fn read_sources(app_dir: &Path) -> Vec<Source> {
             && entry.path().extension().is_some_and(|extension| extension == "py")
             && entry.metadata().is_ok_and(|about| about.len() <= MAX_FILE_BYTES)
     });
+    let project = fs_err::read_to_string(app_dir.join("pyproject.toml")).unwrap_or_default();
+    let is_installed = !app_dir.join("src/__init__.py").exists()
+        && (project.lines().any(|line| line.trim() == "[build-system]") || app_dir.join("setup.py").is_file());
     let mut sources: Vec<Source> = files
         .take(MAX_FILES)
         .filter_map(|entry| {
             let path = entry.path().strip_prefix(app_dir).ok()?.to_owned();
-            Some(Source { path, text: decode_text(&fs_err::read(entry.path()).ok()?).ok()? })
+            let installed_from_src = is_installed && path.starts_with("src") && path.components().count() > 2;
+            Some(Source { path, text: decode_text(&fs_err::read(entry.path()).ok()?).ok()?, installed_from_src })
         })
         .collect();
     // What lies at the root and is called as such files are is started rather than what lies below.
@@ -142,6 +160,7 @@ impl Source {
         let parts: Vec<&str> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
         let is_name = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
         let parts = if parts.last() == Some(&"__init__") { &parts[..parts.len() - 1] } else { &parts[..] };
+        let parts = if self.installed_from_src { &parts[1..] } else { parts };
         (!parts.is_empty() && parts.iter().all(is_name)).then(|| parts.join("."))
     }
 
@@ -286,6 +305,8 @@ fn requires(context: &Context, package: &str) -> bool {
         "setup.cfg",
         "uv.lock",
         "poetry.lock",
+        "pdm.lock",
+        "pylock.toml",
     ];
     files.iter().filter_map(|name| context.app_file(name)).any(|path| {
         let text = fs_err::read(path).ok().and_then(|bytes| decode_text(&bytes).ok()).unwrap_or_default();
@@ -324,6 +345,11 @@ mod tests {
         for (files, line) in [
             (&[("shop.py", flask)][..], "web: gunicorn --bind 0.0.0.0:${PORT:-8080} shop:app\n"),
             (&[("shop/__init__.py", flask)], "gunicorn --bind 0.0.0.0:${PORT:-8080} shop:app\n"),
+            (&[("src/shop/web.py", flask)], "gunicorn --bind 0.0.0.0:${PORT:-8080} src.shop.web:app\n"),
+            (
+                &[("src/shop/web.py", flask), ("pyproject.toml", "[build-system]\nrequires = []\n")],
+                "gunicorn --bind 0.0.0.0:${PORT:-8080} shop.web:app\n",
+            ),
             (
                 &[("app/main.py", fastapi), ("app/__init__.py", "")],
                 "web: uvicorn app.main:api --host 0.0.0.0 --port ${PORT:-8080}\n",

@@ -143,6 +143,8 @@ pub(crate) struct PdmTool {
     #[serde(default)]
     pub(crate) dev_dependencies: BTreeMap<String, Vec<Spanned<String>>>,
     pub(crate) distribution: Option<bool>,
+    /// `library` or `application`, in place of `distribution`.
+    pub(crate) package_type: Option<String>,
     pub(crate) build: Option<toml::Value>,
     pub(crate) version: Option<toml::Value>,
 }

@@ -84,6 +84,14 @@ impl Kind {
     }
 
     fn read(self, context: &Context, file: &str, python: &str) -> Result<Reading, Failure> {
+        let mut reading = self.read_own(context, file, python)?;
+        if let Some(Wanted::Locked(listed)) = &reading.wanted {
+            reading.warnings.extend(listed.wheels.warning(file, python));
+        }
+        Ok(reading)
+    }
+
+    fn read_own(self, context: &Context, file: &str, python: &str) -> Result<Reading, Failure> {
         match self {
             Self::Pip => crate::pip::read(context, file),
             Self::Uv => crate::uv_lock::read(context, python),
@@ -254,9 +262,22 @@ pub(crate) fn build(context: &mut BuildContext<'_>) -> Result<(), Failure> {
         context.output.warning(warning);
     }
     match reading.wanted {
-        Some(wanted) => build_environment(context, wanted),
+        Some(wanted) => build_environment(context, kind.buildpack(), wanted),
         None => Ok(()),
     }
+}
+
+/// The lock that leads, and whether it has wheels for this Python of all that it has wheels of; none where no lock leads. A lock that cannot be
+/// installed with it has none.
+pub(crate) fn locked_wheels(context: &Context, python: &str) -> Option<(String, bool)> {
+    let found = leader(context).ok()??;
+    let lock = found.kind.lock().filter(|lock| *lock == found.file)?;
+    let reading = found.kind.read_own(context, lock, python);
+    let is_whole = matches!(
+        reading,
+        Ok(Reading { wanted: Some(Wanted::Locked(listed)), .. }) if listed.wheels.warning(lock, python).is_none()
+    );
+    Some((found.file, is_whole))
 }
 
 /// What a build with this Python would read: who leads, and what it would warn of.

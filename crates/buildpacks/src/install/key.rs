@@ -150,6 +150,8 @@ fn local_hash(local_paths: &[PathBuf], app_dir: &Path) -> String {
             hasher.update([0]);
             if entry.file_type().is_file() {
                 hasher.update(sha256_of(entry.path()).unwrap_or_default());
+            } else if let Ok(target) = fs_err::read_link(entry.path()) {
+                hasher.update(target.to_string_lossy().as_bytes());
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::wanted::Listed;
+use super::wheels::{fits, is_wheel};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::manifest::Manifest;
@@ -190,12 +191,28 @@ impl<'a> LockedList<'a> {
     }
 
     /// Whether any of the files that the lock names can be installed here; locks without names of files are believed.
-    fn check_platform(&self, package: &LockedPackage) -> Result<(), Failure> {
+    fn check_platform(&mut self, package: &LockedPackage) -> Result<(), Failure> {
         let names: Vec<&str> = package.files.iter().filter_map(|file| file.name.as_deref()).collect();
-        if names.len() < package.files.len() || names.is_empty() || names.iter().any(|name| fits(name)) {
+        if names.len() < package.files.len() || names.is_empty() {
             return Ok(());
         }
         let name = &package.name;
+        if names.iter().any(|name| fits(name)) {
+            let others = self.listed.wheels.add(name, &names, self.python);
+            let has_source = names.iter().any(|name| !is_wheel(name));
+            return match others.filter(|_| !has_source) {
+                None => Ok(()),
+                Some(others) => Err(self
+                    .manifest
+                    .refuse(
+                        package.line,
+                        &format!("{name}: its files are for {others}, and the build has {}", self.python),
+                        "the lock was made for another Python, and has no source to build from",
+                        "choose one of them: write its version into .python-version, or set BP_CPYTHON_VERSION",
+                    )
+                    .and_fix("or make the lock anew")),
+            };
+        }
         Err(self.manifest.refuse(
             package.line,
             &format!("{name}: none of its {} files is for Linux on {}", names.len(), std::env::consts::ARCH),
@@ -205,10 +222,11 @@ impl<'a> LockedList<'a> {
     }
 
     /// Refuses a Python that the lock was not made for.
-    pub(crate) fn check_python(&self, line: usize, specifiers: &str) -> Result<(), Failure> {
+    pub(crate) fn check_python(&mut self, line: usize, specifiers: &str) -> Result<(), Failure> {
         let (Some(wanted), Some(python)) = (Specifiers::parse(specifiers), Version::parse(self.python)) else {
             return Ok(());
         };
+        self.listed.wheels.limit(|python| Version::parse(python).is_some_and(|python| wanted.allow(&python)));
         if wanted.allow(&python) {
             return Ok(());
         }
@@ -226,17 +244,6 @@ pub(crate) fn in_place(context: &Context, inside: &Path) -> Result<bool, Failure
     let dir = context.app_dir.join(inside);
     let project = PyProject::read_in(context, &inside.display().to_string())?;
     Ok(project.is_some_and(|project| project.installs_in_place(&dir)))
-}
-
-/// Whether a file can be installed on this machine, by its name. Source distributions can.
-fn fits(name: &str) -> bool {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let Some(stem) = name.strip_suffix(".whl") else { return true };
-    let platform = stem.rsplit('-').next().unwrap_or_default();
-    platform.split('.').any(|tag| {
-        tag == "any"
-            || ((tag.starts_with("manylinux") || tag.starts_with("linux")) && tag.ends_with(std::env::consts::ARCH))
-    })
 }
 
 /// Adds the project itself to a list of requirements.
@@ -257,24 +264,4 @@ pub(crate) fn push_project(
         listed.tree.local_paths.push("".into());
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wheels_of_other_platforms_do_not_fit() {
-        let machine = std::env::consts::ARCH;
-        for (name, wanted) in [
-            ("a-1-py3-none-any.whl", true),
-            ("https://h/x/a-1.tar.gz", true),
-            (&format!("a-1-cp313-cp313-manylinux_2_17_{machine}.manylinux2014_{machine}.whl") as &str, true),
-            ("a-1-cp313-cp313-win_amd64.whl", false),
-            ("a-1-cp313-cp313-macosx_11_0_arm64.whl", false),
-            (&format!("a-1-cp313-cp313-musllinux_1_2_{machine}.whl"), false),
-        ] {
-            assert_eq!(fits(name), wanted, "{name}");
-        }
-    }
 }

@@ -19,6 +19,7 @@ pub(crate) mod settings;
 pub(crate) mod uv;
 mod vendored;
 mod wanted;
+mod wheels;
 
 use std::path::PathBuf;
 
@@ -43,6 +44,7 @@ use settings::Settings;
 pub(crate) use settings::mask_credentials;
 use uv::{UV_VERSION, Uv, UvError};
 pub(crate) use wanted::{Listed, Wanted};
+pub(crate) use wheels::fits;
 
 /// The folder that all builds of a machine share, where the platform allows it.
 const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
@@ -77,7 +79,11 @@ impl EnvironmentMetadata {
 const ENVIRONMENT_TYPES: LayerTypes = LayerTypes { build: true, launch: true, cache: true };
 
 /// Makes the environment layer of a buildpack hold what is wanted, keeping what can be kept.
-pub(crate) fn build_environment(context: &BuildContext<'_>, wanted: Wanted) -> Result<(), Failure> {
+pub(crate) fn build_environment(
+    context: &BuildContext<'_>,
+    buildpack: &'static str,
+    wanted: Wanted,
+) -> Result<(), Failure> {
     let common = context.common;
     let interpreter = Interpreter::find(common)?;
     let mut settings = settings::settings(common);
@@ -115,11 +121,13 @@ pub(crate) fn build_environment(context: &BuildContext<'_>, wanted: Wanted) -> R
         }
         None => true,
     };
-    install_into(context, &layer, environment, &Choice { wanted, interpreter, settings, key }, is_new)
+    install_into(context, &layer, environment, &Choice { buildpack, wanted, interpreter, settings, key }, is_new)
 }
 
 /// All that decides what is installed.
 struct Choice {
+    /// The buildpack that read it, which the bill of materials names.
+    buildpack: &'static str,
     wanted: Wanted,
     interpreter: Interpreter,
     settings: Settings,
@@ -133,7 +141,7 @@ fn install_into(
     choice: &Choice,
     is_new: bool,
 ) -> Result<(), Failure> {
-    let Choice { wanted, interpreter, settings, key } = choice;
+    let Choice { buildpack, wanted, interpreter, settings, key } = choice;
     let common = context.common;
     let deny_source_builds = common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny");
     if deny_source_builds && let Some(line) = installation::source_build(wanted, settings) {
@@ -186,7 +194,7 @@ fn install_into(
         }
     };
     context.output.step(format!("{}, {} of them new or changed", packages(done.distributions.len()), done.fresh));
-    layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(&done.distributions, &done.lock))?;
+    layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(buildpack, &done.distributions, &done.lock))?;
     let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
     write_layer(context, &installation.environment, &metadata)
 }

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use super::distributions::{Distribution, parse_metadata};
 use super::lock::Lock;
 
-pub(crate) fn cyclonedx(distributions: &[Distribution], lock: &Lock) -> String {
+/// The bill of what the buildpack of this id installed.
+pub(crate) fn cyclonedx(buildpack: &str, distributions: &[Distribution], lock: &Lock) -> String {
     let components: Vec<Value> = distributions.iter().map(|distribution| component(distribution, lock)).collect();
     let document = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": { "tools": { "components": [{ "type": "application", "name": "hoist/pip", "version": crate::shipped::VERSION }] } },
+        "metadata": { "tools": { "components": [{ "type": "application", "name": buildpack, "version": crate::shipped::VERSION }] } },
         "components": components,
     });
     document.to_string()

@@ -277,6 +277,10 @@ impl Settings {
             "UV_NO_BUILD",
             "UV_NO_BUILD_PACKAGE",
             "UV_REQUIRE_HASHES",
+            "SETUPTOOLS_SCM_PRETEND_VERSION",
+            "UV_DYNAMIC_VERSIONING_BYPASS",
+            "PDM_BUILD_SCM_VERSION",
+            "PBR_VERSION",
         ];
         let line = |name: &&str| {
             let value = self.uv.get(*name)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use hoist_debian::{Sha256, hex};
 
 use super::settings::mask_credentials;
+use super::wheels::Wheels;
 use crate::pip::requirements::{RequirementLine, RequirementsFile, RequirementsTree, source_build_in};
 
 /// What is to be installed.
@@ -28,6 +29,8 @@ pub(crate) struct Listed {
     pub(crate) text: String,
     /// Indexes that the project names, beside those of the build.
     pub(crate) indexes: Vec<Index>,
+    /// What is known of the Pythons that its wheels are for.
+    pub(crate) wheels: Wheels,
 }
 
 /// A package index of a project.

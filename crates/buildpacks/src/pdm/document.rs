@@ -25,6 +25,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) strategy: Vec<String>,
     pub(super) lock_version: Option<String>,
+    /// `sha256:…` of what the project asked for.
+    pub(super) content_hash: Option<String>,
     #[serde(default)]
     pub(super) targets: Vec<Target>,
     /// Formats before 4.3: `"flask 3.0"` to its files.

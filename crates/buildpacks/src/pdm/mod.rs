@@ -3,6 +3,7 @@
 //! A lock with the strategy `inherit_metadata` says the groups and markers of each package; from another one the way from the project through
 //! the dependencies is walked.
 
+mod content_hash;
 mod document;
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use crate::manifest::Manifest;
 use crate::pep440::{Specifiers, Version};
 use crate::pep508::{MarkerEnvironment, Requirement};
 use crate::pip::requirements::normalize;
-use crate::pyproject::{PyProject, Selection};
+use crate::pyproject::{PYPROJECT, PyProject, Selection};
 
 use document::{Package, PdmLock};
 
@@ -77,7 +78,7 @@ pub(crate) fn read(context: &Context, python: &str) -> Result<Reading, Failure> 
     groups.insert(DEFAULT.to_owned());
     let environment = MarkerEnvironment::linux(python);
     let roots = roots(&project, &groups);
-    check(&manifest, &lock, &roots, &environment)?;
+    let warnings = check(&manifest, &lock, &project, &roots, &environment)?;
     let mut list = LockedList::new(context, &manifest, python);
     let targets = lock.metadata.targets.iter().filter_map(|target| target.requires_python.as_ref()).collect::<Vec<_>>();
     if let [only] = targets.as_slice() {
@@ -100,12 +101,11 @@ pub(crate) fn read(context: &Context, python: &str) -> Result<Reading, Failure> 
             listed.push_index(&source.name, url);
         }
     }
-    let distribution = project.document.tool.pdm.as_ref().and_then(|pdm| pdm.distribution);
-    if project.document.build_system.is_some() && distribution != Some(false) {
+    if project.document.build_system.is_some() && is_distribution(&project) {
         push_project(&mut listed, context, project.name().as_deref(), &[])?;
     }
     let notes = selection.note().into_iter().collect();
-    Ok(Reading { wanted: Some(Wanted::Locked(listed)), notes, warnings: Vec::new() })
+    Ok(Reading { wanted: Some(Wanted::Locked(listed)), notes, warnings })
 }
 
 /// What the project asks for in some groups.
@@ -117,13 +117,26 @@ fn roots(project: &PyProject, groups: &BTreeSet<String>) -> Vec<Requirement> {
     declared.iter().filter_map(|item| Requirement::parse(&item.text)).collect()
 }
 
-/// Refuses a lock that does not have what the project asks for.
+/// Whether the project itself is a package, as it says; without a word it is one.
+fn is_distribution(project: &PyProject) -> bool {
+    let Some(pdm) = &project.document.tool.pdm else { return true };
+    pdm.package_type.as_ref().map_or(pdm.distribution != Some(false), |kind| kind == "library")
+}
+
+/// Refuses a lock that does not have what the project asks for. Another content_hash alone is a warning: nothing that is installed differs
+/// by it.
 fn check(
     manifest: &Manifest,
     lock: &PdmLock,
+    project: &PyProject,
     roots: &[Requirement],
     environment: &MarkerEnvironment,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
+    let document: toml::Table = project.manifest.toml()?;
+    let hash = lock.metadata.content_hash.as_deref();
+    if hash.is_some_and(|hash| content_hash::is_of(hash, &document)) {
+        return Ok(Vec::new());
+    }
     let mut drift = Drift::default();
     for root in roots.iter().filter(|root| root.marker.as_ref().is_none_or(|marker| marker.holds(environment))) {
         let packages: Vec<&Package> =
@@ -138,9 +151,23 @@ fn check(
         } else if !packages.iter().any(allowed) {
             let versions: Vec<&str> = packages.iter().filter_map(|package| package.version.as_deref()).collect();
             drift.changed(&root.name, &versions.join(", "), &root.specifier);
+        } else if let Some(extra) = root.extras.iter().find(|extra| !packages.iter().any(|one| has_extra(one, extra))) {
+            drift.added(&format!("{}[{extra}]", root.name));
         }
     }
-    if drift.is_empty() { Ok(()) } else { Err(drift.refuse(manifest, "pdm lock")) }
+    if !drift.is_empty() {
+        return Err(drift.refuse(manifest, "pdm lock"));
+    }
+    // Locks that name what they were made from in another way have no such hash.
+    Ok(hash.map_or_else(Vec::new, |_| {
+        vec![format!(
+            "{PDM_LOCK} was made from another state of {PYPROJECT}: all that is asked for is locked, but `pdm lock` is due"
+        )]
+    }))
+}
+
+fn has_extra(package: &Package, extra: &str) -> bool {
+    package.extras.iter().any(|one| normalize(one) == extra)
 }
 
 fn locked(lock: &PdmLock, package: &Package, line: usize) -> LockedPackage {

@@ -93,6 +93,8 @@ const MAIN: [&str; 4] = [
 fn the_default_group_is_installed_and_others_when_they_are_chosen() {
     let dir = shop(PROJECT, LOCK);
     assert_eq!(lines(read, &dir, &[]), MAIN);
+    let warnings = read_with(read, &dir, &[]).unwrap().warnings;
+    assert!(warnings[0].contains("`pdm lock` is due"), "{warnings:?}");
     let all = lines(read, &dir, &[("BP_PYTHON_EXTRAS", "web"), ("BP_PYTHON_GROUPS", "dev")]);
     assert_eq!(all.len(), MAIN.len() + 2);
     let page = read_with(read, &dir, &[("BP_PYTHON_GROUPS", "docs")]).unwrap_err().to_string();
@@ -119,6 +121,9 @@ fn a_lock_without_metadata_is_walked_from_the_project() {
 fn a_stale_lock_says_what_drifted() {
     let newer = PROJECT.replace("\"flask>=3\"", "\"flask>=4\", \"loguru\"");
     insta::assert_snapshot!(read_with(read, &shop(&newer, LOCK), &[]).unwrap_err().to_string());
+    let extra = PROJECT.replace("httpx[http2]", "httpx[http2,socks]");
+    let page = read_with(read, &shop(&extra, LOCK), &[]).unwrap_err().to_string();
+    assert!(page.contains("httpx[socks] was added"), "{page}");
     let page = read_with(read, &shop(PROJECT, &LOCK.replace("4.5.0", "5.0")), &[]).unwrap_err().to_string();
     assert!(page.contains("pdm.lock line 4: lock_version"), "{page}");
 }
@@ -131,4 +136,6 @@ fn the_project_itself_is_installed_where_it_is_a_package() {
     assert_eq!(lines(read, &shop(&scripted, LOCK), &[]).last().unwrap(), ".");
     let application = format!("{package}[tool.pdm]\ndistribution = false\n");
     assert_eq!(lines(read, &shop(&application, LOCK), &[]), MAIN);
+    let older = application.replace("distribution = false", "package-type = \"application\"");
+    assert_eq!(lines(read, &shop(&older, LOCK), &[]), MAIN);
 }

@@ -132,11 +132,14 @@ fn locked(
     let mut list = LockedList::new(context, manifest, python);
     let mut seen = BTreeSet::new();
     for (category, entries) in lock.categories.iter().filter(|(name, _)| wanted.contains(*name)) {
+        let mut at = manifest.text.find(&format!("\"{category}\": {{")).unwrap_or(0);
         for (name, entry) in entries {
             if !pep508::holds(entry.markers.as_deref(), &environment) || !seen.insert(normalize(name)) {
                 continue;
             }
-            let line = line_of(manifest, category, name);
+            // Locks are sorted: the next one stands behind this one.
+            at = manifest.text[at..].find(&format!("\"{name}\": {{")).map_or(at, |found| at + found);
+            let line = manifest.line_at(at);
             list.push(&package(name, entry, line))?;
         }
     }
@@ -165,13 +168,6 @@ fn package(name: &str, entry: &Entry, line: usize) -> LockedPackage {
         files: entry.hashes.iter().map(|hash| LockedFile { name: None, hash: hash.clone() }).collect(),
         origin,
     }
-}
-
-/// The line of a package in a category.
-fn line_of(manifest: &Manifest, category: &str, name: &str) -> usize {
-    let start = manifest.text.find(&format!("\"{category}\": {{")).unwrap_or(0);
-    let found = manifest.text[start..].find(&format!("\"{name}\": {{")).map_or(start, |at| start + at);
-    manifest.line_at(found)
 }
 
 /// Variables in the address of a source (`https://$USER:${PASSWORD}@host/`) are the build's. The first source is the index of the project, which

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use hoist_debian::{Sha256, hex};
 use toml::{Table, Value};
 
+use crate::python_json::{json, object};
+
 const LEGACY: [&str; 4] = ["dependencies", "source", "extras", "dev-dependencies"];
 const OF_PROJECT: [&str; 3] = ["requires-python", "dependencies", "optional-dependencies"];
 
@@ -41,48 +43,6 @@ pub(super) fn content_hash(document: &Table) -> String {
         text = object(&of_poetry);
     }
     hex(&Sha256::digest(text))
-}
-
-fn object(entries: &[(&str, Option<&Value>)]) -> String {
-    let mut entries: Vec<_> = entries.to_vec();
-    entries.sort_by_key(|(key, _)| *key);
-    let parts = entries.iter().map(|(key, value)| {
-        let value = value.map_or_else(|| "null".to_owned(), json);
-        format!("{}: {value}", quoted(key))
-    });
-    format!("{{{}}}", parts.collect::<Vec<_>>().join(", "))
-}
-
-/// As `json.dumps(value, sort_keys=True)`.
-fn json(value: &Value) -> String {
-    match value {
-        Value::String(text) => quoted(text),
-        Value::Array(items) => format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(", ")),
-        Value::Table(table) => {
-            object(&table.iter().map(|(key, value)| (key.as_str(), Some(value))).collect::<Vec<_>>())
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Text as JSON in ASCII.
-fn quoted(text: &str) -> String {
-    let mut result = String::from("\"");
-    for unit in text.encode_utf16() {
-        match u8::try_from(unit) {
-            Ok(b'"') => result.push_str("\\\""),
-            Ok(b'\\') => result.push_str("\\\\"),
-            Ok(b'\n') => result.push_str("\\n"),
-            Ok(b'\r') => result.push_str("\\r"),
-            Ok(b'\t') => result.push_str("\\t"),
-            Ok(byte) if (b' '..=b'~').contains(&byte) => result.push(char::from(byte)),
-            _ => {
-                let _ = write!(result, "\\u{unit:04x}");
-            }
-        }
-    }
-    result.push('"');
-    result
 }
 
 #[cfg(test)]

@@ -162,12 +162,27 @@ impl PoetryLock {
         all.into_iter().filter(fits).take(1).collect()
     }
 
+    /// Whether all that an extra of a package adds here is locked. An extra that the package does not have adds nothing.
+    pub(super) fn has_extra(&self, name: &str, extra: &str, environment: &MarkerEnvironment) -> bool {
+        let mut environment = environment.clone();
+        environment.extras.insert(extra.to_owned());
+        let names: BTreeSet<String> = self.packages.iter().map(|package| normalize(&package.get_ref().name)).collect();
+        let packages = self.packages.iter().map(Spanned::get_ref).filter(|package| normalize(&package.name) == name);
+        let extras = packages.flat_map(|package| &package.extras).filter(|(one, _)| normalize(one) == extra);
+        let added = extras.flat_map(|(_, items)| items.iter().filter_map(|item| pep508::Requirement::parse(item)));
+        let mut here = added.filter(|one| one.marker.as_ref().is_none_or(|marker| marker.holds(&environment)));
+        here.all(|requirement| names.contains(&requirement.name))
+    }
+
     /// The files of a package, wherever the format has them.
     pub(super) fn files(&self, package: &Package) -> Vec<(Option<String>, String)> {
         if !package.files.is_empty() {
             return package.files.iter().map(|file| (Some(file.file.clone()), file.hash.clone())).collect();
         }
         let name = normalize(&package.name);
+        if let Some(files) = self.metadata.files.get(&package.name) {
+            return files.iter().map(|file| (Some(file.file.clone()), file.hash.clone())).collect();
+        }
         let files =
             self.metadata.files.iter().filter(|(other, _)| normalize(other) == name).flat_map(|(_, files)| files);
         let named = files.map(|file| (Some(file.file.clone()), file.hash.clone()));

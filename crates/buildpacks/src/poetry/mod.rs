@@ -218,6 +218,10 @@ fn check(
             drift.added(&dependency.name);
         } else if !versions.iter().any(|version| dependency.allows(version)) {
             drift.changed(&dependency.name, &versions.join(", "), &dependency.version);
+        } else if let Some(extra) =
+            dependency.extras.iter().find(|extra| !lock.has_extra(&dependency.name, extra, &chosen.environment))
+        {
+            drift.added(&format!("{}[{extra}]", dependency.name));
         }
     }
     if !drift.is_empty() {

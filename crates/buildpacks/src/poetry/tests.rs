@@ -141,6 +141,12 @@ fn a_stale_lock_says_what_drifted() {
     // A dependency of a group that is not installed is nobody's matter; the hash still differs.
     let reading = read_with(read, &shop(&PROJECT.replace("six = \"*\"", "pytest = \"*\""), NEW), &[]).unwrap();
     assert!(reading.warnings[0].contains("`poetry lock` is due"), "{:?}", reading.warnings);
+    let extra = PROJECT.replace("flask = \"^3.0\"", "flask = {version = \"^3.0\", extras = [\"async\"]}");
+    let bare = NEW.replace("sha256:02\"}]\n", "sha256:02\"}]\n[package.extras]\nasync = [\"asgiref (>=3)\"]\n");
+    let page = read_with(read, &shop(&extra, &bare), &[]).unwrap_err().to_string();
+    assert!(page.contains("flask[async] was added"), "{page}");
+    let of_another_platform = bare.replace("(>=3)", "(>=3) ; sys_platform == 'win32'");
+    assert!(read_with(read, &shop(&extra, &of_another_platform), &[]).is_ok());
     let document: toml::Table = PROJECT.parse().unwrap();
     let fresh = NEW.replace("\"00\"", &format!("\"{}\"", content_hash::content_hash(&document)));
     assert_eq!(read_with(read, &shop(PROJECT, &fresh), &[]).unwrap().warnings, [""; 0]);

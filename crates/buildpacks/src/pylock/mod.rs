@@ -180,7 +180,10 @@ fn locked(manifest: &Manifest, package: &Package, line: usize) -> Result<LockedP
         }
     } else {
         let files: Vec<LockedFile> = package.wheels.iter().chain(&package.sdist).flat_map(&hashes).collect();
-        let vendored = package.wheels.iter().find(|file| file.url.is_none()).and_then(|file| file.path.clone());
+        let name = |file: &File| file.name.clone().or_else(|| file.path.clone());
+        let fits = |file: &&File| name(file).is_none_or(|name| crate::install::fits(&name));
+        let beside = package.wheels.iter().filter(fits).chain(&package.sdist).find(|file| file.url.is_none());
+        let vendored = beside.and_then(|file| file.path.clone());
         match vendored {
             Some(path) => (Origin::Path { path }, Vec::new()),
             None => (Origin::Index, files),

@@ -64,6 +64,19 @@ fn what_the_markers_mean_is_installed() {
 }
 
 #[test]
+fn a_file_beside_the_lock_is_taken_when_it_fits() {
+    let of = |files: &str| {
+        let lock = format!("lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nversion = \"1.17\"\n{files}");
+        let beside = [("dist/six-1.17-cp313-cp313-win_amd64.whl", ""), ("dist/six-1.17.tar.gz", "")];
+        lines(read, &app(&[&[(PYLOCK, lock.as_str())][..], &beside].concat()), &[])
+    };
+    let wheel = "[[packages.wheels]]\npath = \"dist/six-1.17-cp313-cp313-win_amd64.whl\"\nhashes = {sha256 = \"01\"}\n";
+    let source = "sdist = {path = \"dist/six-1.17.tar.gz\", hashes = {sha256 = \"02\"}}\n";
+    assert_eq!(of(&format!("{source}{wheel}")), ["./dist/six-1.17.tar.gz"]);
+    assert_eq!(of(source), ["./dist/six-1.17.tar.gz"]);
+}
+
+#[test]
 fn a_lock_that_cannot_be_used_is_refused() {
     for (from, to, wanted) in [
         ("\"1.0\"", "\"2.0\"", "pylock.toml line 1: lock-version"),

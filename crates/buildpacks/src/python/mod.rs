@@ -3,6 +3,7 @@
 mod detect;
 mod install;
 mod lifetimes;
+mod lock_wheels;
 mod packages;
 mod requests;
 mod shelf;
@@ -79,7 +80,8 @@ pub(crate) use lifetimes::today;
 
 /// Which Python is taken on a base of `suite`, and what to warn of.
 fn choose(context: &Context, suite: &str) -> Result<(Choice, Vec<String>), Failure> {
-    let choice = version::choose(&requests::requests(context)?, requests::supply(context, suite)?)?;
+    let (requests, supply) = (requests::requests(context)?, requests::supply(context, suite)?);
+    let choice = lock_wheels::prefer(context, &requests, supply, version::choose(&requests, supply)?);
     let mut warnings = requests::misspelt(context);
     warnings.extend(lifetimes::warning(choice.python.minor, lifetimes::today()));
     Ok((choice, warnings))

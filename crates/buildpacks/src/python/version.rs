@@ -125,6 +125,11 @@ fn available(supply: Supply<'_>) -> Vec<Available> {
     debian.chain(standalone).filter(is_wanted).collect()
 }
 
+/// The minor versions of Debian that can be had, newest first.
+pub(super) fn of_debian(supply: Supply<'_>) -> impl Iterator<Item = &'static str> {
+    available(supply).into_iter().filter(|python| python.origin != Origin::Standalone).map(|python| python.minor)
+}
+
 /// A Python of trixie's bases that satisfies a specifier.
 pub(crate) fn satisfying(specifier: &str) -> Option<&'static str> {
     let specifiers = Specifiers::parse(specifier)?;

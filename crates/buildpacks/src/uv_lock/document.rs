@@ -100,6 +100,10 @@ pub(super) struct Metadata {
 pub(super) struct Asked {
     pub(super) name: String,
     pub(super) specifier: Option<String>,
+    #[serde(default)]
+    pub(super) extras: Vec<String>,
+    pub(super) marker: Option<String>,
+    pub(super) git: Option<String>,
 }
 
 /// What is walked from.

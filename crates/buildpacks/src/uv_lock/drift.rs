@@ -6,11 +6,14 @@ use crate::context::Context;
 use crate::dependencies::{Drift, specifier_key};
 use crate::failure::Failure;
 use crate::manifest::Manifest;
-use crate::pep508::Requirement;
+use crate::pep508::{self, MarkerEnvironment, Requirement};
 use crate::pip::requirements::normalize;
 use crate::pyproject::{Declared, PyProject, Selection};
 
 use super::document::{Asked, UvLock};
+
+/// Behind what does not count here.
+const ELSEWHERE: &str = " (not for this Python and platform)";
 
 /// Names with their specifiers, comparable.
 type Asks = BTreeMap<String, BTreeSet<String>>;
@@ -23,6 +26,7 @@ pub(super) fn check(
     lock: &UvLock,
     root: &PyProject,
     selection: &Selection,
+    python: &str,
 ) -> Result<Vec<String>, Failure> {
     let mut drift = Drift::default();
     let mut warnings = Vec::new();
@@ -56,12 +60,17 @@ pub(super) fn check(
         if !project.is_dynamic("optional-dependencies") {
             now.extend(project.extras().into_values().flatten());
         }
-        drift.compare(&asks_of(&now), &locked_asks(&package.metadata.requires_dist));
+        let mut environment = MarkerEnvironment::linux(python);
+        environment.extras.extend(project.extras().into_keys());
+        let locked = &package.metadata.requires_dist;
+        drift.compare(&asks_of(&now, &environment), &locked_asks(locked, &environment));
+        compare_sources(project, locked, &mut drift);
         let empty = Vec::new();
         for (group, items) in project.groups() {
             let locked = package.metadata.requires_dev.iter().find(|(name, _)| normalize(name) == group);
             let mut of_group = Drift::default();
-            of_group.compare(&asks_of(&items), &locked_asks(locked.map_or(&empty, |(_, asked)| asked)));
+            let locked = locked.map_or(&empty, |(_, asked)| asked);
+            of_group.compare(&asks_of(&items, &environment), &locked_asks(locked, &environment));
             if selection.groups.contains(&group) {
                 drift.extend(of_group);
             } else if !of_group.is_empty() {
@@ -74,19 +83,59 @@ pub(super) fn check(
     if drift.is_empty() { Ok(warnings) } else { Err(drift.refuse(manifest, "uv lock")) }
 }
 
-fn asks_of(items: &[Declared]) -> Asks {
+/// What is asked of a name, as it can be compared: extras, versions, and whether it is meant here. Markers are spelt in another way in locks,
+/// so it counts whether they hold, with each of the project's extras.
+fn asks_of(items: &[Declared], environment: &MarkerEnvironment) -> Asks {
     let mut asks = Asks::new();
-    for requirement in items.iter().filter_map(|item| Requirement::parse(&item.text)) {
-        asks.entry(requirement.name).or_default().insert(specifier_key(&requirement.specifier));
+    for one in items.iter().filter_map(|item| Requirement::parse(&item.text)) {
+        let is_here = one.marker.as_ref().is_none_or(|marker| marker.holds(environment));
+        asks.entry(one.name).or_default().insert(ask(one.extras, &one.specifier, is_here));
+    }
+    without_the_rest(asks)
+}
+
+fn locked_asks(items: &[Asked], environment: &MarkerEnvironment) -> Asks {
+    let mut asks = Asks::new();
+    for asked in items {
+        let extras = asked.extras.iter().map(|extra| normalize(extra)).collect();
+        let is_here = pep508::holds(asked.marker.as_deref(), environment);
+        let text = ask(extras, asked.specifier.as_deref().unwrap_or_default(), is_here);
+        asks.entry(normalize(&asked.name)).or_default().insert(text);
+    }
+    without_the_rest(asks)
+}
+
+/// A lock splits what has several sources by platform: where one way is meant here, the others do not count.
+fn without_the_rest(mut asks: Asks) -> Asks {
+    for ways in asks.values_mut() {
+        if ways.iter().any(|way| !way.ends_with(ELSEWHERE)) {
+            ways.retain(|way| !way.ends_with(ELSEWHERE));
+        }
     }
     asks
 }
 
-fn locked_asks(items: &[Asked]) -> Asks {
-    let mut asks = Asks::new();
-    for asked in items {
-        let specifier = specifier_key(asked.specifier.as_deref().unwrap_or_default());
-        asks.entry(normalize(&asked.name)).or_default().insert(specifier);
+fn ask(mut extras: Vec<String>, specifier: &str, is_here: bool) -> String {
+    extras.sort();
+    extras.dedup();
+    let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
+    let asked = format!("{extras}{}", specifier_key(specifier));
+    match (is_here, asked.is_empty()) {
+        (true, _) => asked,
+        (false, true) => format!("any{ELSEWHERE}"),
+        (false, false) => format!("{asked}{ELSEWHERE}"),
     }
-    asks
+}
+
+/// Where a name is taken from, as far as the project says it and the lock does too: a repository of git or not.
+fn compare_sources(project: &PyProject, locked: &[Asked], drift: &mut Drift) {
+    for (name, source) in project.document.tool.uv.iter().flat_map(|uv| &uv.sources) {
+        let Some(table) = source.as_table() else { continue };
+        let git = table.get("git").and_then(toml::Value::as_str);
+        let asked = locked.iter().find(|asked| normalize(&asked.name) == normalize(name));
+        if let Some(asked) = asked.filter(|asked| asked.git.is_some() != git.is_some()) {
+            let tell = |is_git: bool| if is_git { "from git" } else { "not from git" };
+            drift.changed(&asked.name, tell(asked.git.is_some()), tell(git.is_some()));
+        }
+    }
 }

@@ -66,7 +66,7 @@ pub(crate) fn read(context: &Context, python: &str) -> Result<Reading, Failure> 
     let extras: BTreeSet<String> = lock.names(&roots, |package| package.optional_dependencies.keys());
     let groups: BTreeSet<String> = lock.names(&roots, |package| package.dev_dependencies.keys());
     let mut reading = Reading::default();
-    reading.warnings.extend(drift::check(context, &manifest, &lock, &project, &selection)?);
+    reading.warnings.extend(drift::check(context, &manifest, &lock, &project, &selection, python)?);
     selection.check(UV_LOCK, &extras, &groups)?;
     reading.notes.extend(selection.note());
     let mut list = LockedList::new(context, &manifest, python);

@@ -132,6 +132,16 @@ fn a_lock_that_the_project_has_outgrown_says_what_drifted() {
     insta::assert_snapshot!(page);
     let reading = read_with(read, &shop(&PROJECT.replace("tabulate", "pytest"), LOCK), &[]).unwrap();
     assert!(reading.warnings[0].contains("group dev"), "{:?}", reading.warnings);
+    for (from, to, drifted) in [
+        ("flask>=3", "flask[async]>=3", "flask is [async]<4,>=3 now, and was <4,>=3"),
+        ("tomli; python_version < '3.11'", "tomli; python_version >= '3.11'", "tomli is any now, and was any (not for"),
+        ("[build-system]", "[tool.uv.sources]\nflask = { git = 'https://host/flask' }\n[build-system]", "from git now"),
+    ] {
+        let project = PROJECT.replace(from, to);
+        assert_ne!(project, PROJECT, "{from}");
+        let page = read_with(read, &shop(&project, LOCK), &[]).unwrap_err().to_string();
+        assert!(page.contains(drifted), "{page}");
+    }
     let respelt = PROJECT.replace("flask>=3,<4", "Flask <4, >=3");
     assert!(read_with(read, &shop(&respelt, LOCK), &[]).is_ok());
 }

@@ -55,6 +55,15 @@ const MISSING: &[(&str, &str, &str)] = &[
     ("error: command 'x86_64-linux-gnu-gcc' failed: No such file", "a C compiler", "gcc"),
 ];
 
+/// What build backends say that look for a version where none is written, and the variable that says it in its place.
+const VERSION_OF_GIT: &[(&str, &str)] = &[
+    ("setuptools-scm was unable to detect version", "SETUPTOOLS_SCM_PRETEND_VERSION"),
+    ("`uv-dynamic-versioning`", "UV_DYNAMIC_VERSIONING_BYPASS"),
+    ("uv_dynamic_versioning", "UV_DYNAMIC_VERSIONING_BYPASS"),
+    ("the version from SCM", "PDM_BUILD_SCM_VERSION"),
+    ("Versioning for this project requires either an sdist", "PBR_VERSION"),
+];
+
 /// Distributions that come as wheels where another does not.
 const BINARY: &[(&str, &str)] = &[
     ("psycopg2", "psycopg2-binary (same code, with the library inside) or psycopg[binary]"),
@@ -94,6 +103,18 @@ pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
         .or_else(|| between(flat, "Failed building wheel for ", " "))?;
     let name = what.split(['=', ' ', '@']).next().unwrap_or(what);
     let seen = evidence.place(name);
+    let is_own = what.contains("@ file://");
+    if let Some((_, setting)) = VERSION_OF_GIT.iter().find(|(symptom, _)| flat.contains(symptom)) {
+        return Some(
+            Failure::new(
+                DOING,
+                seen,
+                format!("the version of {name} is read from the history of git, which is not in the build"),
+                format!("say the version: `hoist build --env {setting}=1.2.3 …`"),
+            )
+            .and_fix("or write the version into pyproject.toml, in place of `dynamic = [\"version\"]`"),
+        );
+    }
     let binary = BINARY.iter().find(|(from, _)| *from == crate::pip::requirements::normalize(name));
     let missing = MISSING.iter().find(|(symptom, _, _)| flat.contains(symptom));
     let mut failure = match missing {
@@ -115,6 +136,12 @@ pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
                 "require a newer version of it, which may have a wheel or a correct pyproject.toml",
             )
         }
+        None if is_own => Failure::new(
+            DOING,
+            seen,
+            format!("the build backend of {name}, which lies in the app, failed (the end of its output is below)"),
+            "mend what it says: `python -m build` in that folder says the same",
+        ),
         None => Failure::new(
             DOING,
             seen,
@@ -125,6 +152,11 @@ pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
             "require a version that has a wheel for this Python, or choose a Python that it has wheels for (.python-version)",
         ),
     };
+    if let Some(python) = evidence.other_python.as_ref().filter(|_| !is_own) {
+        failure = failure.and_fix(format!(
+            "or choose Python {python}, for which the lock has wheels of everything (.python-version, or BP_CPYTHON_VERSION={python})"
+        ));
+    }
     if let Some((_, other)) = binary {
         failure = failure.and_fix(format!("or require {other} instead"));
     } else if missing.is_some() {

@@ -35,6 +35,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) python_version: &'a str,
     /// Which file or variable chose it.
     pub(crate) python_reason: Option<&'a str>,
+    /// A Python that a lock has all wheels for, where the chosen one has not.
+    pub(crate) other_python: Option<String>,
     /// The setting that forbids to build, where there is one.
     pub(crate) only_binary: Option<String>,
     /// The day that packages were taken of.

@@ -30,6 +30,7 @@ fn page(requirements: &str, said: &str) -> String {
         tree: &tree,
         python_version,
         python_reason,
+        other_python: said.contains("other_python").then(|| "3.9".to_owned()),
         only_binary: None,
         as_of: None,
         probe: &probe,
@@ -70,6 +71,19 @@ fn every_symptom_has_its_page() {
     for (name, requirements, said) in symptoms {
         insta::assert_snapshot!(name, page(requirements, said));
     }
+}
+
+#[test]
+fn a_failed_build_names_what_would_spare_it() {
+    let said = "  x Failed to build `flask @ file:///workspace`\n  RuntimeError: Error getting the version from source `uv-dynamic-versioning`: This does not appear to be a Git project\n";
+    let text = page("flask\n", said);
+    assert!(text.contains("the version of flask is read from the history of git, which is not in the build"), "{text}");
+    assert!(text.contains("--env UV_DYNAMIC_VERSIONING_BYPASS=1.2.3"), "{text}");
+    let text = page("flask\n", "  x Failed to build `flask @ file:///workspace`\n  other_python\n");
+    assert!(text.contains("the build backend of flask, which lies in the app, failed"), "{text}");
+    assert!(!text.contains("choose Python"), "{text}");
+    let text = page("flask==3\n", "  x Failed to build `flask==3`\n  other_python\n");
+    assert!(text.contains("or choose Python 3.9, for which the lock has wheels of everything"), "{text}");
 }
 
 #[test]
