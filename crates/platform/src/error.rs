@@ -195,6 +195,9 @@ pub enum PlatformError {
         /// The source or image.
         what: String,
     },
+    /// The buildpacks that ran know of no lock.
+    #[error("the buildpacks of this build wrote no lock")]
+    NoLock,
     /// Nothing names the process of an app.
     #[error("{message}")]
     NoProcess {
@@ -276,6 +279,11 @@ impl PlatformError {
                     .to_owned()
             }
             Self::ImportCheck { hint, .. } | Self::NoProcess { hint, .. } => hint.clone(),
+            Self::NoLock => {
+                "only hoist's own buildpacks for pip, uv, Poetry, PDM, Pipenv and pylock.toml write one: look who builds with `hoist plan`, and \
+                 declare the packages that are needed, as in requirements.txt"
+                    .to_owned()
+            }
             Self::Cancelled => String::new(),
         }
     }
@@ -329,6 +337,7 @@ impl PlatformError {
             | Self::NothingToRun
             | Self::Sandbox(SandboxError::CommandNotFound { .. } | SandboxError::NotExecutable { .. })
             | Self::NotAService { .. }
+            | Self::NoLock
             | Self::Base(BaseError::OtherArchitecture { .. })
             | Self::Store(StoreError::UnknownImage { .. }) => Fault::Usage,
             _ => Fault::Machine,

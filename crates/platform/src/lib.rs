@@ -25,6 +25,7 @@ mod error;
 mod host;
 mod import_check;
 mod job;
+mod lock;
 mod lookup;
 mod module;
 mod named_builder;

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err as fs;
 
 use super::bytecode_shelf::{BytecodeShelf, Kept};
-use super::diagnosis::{Evidence, Probe, diagnose, needs_source_build, refused_by_uv};
+use super::diagnosis::{Evidence, Probe, diagnose, evidence_lines, needs_source_build, refused_by_uv};
 use super::distributions::{Distribution, Fresh, Looked, installed, look};
 use super::environment::{Mark, VirtualEnvironment};
+use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
@@ -412,6 +413,41 @@ impl Installation<'_> {
         Ok(Installed { distributions, lock, fresh: count })
     }
 
+    /// What is installed, as a `pylock.toml`: first from uv's cache, else the index is asked once more.
+    pub(crate) fn export(&self, distributions: &[Distribution]) -> Result<String, Failure> {
+        let (of_index, others) = export::split(distributions);
+        let version = &self.interpreter.version;
+        if of_index.is_empty() {
+            return export::lock("", &others, self.app_dir, version);
+        }
+        let uv = self.uv.as_ref().map_err(uv_failure)?;
+        let path = self.temporary.join("export.txt");
+        fs::write(&path, export::pins(&of_index)).map_err(|error| Failure::io("writing the lock", &error))?;
+        let mut arguments = self.arguments(&["pip", "compile"]);
+        arguments.extend(export::arguments());
+        arguments.extend(self.formats());
+        arguments.extend(self.indexes());
+        arguments.extend(self.wanted.tree().options.arguments());
+        arguments.push(path.into());
+        let offline: Vec<OsString> = arguments.iter().cloned().chain(["--offline".into()]).collect();
+        let mut said = String::new();
+        for arguments in [offline, arguments] {
+            let run = uv.run(self.app_dir, arguments).map_err(|error| uv_failure(&error))?;
+            if run.ok {
+                let text = run.text.find("lock-version").map_or("", |at| &run.text[at..]);
+                return export::lock(text, &others, self.app_dir, version);
+            }
+            said = run.text;
+        }
+        Err(Failure::new(
+            "writing the lock",
+            "uv installed the packages, and does not tell where they came from",
+            "a lock names each file with its hash",
+            "try again; packages of folders that the settings name (PIP_FIND_LINKS) can be required by their path instead",
+        )
+        .with_evidence(evidence_lines(&said)))
+    }
+
     /// What was chosen, written down and remembered.
     fn lock(&self, distributions: &[Distribution]) -> Result<Lock, Failure> {
         // Of what may have been built here no wheel of the index is the source.
@@ -494,7 +530,7 @@ pub(crate) fn source_build_needed(text: &str) -> Failure {
         "its build code must run, which is not done where the shared cache can be written",
         "so this step is run again, with a cache of the image's own",
     )
-    .with_evidence(super::diagnosis::evidence_lines(text))
+    .with_evidence(evidence_lines(text))
     .with_exit_code(EXIT_NEEDS_SOURCE_BUILD)
 }
 

@@ -7,6 +7,7 @@ mod credentials;
 mod diagnosis;
 mod distributions;
 mod environment;
+mod export;
 mod installation;
 pub(crate) mod interpreter;
 mod key;
@@ -194,6 +195,13 @@ fn install_into(
         }
     };
     context.output.step(format!("{}, {} of them new or changed", packages(done.distributions.len()), done.fresh));
+    if common.variable(export::VARIABLE).is_some() {
+        let lock = installation.export(&done.distributions)?;
+        let layer = context.layer(export::LAYER);
+        layer.create()?;
+        let written = fs::write(layer.dir().join(export::FILE), lock);
+        written.map_err(|error| Failure::io("writing the lock", &error))?;
+    }
     layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(buildpack, &done.distributions, &done.lock))?;
     let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
     write_layer(context, &installation.environment, &metadata)

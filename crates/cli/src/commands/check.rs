@@ -1,7 +1,8 @@
 //! `hoist check`: what would be built and why, and what is wrong, without building.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hoist_platform::CheckReport;
@@ -18,25 +19,90 @@ pub(crate) struct CheckArgs {
     /// Folder or zip of the app or service
     #[arg(default_value = ".", value_name = "DIR|ZIP")]
     path: PathBuf,
+    /// Resolve as a build would, and write what is taken as a lock, pylock.toml or pylock.NAME.toml; - is standard output. At the root of the app it leads
+    /// from then on
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
     #[command(flatten)]
     how: BuildOptions,
 }
 
 impl CheckArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(file) = &self.lock {
+            check_lock_name(file)?;
+        }
         let request = self.how.request(context, self.path)?;
-        let report = engine::open_on(context, self.how.locked.as_deref())?.check(&request)?;
+        let engine = engine::open_on(context, self.how.locked.as_deref())?;
+        let report = engine.check(&request)?;
+        let is_fine = report.problems.iter().all(|problem| !problem.fatal);
+        let on_stdout = self.lock.as_deref() == Some(Path::new("-"));
+        let locked = match &self.lock {
+            Some(file) if is_fine => Some((file, engine.lock(&request)?)),
+            _ => None,
+        };
+        if let Some((file, lock)) = &locked
+            && !on_stdout
+        {
+            write_lock(file, lock)?;
+        }
         if context.json {
-            let value = serde_json::to_value(&report).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+            let mut value = serde_json::to_value(&report).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+            if let Some((file, lock)) = &locked {
+                value["lock"] = serde_json::json!({ "file": file, "packages": packages(lock), "text": lock });
+            }
             context.print_json(&value)?;
+        } else if let (Some((_, lock)), true) = (&locked, on_stdout) {
+            context.print(lock)?;
         } else {
             context.print(&text(&report))?;
+            if let Some((file, lock)) = &locked {
+                context.print(&format!("{:<13} {}, {} packages\n", "locked", file.display(), packages(lock)))?;
+            }
         }
         match report.problems.iter().filter(|problem| problem.fatal).count() {
             0 => Ok(()),
             _ => Err(Failure::of_process(Code::App.number())),
         }
     }
+}
+
+/// Tools know locks by their names ("pylock.toml" specification).
+fn check_lock_name(file: &Path) -> Result<(), Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let middle = name.strip_prefix("pylock.").and_then(|rest| rest.strip_suffix(".toml"));
+    let is_named = name == "pylock.toml" || middle.is_some_and(|middle| !middle.is_empty() && !middle.contains('.'));
+    if file != Path::new("-") && !is_named {
+        let message =
+            format!("the lock is to be written to {}, and tools would not find it under that name", file.display());
+        return Err(Failure::usage(message, "name it pylock.toml, or pylock.NAME.toml"));
+    }
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if file != Path::new("-") && !folder.is_dir() {
+        let message =
+            format!("the lock is to be written to {}, and there is no folder {}", file.display(), folder.display());
+        return Err(Failure::usage(message, "make the folder first, or name another"));
+    }
+    Ok(())
+}
+
+/// In one piece: whoever reads it meanwhile sees the old one or the new one.
+fn write_lock(file: &Path, lock: &str) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: &std::io::Error| {
+        let message = format!("writing the lock to {}: {error}", file.display());
+        Failure::hoist(message, "look for a full disk or missing permissions")
+    };
+    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    temporary.write_all(lock.as_bytes()).map_err(|error| failed(&error))?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    temporary.as_file().set_permissions(readable).map_err(|error| failed(&error))?;
+    temporary.persist(file).map_err(|error| failed(&error.error))?;
+    Ok(())
+}
+
+fn packages(lock: &str) -> usize {
+    lock.lines().filter(|line| *line == "[[packages]]").count()
 }
 
 fn text(report: &CheckReport) -> String {

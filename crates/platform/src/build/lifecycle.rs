@@ -28,7 +28,7 @@ use crate::runner::SandboxRunner;
 const SHARING: &str = "hoist/python";
 
 impl LocalEngine {
-    pub(super) fn run_lifecycle(
+    pub(crate) fn run_lifecycle(
         &self,
         request: &BuildRequest,
         prepared: &Prepared,
@@ -59,7 +59,7 @@ impl LocalEngine {
     }
 
     /// Where and how the buildpacks of this build are called. Writes `/platform`.
-    pub(super) fn setup<'a>(
+    pub(crate) fn setup<'a>(
         &'a self,
         request: &BuildRequest,
         prepared: &Prepared,
@@ -88,7 +88,7 @@ impl LocalEngine {
     }
 
     /// What the build starts from: run image, previous image, caches.
-    fn start(&self, request: &BuildRequest, prepared: &Prepared) -> Result<AnalyzeRequest, PlatformError> {
+    pub(crate) fn start(&self, request: &BuildRequest, prepared: &Prepared) -> Result<AnalyzeRequest, PlatformError> {
         let Prepared { builder, own_name, .. } = prepared;
         Ok(AnalyzeRequest {
             previous: self.previous_image(request, own_name)?,
@@ -132,11 +132,11 @@ impl LocalEngine {
     }
 
     /// After Ctrl-C whatever a phase complains of is a consequence of that.
-    pub(super) fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
+    pub(crate) fn unless_cancelled<E: Into<PlatformError>>(&self, error: E) -> PlatformError {
         if self.cancel().is_cancelled() { PlatformError::Cancelled } else { error.into() }
     }
 
-    pub(super) fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
+    pub(crate) fn build_root(&self, builder: &Builder, places: &Places) -> Result<BuildRoot, PlatformError> {
         let layers_dir = places.upper_dir.join("layers");
         make_dir(&layers_dir)?;
         self.give_to(&layers_dir, builder.user)?;
@@ -146,7 +146,7 @@ impl LocalEngine {
         Ok(BuildRoot { upper_dir: places.upper_dir.clone(), lower_dirs })
     }
 
-    pub(super) fn sandbox_runner(
+    pub(crate) fn sandbox_runner(
         &self,
         request: &BuildRequest,
         prepared: &Prepared,

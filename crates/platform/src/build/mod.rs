@@ -58,12 +58,12 @@ pub(crate) enum Purpose {
 }
 
 /// Everything that the lifecycle starts from. What is temporary goes away with it.
-struct Prepared {
+pub(crate) struct Prepared {
     _scratch: Scratch,
     _caches: Held,
-    places: Places,
+    pub(crate) places: Places,
     staged: Staged,
-    builder: Builder,
+    pub(crate) builder: Builder,
     /// Names the caches.
     own_name: Reference,
 }
@@ -113,7 +113,7 @@ impl LocalEngine {
     }
 
     /// Stages the app and finds its builder.
-    fn prepare(&self, purpose: Purpose, request: &BuildRequest) -> Result<Prepared, PlatformError> {
+    pub(crate) fn prepare(&self, purpose: Purpose, request: &BuildRequest) -> Result<Prepared, PlatformError> {
         let scratch = self.store().scratch("build")?;
         let caches = self.hold_caches()?;
         let places = Places::make(&scratch, &request.app_dir)?;

@@ -9,12 +9,12 @@ use crate::error::PlatformError;
 use crate::run::set_root_mode;
 
 /// Folders of one build.
-pub(super) struct Places {
+pub(crate) struct Places {
     /// Lower directory that holds the app where it is inside.
     pub(super) app_root: PathBuf,
     /// The app's folder in it.
     pub(super) staged_dir: PathBuf,
-    pub(super) upper_dir: PathBuf,
+    pub(crate) upper_dir: PathBuf,
     pub(super) work_dir: PathBuf,
     pub(super) platform_dir: PathBuf,
     pub(super) exchange_dir: PathBuf,
