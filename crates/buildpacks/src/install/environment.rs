@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::interpreter::Interpreter;
+use crate::keep::sha256_of;
 
 const CONFIGURATION: &str = "pyvenv.cfg";
 /// What the lifecycle reads in a layer, besides the folders of programs and libraries.
@@ -23,15 +24,22 @@ pub(crate) struct VirtualEnvironment {
     pub(crate) python: PathBuf,
 }
 
-/// Tells whether a file was touched: inode, length, and the time of its last change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark(u64, u64, i64, i64);
+/// Tells whether a program was changed: inode, length, when it was written, and its content where code of others runs, which could set any time. The
+/// time of the last change of the inode says nothing: the file may lie in a layer of which other builds make links meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    written: (u64, u64, i64, i64),
+    content: Option<String>,
+}
 
 impl Mark {
     /// Of the interpreter.
-    pub(crate) fn of(interpreter: &Interpreter) -> std::io::Result<Self> {
+    pub(crate) fn of(interpreter: &Interpreter, foreign_code: bool) -> std::io::Result<Self> {
         let about = fs::metadata(&interpreter.executable)?;
-        Ok(Self(about.ino(), about.len(), about.ctime(), about.ctime_nsec()))
+        Ok(Self {
+            written: (about.ino(), about.len(), about.mtime(), about.mtime_nsec()),
+            content: foreign_code.then(|| sha256_of(&interpreter.executable)).transpose()?,
+        })
     }
 }
 
@@ -154,5 +162,29 @@ mod tests {
         assert!(dir.path().join("env/VIRTUAL_ENV.override").exists());
         assert!(elsewhere.path().join("kept").exists());
         assert!(!dir.path().join("env.build/HOIST_INTERPRETER.override").exists());
+    }
+
+    #[test]
+    fn a_link_to_the_interpreter_is_no_change_of_it_and_another_content_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let interpreter = Interpreter {
+            executable: dir.path().join("python3"),
+            version: "3.13.5".into(),
+            identity: String::new(),
+            reason: None,
+            pip_wheel: None,
+        };
+        fs::write(&interpreter.executable, "one").unwrap();
+        let time = fs::metadata(&interpreter.executable).unwrap().modified().unwrap();
+        for foreign_code in [false, true] {
+            let mark = Mark::of(&interpreter, foreign_code).unwrap();
+            fs::hard_link(&interpreter.executable, dir.path().join("link")).unwrap();
+            assert_eq!(Mark::of(&interpreter, foreign_code).unwrap(), mark, "{foreign_code}");
+            fs::remove_file(dir.path().join("link")).unwrap();
+        }
+        let mark = Mark::of(&interpreter, true).unwrap();
+        fs::write(&interpreter.executable, "two").unwrap();
+        fs::OpenOptions::new().write(true).open(&interpreter.executable).unwrap().file().set_modified(time).unwrap();
+        assert_ne!(Mark::of(&interpreter, true).unwrap(), mark, "whatever time it says");
     }
 }

@@ -68,7 +68,7 @@ pub(crate) struct Installed {
 impl Installation<'_> {
     /// Installs into the environment, which may hold an older state. When `is_new` is set it is empty.
     pub(crate) fn run(&self, is_new: bool) -> Result<Installed, Failure> {
-        let mark = Mark::of(self.interpreter).map_err(|error| Failure::io("looking at the interpreter", &error))?;
+        let mark = self.mark().map_err(|error| Failure::io("looking at the interpreter", &error))?;
         if !self.deny_source_builds {
             // Builds need an environment that knows its base; and the shared cache is not here.
             self.environment.close(self.interpreter).map_err(|error| Failure::io("closing the environment", &error))?;
@@ -83,8 +83,12 @@ impl Installation<'_> {
                 Err(error) => self.install_with_pip(&chain(error))?,
             }
         }
-        self.check_interpreter(mark)?;
+        self.check_interpreter(&mark)?;
         self.settle(recalled)
+    }
+
+    fn mark(&self) -> std::io::Result<Mark> {
+        Mark::of(self.interpreter, !self.deny_source_builds)
     }
 
     /// Where nothing may be built, uv chooses among wheels alone, which is more than is asked for. pip knows no day.
@@ -93,9 +97,9 @@ impl Installation<'_> {
     }
 
     /// A program of a package may be called `python`; then it would be started in place of the interpreter from here on.
-    fn check_interpreter(&self, mark: Mark) -> Result<(), Failure> {
+    fn check_interpreter(&self, mark: &Mark) -> Result<(), Failure> {
         let replaced = self.environment.replaced_link(self.interpreter);
-        let touched = Mark::of(self.interpreter).ok() != Some(mark);
+        let touched = self.mark().ok().as_ref() != Some(mark);
         let Some(name) = replaced.or_else(|| touched.then(|| "bin/python".to_owned())) else { return Ok(()) };
         let who = self.owner_of(&name).map_or_else(|| "a package".to_owned(), |name| format!("the package {name}"));
         Err(Failure::new(

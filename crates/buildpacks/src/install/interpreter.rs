@@ -25,7 +25,8 @@ pub(crate) struct Interpreter {
     pub(crate) identity: String,
     /// Why it is this version, when known.
     pub(crate) reason: Option<String>,
-    pip_wheel: Option<PathBuf>,
+    /// The wheel of pip that comes with it.
+    pub(super) pip_wheel: Option<PathBuf>,
 }
 
 impl Interpreter {
