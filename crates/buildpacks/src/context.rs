@@ -72,6 +72,12 @@ impl Context {
         self.environment.get(name).and_then(|value| value.to_str()).map(str::trim).filter(|value| !value.is_empty())
     }
 
+    /// The same of what the user gave this build, not of what the builder has for every build.
+    pub fn variable_of_this_build(&self, name: &str) -> Option<String> {
+        let text = fs_err::read_to_string(self.platform_dir.join("env").join(name)).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
     /// A file of the app, when it is there as a regular file inside of the app (links are followed as long as they stay inside).
     pub fn app_file(&self, relative: impl AsRef<Path>) -> Option<PathBuf> {
         let root = fs_err::canonicalize(&self.app_dir).ok()?;

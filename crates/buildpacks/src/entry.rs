@@ -271,6 +271,8 @@ fn context(dir: &Path, platform_dir: PathBuf, mut environment: Environment, doin
     let bindings_dir =
         environment.get("SERVICE_BINDING_ROOT").map_or_else(|| platform_dir.join("bindings"), PathBuf::from);
     let root_dir = environment.get("HOIST_BUILD_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    let bindings = Bindings::read(&bindings_dir);
+    let bindings = Bindings::read(&bindings_dir)
+        .with_authorities(&root_dir)
+        .map_err(|error| Failure::io("gathering the certificates of the bindings", &error))?;
     Ok(Context { buildpack_dir: dir.to_owned(), app_dir, platform_dir, root_dir, environment, bindings })
 }

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hoist_base::BaseLock;
 use hoist_debian::Mirror;
 use hoist_events::Reporter;
-use hoist_image::Store;
+use hoist_image::{Image, Store};
 use hoist_lifecycle::Launcher;
 use hoist_platform::{
     BuilderParts, BuildpackFiles, Chosen, EngineSettings, Fault, Foresight, HostTrust, LocalEngine, PlatformError,
@@ -58,11 +59,17 @@ pub(crate) fn open_heard(
     reporter: Arc<dyn Reporter>,
 ) -> Result<LocalEngine, Failure> {
     let lock = locked.map(hoist_base::read_lock).transpose()?;
+    let settings = settings(context, lock);
+    let host = HostTrust::of_this_machine();
+    Ok(LocalEngine::open(settings, host, reporter, context.cancel.clone())?)
+}
+
+fn settings(context: &Context, lock: Option<BaseLock>) -> EngineSettings {
     let suite = match &lock {
         Some(lock) => &lock.suite,
         None => context.settings.get(Key::Suite).unwrap_or(hoist_base::DEFAULT_SUITE),
     };
-    let settings = EngineSettings {
+    EngineSettings {
         store_dir: context.settings.store_dir(),
         suite: suite.to_owned(),
         mirror: context.settings.get(Key::Mirror).map(|archive| Mirror {
@@ -73,14 +80,20 @@ pub(crate) fn open_heard(
         keyring: context.settings.get(Key::Keyring).map(PathBuf::from),
         lock,
         parts: parts(),
-    };
-    let host = HostTrust::of_this_machine();
-    Ok(LocalEngine::open(settings, host, reporter, context.cancel.clone())?)
+    }
 }
 
 /// Opens the store alone.
 pub(crate) fn open_store(context: &Context) -> Result<Store, Failure> {
     Ok(Store::open(context.settings.store_dir())?)
+}
+
+/// An image that is to leave the store, by its name or id; hoist's own builder, run image and build image are made where they are not there.
+pub(crate) fn image_to_give(context: &Context, wanted: &str) -> Result<Image, Failure> {
+    if let Some(own) = open(context)?.own_image(wanted)? {
+        return Ok(own);
+    }
+    Ok(open_store(context)?.image(wanted)?)
 }
 
 fn parts() -> BuilderParts {
@@ -100,8 +113,8 @@ fn parts() -> BuilderParts {
 }
 
 /// The builder.toml of hoist's own builder.
-pub(crate) fn default_builder_toml() -> String {
-    hoist_platform::default_builder_toml(&parts())
+pub(crate) fn default_builder_toml(context: &Context) -> String {
+    hoist_platform::default_builder_toml(&settings(context, None))
 }
 
 /// What hoist's own buildpacks would say of an app, in the words of a check.

@@ -29,8 +29,12 @@ fn writable(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 /// Runs a phase in a container of the builder, as a platform does.
 fn phase(app: &Path, layers: &Path, env: &[&str], args: &[&str]) -> Said {
+    phase_with(&["--network", "none"], app, layers, env, args)
+}
+
+fn phase_with(options: &[&str], app: &Path, layers: &Path, env: &[&str], args: &[&str]) -> Said {
     let mut command = hoist();
-    command.args(["run", builder(), "--network", "none"]);
+    command.args(["run", builder()]).args(options);
     command.arg("-v").arg(format!("{}:/workspace", app.display()));
     command.arg("-v").arg(format!("{}:/layers", layers.display()));
     for variable in env {
@@ -52,6 +56,33 @@ fn the_detector_chooses_hoist_s_buildpacks_for_a_python_app() {
     let empty = writable(&[("notes.txt", "nothing that a buildpack knows")]);
     let said = phase(empty.path(), layers.path(), &["CNB_PLATFORM_API=0.12"], &["/cnb/lifecycle/detector"]);
     said.code(20).says("no group of buildpacks applies");
+}
+
+#[test]
+fn the_default_builder_says_where_debian_is_to_platforms_that_do_not() {
+    let app = writable(&[("Procfile", "web: python3 -c 'print(1)'\n"), ("requirements.txt", "flask\n")]);
+    // What a user of another platform has to give: the authorities of this machine's network.
+    let authorities = std::env::var("SSL_CERT_FILE").unwrap_or_default();
+    let authorities = if authorities.is_empty() { "/etc/ssl/certs/ca-certificates.crt".into() } else { authorities };
+    let platform = writable(&[("bindings/ours/type", "ca-certificates\n")]);
+    fs_err::copy(authorities, platform.path().join("bindings/ours/company.crt")).expect("the machine's authorities");
+    let layers = writable(&[]);
+    let volume = format!("{}:/platform:ro", platform.path().display());
+    let options = ["--network", "host", "-v", &volume];
+    let env = ["CNB_PLATFORM_API=0.12"];
+    phase_with(&options, app.path(), layers.path(), &env, &["/cnb/lifecycle/detector"]).ok();
+    phase_with(&options, app.path(), layers.path(), &env, &["/cnb/lifecycle/builder"]).ok();
+    assert!(layers.path().join("hoist_python/python/bin/python3").is_symlink());
+    assert!(layers.path().join("hoist_pip").is_dir());
+
+    // The variable of one build wins, and one that names nothing says what to write.
+    fs_err::create_dir(platform.path().join("env")).expect("a folder");
+    fs_err::write(platform.path().join("env/HOIST_APT_SOURCES"), "http://mirror.invalid/debian").expect("a file");
+    let layers = writable(&[]);
+    phase_with(&options, app.path(), layers.path(), &env, &["/cnb/lifecycle/detector"]).ok();
+    let said = phase_with(&options, app.path(), layers.path(), &env, &["/cnb/lifecycle/builder"]).code(51);
+    let all = said.stdout + &said.stderr;
+    assert!(all.contains("--env HOIST_APT_SOURCES='deb http://HOST/debian stable main'"), "{all}");
 }
 
 #[test]

@@ -44,7 +44,9 @@ pub use relation::{Alternative, Dependency, RelationError, VersionConstraint, Ve
 pub use release::ReleaseError;
 pub use resolve::{Installed, Resolution, ResolveError, ResolveRequest, resolve};
 pub use sha256::{Sha256, hex};
-pub use sources::{Mirror, SignedBy, Source, SourcesError, read_apt_sources, sources_for};
+pub use sources::{
+    Mirror, SignedBy, Source, SourcesError, parse_source_lines, read_apt_sources, shareable_lines, sources_for,
+};
 pub use store::{DebCache, PackageFile, fetch_each, fetch_packages};
 pub use unpack::{UnpackError, UnpackOptions, Unpacked, unpack_into};
 pub use version::{Version, VersionError};

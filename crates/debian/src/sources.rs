@@ -217,7 +217,7 @@ pub fn read_apt_sources(root: &Path) -> Result<Vec<Source>, SourcesError> {
             sources
                 .extend(paragraphs.iter().flat_map(|paragraph| from_paragraph(paragraph, settings.check_valid_until)));
         } else {
-            sources.extend(text.lines().filter_map(|line| from_line(line, settings.check_valid_until)));
+            sources.extend(parse_source_lines(&text, settings.check_valid_until));
         }
     }
     for source in &mut sources {
@@ -230,6 +230,32 @@ pub fn read_apt_sources(root: &Path) -> Result<Vec<Source>, SourcesError> {
             || source.architectures.iter().any(|architecture| architecture == native_architecture())
     });
     Ok(sources)
+}
+
+/// Sources in apt's one-line form (`deb [check-valid-until=no] http://HOST/debian stable main`), a line each, or with `;` between them. What
+/// is no source of packages is passed over, as in apt's own files.
+pub fn parse_source_lines(text: &str, check_valid_until: bool) -> Vec<Source> {
+    text.split(['\n', ';']).filter_map(|line| from_line(line, check_valid_until)).collect()
+}
+
+/// The Debian mirror of a machine in apt's one-line form, for processes on other machines: the archive and its security archive. None where
+/// there is no Debian mirror, or where others cannot use it: a folder, or an address with a credential, which is nobody else's business.
+pub fn shareable_lines(machine: &[Source], mirror: Option<&Mirror>) -> Option<String> {
+    let portable = match mirror {
+        Some(mirror) => mirror.sources(),
+        None => sources_for("stable", machine, None).ok()?,
+    };
+    let shareable = |source: &&Source| {
+        let rest = source.uri.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"));
+        rest.is_some_and(|(_, rest)| !rest.contains(['@', '?', '#', '\n', ';', ' ', '\t']))
+    };
+    let archive = portable.first().filter(shareable)?;
+    let security = portable.iter().filter(|source| source.is_security()).find(shareable);
+    let line = |source: &Source| {
+        let option = if source.check_valid_until { "" } else { "[check-valid-until=no] " };
+        format!("deb {option}{} {} main\n", source.uri, source.suite)
+    };
+    Some([Some(archive), security].into_iter().flatten().map(line).collect())
 }
 
 /// The first address of a list of mirrors (apt-transport-mirror(1)), which Debian's cloud images have. What cannot be read is no list.
@@ -446,6 +472,32 @@ mod tests {
         let mirror = Mirror { archive: "file:///m".into(), security: None, check_valid_until: false };
         let named = sources_for("trixie", &sources, Some(&mirror)).unwrap();
         assert_eq!((named.len(), named[0].uri.as_str(), named[0].check_valid_until), (2, "file:///m", false));
+    }
+
+    #[test]
+    fn a_mirror_is_told_to_other_machines_without_what_is_not_theirs() {
+        let frozen = DEB822.replace("Components: main contrib", "Components: main contrib\nCheck-Valid-Until: no");
+        let sources = machine(&[("sources.list.d/debian.sources", &frozen)]).unwrap();
+        let lines = shareable_lines(&sources, None).unwrap();
+        let expected = "deb [check-valid-until=no] http://m/debian stable main\n\
+            deb http://m/debian-security stable-security main\n";
+        assert_eq!(lines, expected);
+        let there = parse_source_lines(&lines, true);
+        let mut here = sources_for("trixie", &sources, None).unwrap();
+        for source in &mut here {
+            source.signed_by = SignedBy::Default;
+        }
+        assert_eq!(sources_for("trixie", &there, None).unwrap(), here);
+        assert_eq!(parse_source_lines(&lines.replace('\n', ";"), true), there);
+        let named = |archive: &str, security: Option<&str>| {
+            let security = security.map(str::to_owned);
+            shareable_lines(&sources, Some(&Mirror { archive: archive.into(), security, check_valid_until: true }))
+        };
+        assert_eq!(named("https://me:secret@m/debian", None), None);
+        assert_eq!(named("file:///srv/debian", None), None);
+        let half = named("https://m/debian", Some("https://me:secret@m/debian-security")).unwrap();
+        assert_eq!(half, "deb https://m/debian stable main\n");
+        assert_eq!(shareable_lines(&[], None), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use fs_err as fs;
 use hoist_base::{BUILD_UID, Base, GID};
+use hoist_debian::{read_apt_sources, shareable_lines};
 use hoist_image::{Attributes, Image, Layer, LayerBuilder, LayerError, Reference, Store, StoreError};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::User;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::Foresee;
 use crate::chosen::Extra;
 use crate::create::{BuilderError, Making};
-use crate::engine::{BaseChoice, LocalEngine};
+use crate::engine::{BaseChoice, EngineSettings, LocalEngine};
 use crate::error::PlatformError;
 
 /// Kind and key of the record.
@@ -33,6 +34,9 @@ pub(crate) const BUILDER_NAME: &str = "hoist/builder";
 pub(crate) const RUN_IMAGE_NAME: &str = "hoist/run";
 /// What the base's build image is called in a builder.toml.
 pub(crate) const BUILD_IMAGE_NAME: &str = "hoist/build";
+
+/// The variable of a build that names Debian's mirror where no binding does.
+const APT_SOURCES_VARIABLE: &str = "HOIST_APT_SOURCES";
 
 /// Whether that is the name of hoist's own builder, which is made where it is not there.
 pub(crate) fn is_own_builder(name: &Reference) -> bool {
@@ -105,6 +109,9 @@ struct Made {
     hoist_bytes: u64,
     hoist_mtime_ns: u128,
     buildpacks: Vec<String>,
+    /// What it tells builds on other platforms of the machine's Debian mirror.
+    #[serde(default)]
+    apt_sources: Option<String>,
     image: String,
 }
 
@@ -114,7 +121,7 @@ impl LocalEngine {
         let base = self.base(&BaseChoice::Present)?;
         let run_image = self.store().image(&base.run_image)?;
         let order = Order { order: self.parts().order.clone(), ..Order::default() };
-        let wanted = made_from(&base, self.parts())?;
+        let wanted = made_from(&base, self.settings())?;
         let own_buildpacks: BTreeSet<String> = wanted.buildpacks.iter().cloned().collect();
         let builder = |image| Builder {
             image,
@@ -138,10 +145,27 @@ impl LocalEngine {
         Ok(builder(image))
     }
 
+    /// Hoist's own builder, its run image or its build image, by that name; made, and given the name, where it is not there. None for other names.
+    pub fn own_image(&self, name: &str) -> Result<Option<Image>, PlatformError> {
+        let Ok(name) = name.parse::<Reference>() else { return Ok(None) };
+        let is = |own: &str| own.parse().is_ok_and(|own: Reference| own == name);
+        let image = if is(BUILDER_NAME) {
+            self.builder()?.image
+        } else if is(RUN_IMAGE_NAME) {
+            self.wanted_image("run image", RUN_IMAGE_NAME)?
+        } else if is(BUILD_IMAGE_NAME) {
+            self.wanted_image("build image", BUILD_IMAGE_NAME)?
+        } else {
+            return Ok(None);
+        };
+        self.store().tag(&image, &name)?;
+        Ok(Some(image))
+    }
+
     /// The default builder is made as any other, from its own builder.toml.
     fn make_default(&self, base: &Base, run_image: &Image) -> Result<Image, PlatformError> {
         let path = Path::new("hoist's own builder.toml");
-        let config = BuilderConfig::parse(&default_builder_toml(self.parts()))
+        let config = BuilderConfig::parse(&default_builder_toml(self.settings()))
             .map_err(|source| BuilderError::Config { path: path.to_owned(), source })?;
         let made = self.make_builder(&Making {
             config: &config,
@@ -159,7 +183,8 @@ impl LocalEngine {
 }
 
 /// The builder.toml of hoist's own builder: a start for others.
-pub fn default_builder_toml(parts: &BuilderParts) -> String {
+pub fn default_builder_toml(settings: &EngineSettings) -> String {
+    let parts = &settings.parts;
     let mut text = format!(
         "description = \"Python apps and services, by hoist\"\n\n# The base, made from Debian packages: hoist base show\n[build]\nimage = \"{BUILD_IMAGE_NAME}\"\n\n[[run.images]]\nimage = \"{RUN_IMAGE_NAME}\"\n"
     );
@@ -179,7 +204,21 @@ pub fn default_builder_toml(parts: &BuilderParts) -> String {
             }
         }
     }
+    if let Some(lines) = apt_sources(settings) {
+        let value = toml::Value::String(lines);
+        let _ = write!(
+            text,
+            "\n# For builds by other platforms (pack), which do not know from where this machine has Debian's packages\n\
+             [[build.env]]\nname = \"{APT_SOURCES_VARIABLE}\"\nsuffix = \"default\"\nvalue = {value}\n"
+        );
+    }
     text
+}
+
+/// The machine's Debian mirror, as far as other machines may know it.
+fn apt_sources(settings: &EngineSettings) -> Option<String> {
+    let machine = settings.mirror.is_none().then(|| read_apt_sources(Path::new("/")).ok()).flatten();
+    shareable_lines(&machine.unwrap_or_default(), settings.mirror.as_ref())
 }
 
 impl Made {
@@ -190,12 +229,14 @@ impl Made {
             hoist_bytes: self.hoist_bytes,
             hoist_mtime_ns: self.hoist_mtime_ns,
             buildpacks: self.buildpacks.clone(),
+            apt_sources: self.apt_sources.clone(),
             image: String::new(),
         }
     }
 }
 
-fn made_from(base: &Base, parts: &BuilderParts) -> Result<Made, PlatformError> {
+fn made_from(base: &Base, settings: &EngineSettings) -> Result<Made, PlatformError> {
+    let parts = &settings.parts;
     let failed = |source| PlatformError::scratch("look at hoist's own binary", source);
     let about = fs::metadata(&parts.hoist_path).map_err(failed)?;
     let mtime = about.modified().map_err(failed)?.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -205,6 +246,7 @@ fn made_from(base: &Base, parts: &BuilderParts) -> Result<Made, PlatformError> {
         hoist_bytes: about.len(),
         hoist_mtime_ns: mtime.as_nanos(),
         buildpacks: parts.buildpacks.iter().map(|one| format!("{}@{}", one.id, one.version)).collect(),
+        apt_sources: apt_sources(settings),
         image: String::new(),
     })
 }

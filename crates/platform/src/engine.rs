@@ -106,6 +106,10 @@ impl LocalEngine {
         (self.settings.parts.foresee)(app_dir, variables, &self.settings.suite)
     }
 
+    pub(crate) fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
     pub(crate) fn parts(&self) -> &BuilderParts {
         &self.settings.parts
     }

@@ -87,11 +87,9 @@ pub(crate) fn settings(context: &Context) -> Settings {
         }
     }
     drop_missing_certificates(&mut environment);
-    for binding in context.bindings.of_type("ca-certificates") {
-        if let Some(path) = binding.path("ca.pem") {
-            environment.entry("SSL_CERT_FILE".into()).or_insert_with(|| path.clone().into());
-            environment.entry("PIP_CERT".into()).or_insert_with(|| path.into());
-        }
+    if let Some(path) = context.bindings.authorities() {
+        environment.entry("SSL_CERT_FILE".into()).or_insert_with(|| path.clone().into());
+        environment.entry("PIP_CERT".into()).or_insert_with(|| path.into());
     }
     environment.retain(|name, _| !FORBIDDEN.contains(&name.as_str()) && !name.starts_with("PYTHON"));
     keep_existing_find_links(&mut environment);

@@ -9,7 +9,7 @@ use fs_err as fs;
 use hoist_debian::{
     DebCache, FetchError, FetchOptions, Fetcher, Index, IndexError, IndexRequest, Installed, Keyring, KeyringError,
     LockedPackage, ResolveError, ResolveRequest, Sha256, Source, SourcesError, Version, fetch_packages, hex,
-    native_architecture, parse_paragraphs, read_apt_sources, resolve, sources_for,
+    native_architecture, parse_paragraphs, parse_source_lines, read_apt_sources, resolve, sources_for,
 };
 use hoist_events::NullReporter;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::context::Context;
 use crate::install::RUN_PACKAGES;
 use crate::keep;
 
+/// Names the mirror, in lines as apt's sources.list has them.
+const SOURCES_VARIABLE: &str = "HOIST_APT_SOURCES";
 /// How long a machine believes its last look at the indexes.
 const BELIEVED: Duration = Duration::from_hours(24);
 
@@ -58,6 +60,8 @@ pub(crate) struct PackageSet {
 pub(crate) enum PackagesError {
     #[error("the apt binding cannot be read: {reason}")]
     Binding { reason: String },
+    #[error("{SOURCES_VARIABLE}, or sources.list of the apt binding, has no line that begins with `deb`")]
+    Variable,
     #[error("the Debian sources cannot be found")]
     Sources(#[source] SourcesError),
     #[error("the Debian keys cannot be read")]
@@ -78,14 +82,16 @@ impl PackagesError {
     /// What to do next.
     pub(crate) fn hint(&self) -> String {
         match self {
+            Self::Sources(SourcesError::NoDebian { .. }) | Self::Variable => format!(
+                "name a Debian mirror: --env {SOURCES_VARIABLE}='deb http://HOST/debian stable main' for this build, or [[build.env]] in the \
+                 builder.toml for all; hoist itself names that of the machine"
+            ),
             Self::Sources(error) => error.hint(),
             Self::Keyring(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Resolve(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
-            Self::Binding { .. } => {
-                "build through hoist, or give a binding of type `apt` with sources.json and keyring.gpg".into()
-            }
+            Self::Binding { .. } => "give a binding of type `apt` with sources.list, or let hoist write it".into(),
             Self::Missing { .. } => "choose another Python (.python-version), or a mirror that has the suite".into(),
             Self::Status { .. } => "make the base again".into(),
         }
@@ -107,12 +113,7 @@ impl Archive {
     /// The archive for a suite: from the `apt` binding, else from the build image's own settings.
     pub(crate) fn open(context: &Context, suite: &str, cache_dir: &Path) -> Result<Self, PackagesError> {
         let binding = context.bindings.of_type("apt").next();
-        let machine: Vec<Source> = match binding.and_then(|binding| binding.text("sources.json")) {
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|error| PackagesError::Binding { reason: error.to_string() })?
-            }
-            None => read_apt_sources(&context.root_dir).map_err(PackagesError::Sources)?,
-        };
+        let machine = machine_sources(context)?;
         let sources = sources_for(suite, &machine, None).map_err(PackagesError::Sources)?;
         let pip_suite = if suite == "bullseye" { "bookworm" } else { suite };
         let pip_sources = sources_for(pip_suite, &machine, None).map_err(PackagesError::Sources)?;
@@ -198,11 +199,34 @@ impl Archive {
     }
 }
 
+/// Where the mirror is named: a variable of this build, the `apt` binding (which hoist gives), a variable of the builder's operator, or else the
+/// build image's own files.
+fn machine_sources(context: &Context) -> Result<Vec<Source>, PackagesError> {
+    let lines = |text: &str| {
+        let found = parse_source_lines(text, true);
+        if found.is_empty() { Err(PackagesError::Variable) } else { Ok(found) }
+    };
+    if let Some(text) = context.variable_of_this_build(SOURCES_VARIABLE) {
+        return lines(&text);
+    }
+    if let Some(binding) = context.bindings.of_type("apt").next() {
+        if let Some(text) = binding.text("sources.json") {
+            return serde_json::from_str(&text).map_err(|error| PackagesError::Binding { reason: error.to_string() });
+        }
+        if let Some(text) = binding.text("sources.list") {
+            return lines(&text);
+        }
+    }
+    match context.variable(SOURCES_VARIABLE) {
+        Some(text) => lines(text),
+        None => read_apt_sources(&context.root_dir).map_err(PackagesError::Sources),
+    }
+}
+
 /// As the environment says, with the authorities of the `ca-certificates` binding.
 fn fetch_options(context: &Context) -> FetchOptions {
     let mut options = FetchOptions::from_environment();
-    let bundle = context.bindings.of_type("ca-certificates").find_map(|binding| binding.path("ca.pem"));
-    options.ca_file = bundle.or(options.ca_file);
+    options.ca_file = context.bindings.authorities().or(options.ca_file);
     options
 }
 

@@ -12,7 +12,7 @@ use crate::commands::image_transfer::{PullArgs, PushArgs};
 use crate::commands::inspect::Built;
 use crate::commands::run::parse_size;
 use crate::context::Context;
-use crate::engine::open_store;
+use crate::engine::{image_to_give, open_store};
 use crate::failure::{Code, Failure, failure_from, harmless};
 use crate::terminal::{bytes, counted};
 
@@ -320,7 +320,7 @@ fn save(
     format: SaveFormat,
     compression: Compression,
 ) -> Result<(), Failure> {
-    let image = open_store(context)?.image(wanted)?;
+    let image = image_to_give(context, wanted)?;
     // The name that was asked for goes into the archive, and with an id all of its names.
     let names: Vec<Reference> = match wanted.parse::<Reference>() {
         Ok(name) if image.names()?.contains(&name) => vec![name],

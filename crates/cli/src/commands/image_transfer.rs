@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::commands::image::SaveCompression;
 use crate::commands::run::parse_size;
 use crate::context::Context;
-use crate::engine::open_store;
+use crate::engine::{image_to_give, open_store};
 use crate::failure::{Code, Failure, failure_from};
 
 failure_from! {
@@ -48,7 +48,7 @@ pub(crate) struct PullArgs {
 
 impl PushArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let image = open_store(context)?.image(&self.image)?;
+        let image = image_to_give(context, &self.image)?;
         // The name that was asked for goes with it, and with an id all of its names.
         let names: Vec<Reference> = match self.image.parse::<Reference>() {
             Ok(name) if image.names()?.contains(&name) => vec![name],

@@ -84,7 +84,7 @@ impl BuilderArgs {
 impl CreateArgs {
     fn run(self, context: &Context) -> Result<(), Failure> {
         let Some(name) = self.name.filter(|_| !self.print_default) else {
-            let text = engine::default_builder_toml();
+            let text = engine::default_builder_toml(context);
             if context.json {
                 return context.print_json(&json!({"builder_toml": text}));
             }
