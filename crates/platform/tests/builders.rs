@@ -119,6 +119,7 @@ fn mistakes_in_the_file_are_explained_with_their_line() {
     world.buildpack("a", "acme/a", "1.0.0", "");
     world.buildpack("a2", "acme/a", "2.0.0", "");
     world.buildpack("other", "acme/a", "1.0.0", "clear-env = true\nname = \"Other\"\n");
+    world.buildpack("same", "acme_a", "1.0.0", "");
     world.buildpack("arm", "acme/arm", "1.0.0", "[[targets]]\nos = \"linux\"\narch = \"arm64\"\n");
     world.buildpack("old", "acme/old", "1.0.0", "");
     world.write("old/buildpack.toml", "api = \"0.2\"\n[buildpack]\nid = \"acme/old\"\nversion = \"1.0.0\"\n", 0o644);
@@ -177,6 +178,11 @@ fn mistakes_in_the_file_are_explained_with_their_line() {
             format!("{a}[[buildpacks]]\nuri = \"other\"\n"),
             "acme/a@1.0.0 comes from `a` and from `other`, and they are different",
             "keep one",
+        ),
+        (
+            format!("{a}[[buildpacks]]\nuri = \"same\"\n"),
+            "acme_a@1.0.0 and acme/a@1.0.0 would both lie in acme_a/1.0.0: the specification writes `/` of an id as `_`",
+            "another id",
         ),
         (
             "[[buildpacks]]\nuri = \"arm\"\n".to_owned(),

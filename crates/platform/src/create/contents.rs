@@ -7,7 +7,7 @@ use hoist_image::{DiffId, Layer, Store};
 use hoist_spec::{
     BUILDER_METADATA_LABEL, BUILDPACK_LAYERS_LABEL, BUILDPACK_ORDER_LABEL, BuilderConfig, BuilderLifecycle,
     BuilderMetadata, BuildpackLayersLabel, ConfigGroup, DocumentError, EXTENSION_LAYERS_LABEL, EXTENSION_ORDER_LABEL,
-    GroupEntry, ImageTarget, Order, OrderGroup, SYSTEM_LABEL, System, Target, write_order_label,
+    GroupEntry, ImageTarget, Order, OrderGroup, SYSTEM_LABEL, System, Target, escape_id, write_order_label,
 };
 
 use super::error::BuilderError;
@@ -53,6 +53,15 @@ impl Contents {
             }),
             Some(_) => Ok(()),
             None => {
+                let folder =
+                    |(kind, id, version): &(ModuleKind, String, String)| (*kind, escape_id(id), version.clone());
+                if let Some((_, id, version)) = self.modules.keys().find(|known| folder(known) == folder(&key)) {
+                    return Err(BuilderError::OneFolder {
+                        module: module.descriptor.full_name(),
+                        other: format!("{id}@{version}"),
+                        folder: format!("{}/{version}", escape_id(id)),
+                    });
+                }
                 self.modules.insert(key, module);
                 Ok(())
             }

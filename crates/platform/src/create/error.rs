@@ -47,6 +47,16 @@ pub enum BuilderError {
         /// The other place.
         second: String,
     },
+    /// Two modules whose names differ in `/` and `_` alone.
+    #[error("{module} and {other} would both lie in {folder}: the specification writes `/` of an id as `_`")]
+    OneFolder {
+        /// `id@version`.
+        module: String,
+        /// `id@version` of the other one.
+        other: String,
+        /// The folder below that of all buildpacks.
+        folder: String,
+    },
     /// The order names what the builder does not have.
     #[error("{}: {place}: {problem}", path.display())]
     Order {
@@ -204,6 +214,9 @@ impl BuilderError {
             Self::Module { source, .. } => Some(source.hint()),
             Self::Twice { .. } => {
                 Some("keep one of them, or give one another version in its buildpack.toml".to_owned())
+            }
+            Self::OneFolder { .. } => {
+                Some("give one of them another id, or another version, in its buildpack.toml".to_owned())
             }
             Self::Target { .. } => Some("use another build image, or the buildpack made for this one".to_owned()),
             Self::NoImage { name, in_docker, .. } => Some(crate::place::how_to_bring(name, *in_docker)),
