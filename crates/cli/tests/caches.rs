@@ -104,3 +104,25 @@ fn a_wrong_cache_is_explained() {
     let both = ["--cache", "format=image;name=a", "--cache-image", "b"];
     wrong(&both).says("give one of them");
 }
+
+/// An image that somebody needs, and that a wrong name would have replaced.
+#[test]
+fn an_image_that_is_no_cache_is_neither_used_nor_removed_as_one() {
+    let name = "test-nocache";
+    let world = world(name);
+    build(world.path(), name, "test-nocache-app", &["--output", "oci-dir:precious"]).ok();
+    let before = run(hoist().args(["image", "inspect", "test-nocache-app", "--json"])).ok().stdout;
+    for (cache, shown) in [("test-nocache-app", "the cache image `test-nocache-app"), ("oci:precious", "precious`")] {
+        for more in [&[][..], &["--clear-cache"]] {
+            let options = [&["--cache-image", cache], more].concat();
+            let said = build(world.path(), name, "test-nocache-other", &options).code(2);
+            let said = said
+                .says(shown)
+                .says("there is an image, and it is no cache: it has no label io.buildpacks.lifecycle.cache.metadata");
+            said.says("choose another name for the cache");
+        }
+    }
+    assert_eq!(run(hoist().args(["image", "inspect", "test-nocache-app", "--json"])).ok().stdout, before);
+    assert!(world.path().join("precious/index.json").is_file() && world.path().join("precious/blobs").is_dir());
+    run(hoist().args(["image", "rm", "test-nocache-app", name])).ok();
+}

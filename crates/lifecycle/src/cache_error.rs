@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hoist_image::{DiffId, LoadError, StoreError};
-use hoist_spec::DocumentError;
+use hoist_spec::{CACHE_METADATA_LABEL, DocumentError};
 
 use crate::content::ContentError;
 use crate::layout::LayoutError;
@@ -37,6 +37,12 @@ pub enum CacheError {
         path: PathBuf,
         /// What it is.
         problem: &'static str,
+    },
+    /// An image that is there is no cache, and would be replaced or removed.
+    #[error("using {cache}: there is an image, and it is no cache: it has no label {CACHE_METADATA_LABEL}")]
+    NotACacheImage {
+        /// Which cache.
+        cache: String,
     },
     /// The document that names the layers cannot be used.
     #[error("reading what is in {cache}")]
@@ -108,14 +114,19 @@ pub enum CacheError {
 }
 
 impl CacheError {
-    /// Whether the machine or hoist's store failed: then the build cannot go on either.
-    pub(crate) fn is_of_the_machine(&self) -> bool {
+    /// Whether the build cannot go on without it either: the machine or hoist's store failed, or something else would be lost.
+    pub(crate) fn ends_the_build(&self) -> bool {
         match self {
             Self::Layer { source, .. } => source.is_of_the_machine(),
             Self::Layout { source, .. } => source.is_of_the_machine(),
-            Self::Store { .. } => true,
+            Self::Store { .. } | Self::NotACacheImage { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the place that was named is the mistake.
+    pub fn is_of_the_request(&self) -> bool {
+        matches!(self, Self::NotACache { .. } | Self::NotACacheImage { .. })
     }
 
     /// What to do about it.
@@ -127,6 +138,9 @@ impl CacheError {
             Self::Io { .. } => "look at the folder, or choose another one for the cache".to_owned(),
             Self::InUse { .. } => "give builds that run at the same time caches of their own".to_owned(),
             Self::NotACache { .. } => "choose another place for the cache".to_owned(),
+            Self::NotACacheImage { .. } => {
+                "choose another name for the cache; if that image is not needed, remove it first: hoist image rm, or the folder".to_owned()
+            }
             Self::Metadata { .. } | Self::Layer { .. } | Self::Misplaced { .. } => {
                 "if this is not expected, begin anew: build once with --clear-cache".to_owned()
             }

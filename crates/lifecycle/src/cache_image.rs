@@ -27,14 +27,23 @@ impl CacheImage {
         }
     }
 
-    /// The image with its layers in the store; none where there is none yet.
+    /// The image with its layers in the store; none where there is none yet. Another image than a cache is an error.
     pub(crate) fn open(&self, store: &Store) -> Result<Option<Image>, CacheError> {
         let found = match self {
             Self::Store(name) => store.find_image(name).map_err(|source| self.store_error(source))?,
             Self::Layout(dir) => layout::open(store, dir)
                 .map_err(|source| CacheError::Layout { cache: self.name(), source: Box::new(source) })?,
         };
-        Ok(found)
+        let is_cache = |image: &Image| {
+            let config = image.config().config().as_ref();
+            config
+                .and_then(|config| config.labels().as_ref())
+                .is_some_and(|labels| labels.contains_key(CACHE_METADATA_LABEL))
+        };
+        match found {
+            Some(image) if !is_cache(&image) => Err(CacheError::NotACacheImage { cache: self.name() }),
+            found => Ok(found),
+        }
     }
 
     /// The label.
@@ -45,8 +54,11 @@ impl CacheImage {
         label.map(|text| CacheMetadata::parse(text)).transpose().map_err(wrong)
     }
 
-    /// Forgets it.
+    /// Forgets it. A cache that is damaged goes as well; an image that is no cache stays, with an error.
     pub fn clear(&self, store: &Store) -> Result<(), CacheError> {
+        if let Err(error @ CacheError::NotACacheImage { .. }) = self.open(store) {
+            return Err(error);
+        }
         match self {
             Self::Store(name) => store.remove_name(name).map(|_| ()).map_err(|source| self.store_error(source)),
             Self::Layout(dir) => layout::remove(dir)

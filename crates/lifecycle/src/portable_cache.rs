@@ -75,7 +75,7 @@ impl OpenCache {
         match open.read(setup.store) {
             Ok(Some(metadata)) => open.take(metadata),
             Ok(None) => {}
-            Err(error) if error.is_of_the_machine() => return Err(error),
+            Err(error) if error.ends_the_build() => return Err(error),
             Err(error) => warn(setup, &error, "it is built without it"),
         }
         Ok(open)

@@ -316,6 +316,9 @@ impl PlatformError {
             | Self::Detect(DetectError::NoGroup { .. }) => Fault::App,
             Self::Build(error) if error.is_of_the_buildpack() => Fault::App,
             Self::Export(error) if error.is_of_the_buildpack() => Fault::App,
+            Self::Cache(error) | Self::Analyze(AnalyzeError::Portable(error)) if error.is_of_the_request() => {
+                Fault::Usage
+            }
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Package(error) if error.is_of_the_machine() => Fault::Machine,

@@ -79,7 +79,8 @@ fn direct(one: &Distribution, app_dir: &Path) -> Result<String, Failure> {
             (quoted(kind), quoted(&without_login(url)), quoted(commit), below.unwrap_or_default());
         return Ok(format!("{name}\nvcs = {{ type = {kind}, url = {url}, commit-id = {commit}{below} }}"));
     }
-    let Some(path) = url.strip_prefix("file://").map(Path::new) else {
+    let local = url.strip_prefix("file://").map(decoded);
+    let Some(path) = local.as_deref().map(Path::new) else {
         let archive = &said["archive_info"];
         let old_form = || archive["hash"].as_str()?.strip_prefix("sha256=");
         let hash = archive["hashes"]["sha256"].as_str().or_else(old_form);
@@ -101,6 +102,26 @@ fn direct(one: &Distribution, app_dir: &Path) -> Result<String, Failure> {
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
+}
+
+/// The path of a `file://` address (RFC 8089): `%20` is a blank.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An address without who asks for it.
@@ -176,6 +197,11 @@ mod tests {
         archive = { path = "own.whl", hashes = { sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" } }
         "#);
         assert!(toml::from_str::<toml::Table>(&text).is_ok());
+    }
+
+    #[test]
+    fn blanks_of_a_path_are_blanks() {
+        assert_eq!(decoded("/my%20app/a%2Fb%zz/100%"), "/my app/a/b%zz/100%");
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub(crate) enum RequirementsError {
     NotText { path: PathBuf, reason: String },
     #[error("{} has {bytes} bytes", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{} includes itself", path.display())]
+    Circular { path: PathBuf, from: (PathBuf, usize) },
     #[error("more than {MAX_FILES} files are included")]
     TooMany,
 }
@@ -106,19 +108,26 @@ pub(crate) enum RequirementsError {
 /// Reads `path` (below the app) and what it includes.
 pub(crate) fn read_requirements(app_dir: &Path, path: &Path) -> Result<RequirementsTree, RequirementsError> {
     let mut tree = RequirementsTree::default();
-    read_file(app_dir, path, None, false, &mut tree)?;
+    read_file(app_dir, path, &mut Vec::new(), false, &mut tree)?;
     Ok(tree)
 }
 
+/// `way` are the lines that led here, from the first file.
 fn read_file(
     app_dir: &Path,
     path: &Path,
-    included_from: Option<(PathBuf, usize)>,
+    way: &mut Vec<(PathBuf, usize)>,
     constraint: bool,
     tree: &mut RequirementsTree,
 ) -> Result<(), RequirementsError> {
+    let included_from = way.last().cloned();
     let outside = || RequirementsError::Outside { path: path.to_owned(), included_from: included_from.clone() };
     let relative = lexical(path).ok_or_else(outside)?;
+    if way.iter().any(|(above, _)| *above == relative)
+        && let Some(from) = included_from
+    {
+        return Err(RequirementsError::Circular { path: relative, from });
+    }
     if tree.files.iter().any(|file| file.path == relative) {
         return Ok(());
     }
@@ -135,8 +144,9 @@ fn read_file(
             if target.contains(':') {
                 tree.remote_includes.push(format!("{} line {line}: {text}", relative.display()));
             } else {
-                let from = Some((relative.clone(), line));
-                read_file(app_dir, &base.join(target), from, constraint || is_constraint, tree)?;
+                way.push((relative.clone(), line));
+                read_file(app_dir, &base.join(target), way, constraint || is_constraint, tree)?;
+                way.pop();
             }
             continue;
         }
@@ -512,11 +522,13 @@ mod tests {
     }
 
     #[test]
-    fn files_that_include_each_other_end() {
-        let dir = app(&[("requirements.txt", b"-r b.txt\nx\n"), ("b.txt", b"-r requirements.txt\ny\n")]);
+    fn files_that_include_each_other_are_refused_and_one_that_two_include_is_read_once() {
+        let dir = app(&[("requirements.txt", b"x\n-r b.txt\n"), ("b.txt", b"y\n# more\n-c ./requirements.txt\n")]);
+        let error = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap_err();
+        assert_eq!(error, RequirementsError::Circular { path: "requirements.txt".into(), from: ("b.txt".into(), 3) });
+        let dir = app(&[("requirements.txt", b"-r b.txt\n-r c.txt\n"), ("b.txt", b"-r c.txt\n"), ("c.txt", b"y\n")]);
         let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
-        assert_eq!(tree.files.len(), 2);
-        assert_eq!(tree.requirements.len(), 2);
+        assert_eq!((tree.files.len(), tree.requirements.len()), (3, 1));
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub(crate) fn explain_unreadable(error: &RequirementsError) -> Failure {
             "a requirements file of this size is something else by mistake",
             "look what the file is",
         ),
+        RequirementsError::Circular { path, from: (file, line) } => Failure::new(
+            doing,
+            format!("{} line {line} includes {}, which leads there itself", file.display(), path.display()),
+            "files that include each other have no end",
+            format!("remove that line of {}", file.display()),
+        ),
         RequirementsError::TooMany => Failure::new(
             doing,
             error.to_string(),
