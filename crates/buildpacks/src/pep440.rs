@@ -165,6 +165,30 @@ struct Clause {
     wildcard: bool,
 }
 
+impl Version {
+    /// The release, the one before and the one behind it, and the same of every part before the last.
+    fn around(&self) -> Vec<Self> {
+        let of = |release: Vec<u64>| Self {
+            epoch: self.epoch,
+            release,
+            pre: None,
+            post: None,
+            dev: None,
+            local: Vec::new(),
+        };
+        let mut found = vec![of(self.release.clone()), of([self.release.as_slice(), &[1]].concat())];
+        for length in 1..=self.release.len() {
+            let next = |change: fn(u64) -> Option<u64>, rest: &[u64]| {
+                let (last, front) = self.release[..length].split_last()?;
+                Some(of([front, &[change(*last)?], rest].concat()))
+            };
+            found.extend(next(|last| last.checked_add(1), &[]));
+            found.extend(next(|last| last.checked_sub(1), &[u64::MAX]));
+        }
+        found
+    }
+}
+
 /// Comparisons that must all hold; none allow every version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Specifiers(Vec<Clause>);
@@ -188,6 +212,13 @@ impl Specifiers {
     /// Whether a version satisfies all. Pre-releases are versions like others: whoever locked one meant it.
     pub(crate) fn allow(&self, version: &Version) -> bool {
         self.0.iter().all(|clause| clause.allows(version))
+    }
+
+    /// Whether both allow the same final releases, however they are written: `>=3.13,<3.14` and `==3.13.*`. Each limit lies at a release that
+    /// one of them names, at its neighbours, or at the next release of the parts before its last.
+    pub(crate) fn allow_the_same_releases(&self, other: &Self) -> bool {
+        let limits = self.0.iter().chain(&other.0).map(|clause| &clause.version);
+        limits.flat_map(Version::around).all(|version| self.allow(&version) == other.allow(&version))
     }
 }
 
@@ -258,6 +289,37 @@ mod tests {
         }
         for text in ["", "x", "1.x", "1..2", "1.0+", "1.0+a..b", "1a!b", "1!", "99999999999999999999999"] {
             assert_eq!(Version::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn specifiers_that_allow_the_same_are_the_same() {
+        for (one, other) in [
+            (">=3.13,<3.14", "==3.13.*"),
+            ("~=3.11", ">=3.11,<4"),
+            ("~=3.11", ">=3.11, ==3.*"),
+            (">=3.9, !=3.9.1", "!=3.9.1,>=3.9.0"),
+            (">=3.9,>=3.11", ">=3.11"),
+            ("", ""),
+        ] {
+            let read = |text| Specifiers::parse(text).unwrap();
+            assert!(read(one).allow_the_same_releases(&read(other)), "{one} and {other}");
+            assert!(read(other).allow_the_same_releases(&read(one)), "{other} and {one}");
+        }
+        for (one, other) in [
+            (">=3.13,<3.14", ">=3.13"),
+            ("==3.13.*", "==3.13"),
+            (">=3.13", ">3.13"),
+            ("<3.14", "<=3.14"),
+            (">=3.9", ">=3.9,!=3.9.1"),
+            (">=3.9,!=3.10.*", ">=3.9"),
+            ("~=3.11", "~=3.11.0"),
+            ("", ">=3"),
+            (">=3.12.1", ">=3.12"),
+        ] {
+            let read = |text| Specifiers::parse(text).unwrap();
+            assert!(!read(one).allow_the_same_releases(&read(other)), "{one} and {other}");
+            assert!(!read(other).allow_the_same_releases(&read(one)), "{other} and {one}");
         }
     }
 

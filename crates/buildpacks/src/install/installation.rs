@@ -15,7 +15,7 @@ use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::settings::{NEWEST, Settings, mask_credentials};
+use super::settings::{NEWEST, PIPS_STRATEGY, STRATEGY, Settings, mask_credentials};
 use super::uv::{Uv, UvError};
 use super::vendored;
 use super::wanted::{Index, Listed, Wanted};
@@ -214,14 +214,16 @@ impl Installation<'_> {
         Ok(uv.run(self.app_dir, offline).map_err(|error| uv_failure(&error))?.ok)
     }
 
-    /// The indexes of the project. Of what is locked by hash any index may have the file, so that the first one does not hide the rest.
+    /// The indexes of the project. Of what is locked by hash any index may have the file, so that the first one does not hide the rest; and a
+    /// requirements file that names another index means pip's choice among them.
     fn indexes(&self) -> Vec<OsString> {
         let mut arguments = Vec::new();
         for index in self.wanted.listed().iter().flat_map(|listed| &listed.indexes) {
             arguments.extend(["--index".into(), named(index, self.settings).into()]);
         }
-        if self.wanted.is_hashed() && !self.settings.uv.contains_key("UV_INDEX_STRATEGY") {
-            arguments.extend(["--index-strategy".into(), "unsafe-best-match".into()]);
+        let from_any = self.wanted.is_hashed() || self.wanted.tree().options.extra_indexes > 0;
+        if from_any && !self.settings.uv.contains_key(STRATEGY) {
+            arguments.extend(["--index-strategy".into(), PIPS_STRATEGY.into()]);
         }
         arguments
     }

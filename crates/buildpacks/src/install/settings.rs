@@ -66,6 +66,12 @@ const INDEXES: [&str; 6] =
 /// Up to when packages were uploaded.
 pub(crate) const NEWEST: &str = "UV_EXCLUDE_NEWER";
 
+/// How uv chooses among indexes.
+pub(super) const STRATEGY: &str = "UV_INDEX_STRATEGY";
+
+/// Of all indexes the best version, as pip does.
+pub(super) const PIPS_STRATEGY: &str = "unsafe-best-match";
+
 /// Collects the settings of a build.
 pub(crate) fn settings(context: &Context) -> Settings {
     let mut environment = context.environment.clone();
@@ -191,6 +197,10 @@ fn translate(environment: &Environment) -> Vec<(String, String)> {
             result.push((format!("UV_INDEX_{rest}"), value.to_owned()));
         }
     }
+    // Who names more indexes in pip's words means pip's choice among them.
+    if get("PIP_EXTRA_INDEX_URL").is_some() && get("UV_INDEX").is_none() && get("UV_EXTRA_INDEX_URL").is_none() {
+        result.push((STRATEGY.into(), PIPS_STRATEGY.into()));
+    }
     if let Some(links) = get("PIP_FIND_LINKS") {
         result.push(("UV_FIND_LINKS".into(), links.split_whitespace().collect::<Vec<_>>().join(",")));
     }
@@ -268,7 +278,7 @@ impl Settings {
             NEWEST,
             "UV_CONSTRAINT",
             "UV_OVERRIDE",
-            "UV_INDEX_STRATEGY",
+            STRATEGY,
             "UV_TORCH_BACKEND",
             "UV_NO_BINARY",
             "UV_NO_BINARY_PACKAGE",
@@ -353,10 +363,25 @@ mod tests {
             ("UV_DEFAULT_INDEX", "https://i/simple"),
             ("UV_INDEX", "https://a https://b"),
             ("UV_INDEX_OWN_PASSWORD", "p"),
+            ("UV_INDEX_STRATEGY", "unsafe-best-match"),
             ("UV_INSECURE_HOST", "h"),
             ("UV_PRERELEASE", "allow"),
         ];
         assert_eq!(got, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn the_choice_among_indexes_is_pips_where_pip_was_told_of_them_and_nobody_said_another() {
+        let strategy = |variables: &[(&str, &str)]| {
+            let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+            let settings = settings(&context(environment, Bindings::default()));
+            settings.uv.get(STRATEGY).map(|value| value.to_string_lossy().into_owned())
+        };
+        let extra = ("PIP_EXTRA_INDEX_URL", "https://e/simple");
+        assert_eq!(strategy(&[extra]).as_deref(), Some("unsafe-best-match"));
+        assert_eq!(strategy(&[extra, (STRATEGY, "first-index")]).as_deref(), Some("first-index"));
+        assert_eq!(strategy(&[extra, ("UV_INDEX", "https://u/simple")]), None);
+        assert_eq!(strategy(&[("PIP_INDEX_URL", "https://i/simple")]), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) require_hashes: bool,
     pub(crate) prefer_binary: bool,
     pub(crate) trusted_hosts: Vec<String>,
+    /// Indexes beside the first: uv reads them, and is told of pip's way to choose.
+    pub(crate) extra_indexes: usize,
 }
 
 impl Options {
@@ -43,6 +45,7 @@ impl Options {
             "--pre" => self.pre = true,
             "--require-hashes" => self.require_hashes = true,
             "--prefer-binary" => self.prefer_binary = true,
+            "--extra-index-url" => self.extra_indexes += 1,
             "--trusted-host" => self.trusted_hosts.push(value.trim().to_owned()),
             _ => {}
         }
@@ -513,10 +516,10 @@ mod tests {
     fn options_that_uv_passes_over_become_its_arguments() {
         let dir = app(&[
             ("requirements.txt", b"--pre\n--trusted-host h:1\n--prefer-binary\n--no-index\nsix\n-r b.txt\n"),
-            ("b.txt", b"--require-hashes\n--trusted-host=i\n"),
+            ("b.txt", b"--require-hashes\n--trusted-host=i\n--extra-index-url=https://e/simple\n"),
         ]);
         let options = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap().options;
-        assert!(options.prefer_binary);
+        assert!(options.prefer_binary && options.extra_indexes == 1);
         let wanted = "--prerelease allow --require-hashes --allow-insecure-host h:1 --allow-insecure-host i";
         assert_eq!(options.arguments().join(std::ffi::OsStr::new(" ")), wanted);
     }

@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::dependencies::{Drift, specifier_key};
 use crate::failure::Failure;
 use crate::manifest::Manifest;
+use crate::pep440::Specifiers;
 use crate::pep508::{self, MarkerEnvironment, Requirement};
 use crate::pip::requirements::normalize;
 use crate::pyproject::{Declared, PyProject, Selection};
@@ -32,7 +33,7 @@ pub(super) fn check(
     let mut warnings = Vec::new();
     if let (Some(locked), Some(asked)) =
         (&lock.requires_python, root.document.project.as_ref().and_then(|project| project.requires_python.as_deref()))
-        && specifier_key(locked.get_ref()) != specifier_key(asked)
+        && !is_same_range(locked.get_ref(), asked)
         && lock.manifest.members.len() < 2
     {
         drift.changed("requires-python", locked.get_ref(), asked);
@@ -81,6 +82,14 @@ pub(super) fn check(
         }
     }
     if drift.is_empty() { Ok(warnings) } else { Err(drift.refuse(manifest, "uv lock")) }
+}
+
+/// Whether two ranges of Pythons are the same: uv writes `>=3.13,<3.14` as `==3.13.*`.
+fn is_same_range(locked: &str, asked: &str) -> bool {
+    match (Specifiers::parse(locked), Specifiers::parse(asked)) {
+        (Some(locked), Some(asked)) => locked.allow_the_same_releases(&asked),
+        _ => specifier_key(locked) == specifier_key(asked),
+    }
 }
 
 /// What is asked of a name, as it can be compared: extras, versions, and whether it is meant here. Markers are spelt in another way in locks,

@@ -147,6 +147,19 @@ fn a_lock_that_the_project_has_outgrown_says_what_drifted() {
 }
 
 #[test]
+fn the_same_pythons_in_uvs_own_spelling_are_no_drift() {
+    let project = |pythons: &str| format!("[project]\nname = 'one'\nversion = '1'\nrequires-python = '{pythons}'\n");
+    let lock = "version = 1\nrequires-python = '==3.13.*'\n[[package]]\nname = 'one'\nversion = '1'\nsource = { virtual = '.' }\n";
+    let reading = |pythons: &str| {
+        let dir = app(&[(UV_LOCK, lock), ("pyproject.toml", &project(pythons))]);
+        read_with(read, &dir, &[]).map_err(|failure| failure.to_string())
+    };
+    assert!(reading(">=3.13,<3.14").unwrap().warnings.is_empty());
+    let page = reading(">=3.13").unwrap_err();
+    assert!(page.contains("requires-python is >=3.13 now, and was ==3.13.*"), "{page}");
+}
+
+#[test]
 fn a_lock_that_cannot_be_meant_is_refused_with_its_line() {
     for (from, to, wanted) in [
         ("version = 1\n", "version = 2\n", "uv.lock line 1: version = 2"),
