@@ -16,18 +16,8 @@ case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/builders.sh 15" ;; es
 [ "$(id -u)" = 0 ] || fail "must be root"
 need hyperfine hyperfine; need jq jq; need docker docker.io; need dockerd docker.io
 find_hoist
-dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
-daemon=
-clean() {
-    set +e
-    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
-    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
-    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
-}
-trap clean EXIT
-trap 'exit 130' INT TERM
-export HOIST_STORE=${BENCH_STORE:-$dir/store} DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
-measure() { file=$dir/$1.json; shift; hyperfine --style basic --shell=none --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }; }
+start_folder
+[ -z "${BENCH_STORE:-}" ] || export HOIST_STORE=$BENCH_STORE
 
 # buildpack N: a bash buildpack that finds itself fit, and keeps a layer as it is once it made it.
 buildpack() {
@@ -63,9 +53,7 @@ for count in 1 6 16; do
     "$hoist" build "app-$count" -p "$dir/app" -B "bench/$count" > /dev/null 2>> "$dir/log" || { tail -20 "$dir/log" >&2; fail "a build failed"; }
 done
 
-dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --pidfile "$dir/docker.pid" -H "$DOCKER_HOST" --bridge none --iptables=false > "$dir/dockerd.log" 2>&1 &
-daemon=$!
-for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
+start_docker
 "$hoist" image save hoist/builder --format docker-archive -o "$dir/base.tar" 2>> "$dir/log" || { tail -20 "$dir/log" >&2; fail "a build failed"; }
 docker load -q -i "$dir/base.tar" > /dev/null; docker tag hoist/builder hoist-bench-builder
 # The same as an image build: the folders copied, a label set.
@@ -73,14 +61,14 @@ mkdir "$dir/context"; cp -a "$dir/buildpacks" "$dir/context/"
 printf 'FROM hoist-bench-builder\nCOPY buildpacks /cnb/buildpacks\nLABEL order=x\n' > "$dir/context/Dockerfile"
 
 # Both make everything anew: hoist forgets the builder and its layers, docker its cache.
-measure create --runs "$runs" --prepare "$hoist builder create bench/6 -c $dir/builder1.toml" -n hoist "$hoist builder create bench/6 -c $dir/builder6.toml"
-measure create-docker --runs "$runs" -n docker "docker build -q --no-cache -t bench $dir/context"
+measure create --shell=none --runs "$runs" --prepare "$hoist builder create bench/6 -c $dir/builder1.toml" -n hoist "$hoist builder create bench/6 -c $dir/builder6.toml"
+measure create-docker --shell=none --runs "$runs" -n docker "docker build -q --no-cache -t bench $dir/context"
 jq -s "{results: [.[].results[]]}" "$dir"/create.json "$dir"/create-docker.json > "$dir/created.json"
 point "builder create, six buildpacks" "at most 1 s" "$dir/created.json" ms
 
 "$hoist" builder create bench/6 -c "$dir/builder6.toml" 2>> "$dir/log" || { tail -20 "$dir/log" >&2; fail "a build failed"; }
-for count in 1 6 16; do measure "unchanged-$count" --warmup 2 --runs "$runs" -n "hoist, $count" "$hoist build app-$count -p $dir/app -B bench/$count"; done
-for count in 1 6 16; do measure "first-$count" --warmup 1 --runs "$runs" -n "hoist, $count" "$hoist build app-$count -p $dir/app -B bench/$count --clear-cache"; done
+for count in 1 6 16; do measure "unchanged-$count" --shell=none --warmup 2 --runs "$runs" -n "hoist, $count" "$hoist build app-$count -p $dir/app -B bench/$count"; done
+for count in 1 6 16; do measure "first-$count" --shell=none --warmup 1 --runs "$runs" -n "hoist, $count" "$hoist build app-$count -p $dir/app -B bench/$count --clear-cache"; done
 jq -s '{results: [.[].results[]]}' "$dir"/unchanged-{6,1,16}.json > "$dir/unchanged.json"
 jq -s '{results: [.[].results[]]}' "$dir"/first-{6,1,16}.json > "$dir/first.json"
 point "nothing changed, N bash buildpacks in the group" "six: at most 0.10 s" "$dir/unchanged.json" ms
@@ -88,7 +76,7 @@ point "nothing is cached, N bash buildpacks in the group" "none" "$dir/first.jso
 
 # A buildpack's own time: its two programs, outside of any sandbox.
 mkdir -p "$dir/layers"
-CNB_LAYERS_DIR=$dir/layers measure own --warmup 2 --runs "$((runs * 5))" -n detect "$dir/buildpacks/bench1/bin/detect" -n build "$dir/buildpacks/bench1/bin/build"
+CNB_LAYERS_DIR=$dir/layers measure own --shell=none --warmup 2 --runs "$((runs * 5))" -n detect "$dir/buildpacks/bench1/bin/detect" -n build "$dir/buildpacks/bench1/bin/build"
 jq -rn --slurpfile one "$dir/unchanged-1.json" --slurpfile many "$dir/unchanged-16.json" --slurpfile first1 "$dir/first-1.json" --slurpfile first16 "$dir/first-16.json" --slurpfile own "$dir/own.json" '
     def ms: . * 100000 | round / 100;
     (($many[0].results[0].median - $one[0].results[0].median) / 15) as $each

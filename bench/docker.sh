@@ -17,40 +17,15 @@ case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/docker.sh 7" ;; esac
 [ "$(id -u)" = 0 ] || fail "must be root"
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io
 find_hoist
-dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
-chmod 755 "$dir"
-daemon=
-groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d -name docker -prune | sort; }
-groups > "$dir/groups"
-clean() {
-    set +e
-    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
-    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
-    groups | comm -13 "$dir/groups" - | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
-    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
-}
-trap clean EXIT
-trap 'exit 130' INT TERM
-
-export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
-say() { echo "bench: ${SECONDS} s: $*" >&2; }
+start_folder
 
 say "the Debian tree"
-trees=${BENCH_TREES:-$dir}
-[ -s "$trees/base.tar" ] || mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,python3-pip,ca-certificates trixie "$trees/base.tar" \
-    "deb [signed-by=$PWD/crates/debian/keys/debian-archive-keyring.gpg] $(machine_mirror) trixie main" 2>> "$dir/log"
+debian_tree base python3,python3-venv,python3-pip,ca-certificates
 
 say "docker with that tree"
-dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_HOST" --pidfile "$dir/docker.pid" \
-    --bridge=none --iptables=false --ip6tables=false > "$dir/dockerd.log" 2>&1 &
-daemon=$!
-for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
-docker version > /dev/null 2>&1 || { tail -5 "$dir/dockerd.log" >&2; fail "the docker daemon did not start"; }
+start_docker
 docker import "$trees/base.tar" hoist-bench-debian > /dev/null
-mkdir "$dir/seed"
-cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
-printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
-dock="docker build --quiet --network host"
+seed_folder
 $dock -t hoist-bench-base -f bench/dockerfiles/base.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of the base failed: $(tail -3 "$dir/log")"
 docker tag hoist-bench-base hoist-bench-warm
 
@@ -71,11 +46,10 @@ for app in bell web; do
         say "$app, $what"
         # The file is another one each time; the change itself is no part of what is measured.
         prepare=$([ $what = changed ] && echo "$change" || echo true)
-        hyperfine --style basic --warmup 1 --runs "$runs" --prepare "$prepare" --export-json "$dir/$what$app.json" \
+        measure "$what$app" --warmup 1 --runs "$runs" --prepare "$prepare" \
             -n "hoist build --docker" "$hoist --quiet build $app --path $dir/$app --docker" \
             -n "docker build" "$dock -t $app-dockerfile -f bench/dockerfiles/app.Dockerfile $dir/$app" \
-            -n "hoist build (store alone)" "$hoist --quiet build $app --path $dir/$app" >> "$dir/log" 2>&1 \
-            || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }
+            -n "hoist build (store alone)" "$hoist --quiet build $app --path $dir/$app"
         point "$app: $([ $what = changed ] && echo "one line changed" || echo "nothing changed"), the image in docker" "docker build's time" "$dir/$what$app.json"
     done
     sh -c "$change"

@@ -23,60 +23,22 @@ need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker do
 need buildah buildah; need runc runc; need gcc gcc; need /usr/bin/time time
 find_hoist
 find_python
-dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
-chmod 755 "$dir"
-daemon=
-# Empty control groups that docker and podman leave: those that were not there before are removed at the end.
-groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d \( -name docker -o -name libpod_parent \) -prune | sort; }
-groups > "$dir/groups"
-# Podman's monitors leave their groups a moment after the container is gone, so it takes more than one try.
-remove_groups() {
-    for _ in $(seq 50); do
-        left=$(groups | comm -13 "$dir/groups" -)
-        [ -n "$left" ] || return 0
-        echo "$left" | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
-        sleep 0.1
-    done
-    echo "bench: control groups are left, something lives in them: $left" >&2
-}
-
-clean() {
-    set +e
-    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
-    pm rm --all --force > /dev/null 2>&1
-    remove_groups
-    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
-    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
-}
-trap clean EXIT
-trap 'exit 130' INT TERM
-
-export HOIST_STORE=$dir/store DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
+start_folder
 own="--root $dir/pod/root --runroot $dir/pod/run --storage-driver overlay"
 pm() { podman $own --cgroup-manager cgroupfs "$@"; }
+also_clean() { pm rm --all --force > /dev/null 2>&1; }
 want() { case " ${BENCH_POINTS:-1 2 3 4 5 6} " in *" $1 "*) ;; *) return 1 ;; esac; }
-say() { echo "bench: ${SECONDS} s: $*" >&2; }
-measure() { file=$dir/$1.json; shift; hyperfine --style basic --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }; }
 
 say "the Debian trees"
 mirror=$(machine_mirror)
 key=$PWD/crates/debian/keys/debian-archive-keyring.gpg
-trees=${BENCH_TREES:-$dir}
-tree() {
-    [ -s "$trees/$1.tar" ] || mmdebstrap --quiet --variant=minbase --include="$2" trixie "$trees/$1.tar" "deb [signed-by=$key] $mirror trixie main" 2>> "$dir/log"
-}
-tree plain python3 &
+debian_tree plain python3 &
 plain=$!
-tree base python3,python3-venv,python3-pip,ca-certificates
+debian_tree base python3,python3-venv,python3-pip,ca-certificates
 wait $plain
 
 say "docker, podman and buildah with that tree, and pip's cache filled"
-# Neither bridge nor firewall rules: containers use the host's network, and the machine's network stays as it is.
-dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_HOST" --pidfile "$dir/docker.pid" \
-    --bridge=none --iptables=false --ip6tables=false > "$dir/dockerd.log" 2>&1 &
-daemon=$!
-for _ in $(seq 100); do docker version > /dev/null 2>&1 && break; sleep 0.1; done
-docker version > /dev/null 2>&1 || { tail -5 "$dir/dockerd.log" >&2; fail "the docker daemon did not start"; }
+start_docker
 docker import "$trees/base.tar" hoist-bench-debian > /dev/null
 pm import --quiet "$trees/base.tar" hoist-bench-debian > /dev/null
 for app in bell web; do
@@ -84,12 +46,9 @@ for app in bell web; do
     cp "$dir/$app/requirements.txt" "$dir/$app-requirements.txt"
     cp bench/dockerfiles/app.Dockerfile "$dir/$app.Dockerfile"
 done
-mkdir "$dir/seed"
-cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
-printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
+seed_folder
 for app in bell web; do cp "$dir/$app-requirements.txt" "$dir/seed/"; done
 echo tabulate > "$dir/seed/small.txt"
-dock="docker build --quiet --network host"
 pod="podman $own build --quiet --network host --isolation chroot --layers"
 bud="buildah $own bud --quiet --network host --isolation chroot --layers"
 builds() { want 1 || want 2 || want 3 || want 4; }

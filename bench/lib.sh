@@ -1,4 +1,5 @@
-# Shared by the scripts of this folder: what they need, where the binary is, a folder that goes away, figures and ratios. Sourced, not run.
+# Shared by the scripts of this folder: what they need, where the binary is, a folder that goes away, a docker daemon in it, figures and ratios.
+# Sourced, not run.
 
 fail() { echo "bench: $*" >&2; exit 3; }
 
@@ -29,6 +30,75 @@ machine_mirror() {
     [ -n "$found" ] || found=$(awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) { print $i; exit } }' /etc/apt/sources.list 2> /dev/null || true)
     [ -n "$found" ] || fail "no mirror is set up in /etc/apt"
     echo "$found"
+}
+
+say() { echo "bench: ${SECONDS} s: $*" >&2; }
+
+# start_folder: sets `dir`, a new folder below BENCH_DIR, which goes away at the end with what is mounted in it, the daemon of start_docker and the
+# control groups that it leaves. A script that has more to end defines also_clean. HOIST_STORE lies in it.
+start_folder() {
+    dir=$(mktemp -d "${BENCH_DIR:-/tmp}/hoist-bench.XXXXXX")
+    chmod 755 "$dir"
+    daemon=
+    tool_groups > "$dir/groups"
+    trap clean_folder EXIT
+    trap 'exit 130' INT TERM
+    export HOIST_STORE=$dir/store
+}
+also_clean() { :; }
+clean_folder() {
+    set +e
+    if [ -n "$daemon" ]; then kill "$daemon"; wait "$daemon"; fi
+    also_clean
+    remove_tool_groups
+    awk -v under="$dir/" 'index($2, under) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mounted; do umount "$mounted"; done
+    if grep -q " $dir/" /proc/mounts; then echo "bench: $dir is left, something is mounted below it" >&2; else rm -rf "$dir"; fi
+}
+# Empty control groups that docker and podman leave: those that were not there before are removed at the end.
+tool_groups() { find /sys/fs/cgroup -mindepth 1 -maxdepth 4 -type d \( -name docker -o -name libpod_parent \) -prune | sort; }
+# Podman's monitors leave their groups a moment after the container is gone, so it takes more than one try.
+remove_tool_groups() {
+    for _ in $(seq 50); do
+        left=$(tool_groups | comm -13 "$dir/groups" -)
+        [ -n "$left" ] || return 0
+        echo "$left" | while read -r group; do find "$group" -depth -type d -exec rmdir {} \; 2> /dev/null; done
+        sleep 0.1
+    done
+    echo "bench: control groups are left, something lives in them: $left" >&2
+}
+
+# start_docker: a docker daemon with folders of its own, and `dock`, its classic build. Neither bridge nor firewall rules: containers use the host's
+# network, and the machine's network stays as it is.
+start_docker() {
+    export DOCKER_BUILDKIT=0 DOCKER_HOST=unix://$dir/docker.sock
+    dock="docker build --quiet --network host"
+    dockerd --data-root "$dir/docker" --exec-root "$dir/docker-run" --host "$DOCKER_HOST" --pidfile "$dir/docker.pid" \
+        --bridge=none --iptables=false --ip6tables=false > "$dir/dockerd.log" 2>&1 &
+    daemon=$!
+    for _ in $(seq 100); do docker version > /dev/null 2>&1 && return 0; sleep 0.1; done
+    tail -5 "$dir/dockerd.log" >&2
+    fail "the docker daemon did not start"
+}
+
+# debian_tree NAME PACKAGES: a Debian tree as $trees/NAME.tar, made with mmdebstrap where it is not there. BENCH_TREES names the folder.
+debian_tree() {
+    trees=${BENCH_TREES:-$dir}
+    [ -s "$trees/$1.tar" ] || mmdebstrap --quiet --variant=minbase --include="$2" trixie "$trees/$1.tar" \
+        "deb [signed-by=$PWD/crates/debian/keys/debian-archive-keyring.gpg] $(machine_mirror) trixie main" 2>> "$dir/log"
+}
+
+# seed_folder: $dir/seed with the machine's own certificates and index settings, for the base of the Dockerfiles.
+seed_folder() {
+    mkdir "$dir/seed"
+    cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
+    printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
+}
+
+# measure NAME ARGUMENTS: one run of hyperfine, with its figures in $dir/NAME.json.
+measure() {
+    local file=$dir/$1.json
+    shift
+    hyperfine --style basic --export-json "$file" "$@" >> "$dir/log" 2>&1 || { tail -20 "$dir/log" >&2; fail "a measured command failed"; }
 }
 
 # point TITLE TARGET JSON: a table of one hyperfine export; the first command is hoist's, the others are given as multiples of it. A command that
