@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::install::mask_credentials;
+
 /// The exit code of a build that would have to run a stranger's build code while that is denied (`HOIST_SOURCE_BUILDS=deny`). The
 /// platform then runs the buildpack again without the shared cache. (`EX_TEMPFAIL` of sysexits.)
 pub const EXIT_NEEDS_SOURCE_BUILD: u8 = 75;
@@ -31,7 +33,7 @@ pub struct Page {
 }
 
 impl Failure {
-    /// A failure while `doing`, with one line for each of the other parts.
+    /// A failure while `doing`, with one line for each of the other parts. What was seen and done is the app's: passwords in addresses are masked.
     pub fn new(
         doing: impl Into<String>,
         seen: impl Into<String>,
@@ -39,8 +41,8 @@ impl Failure {
         fix: impl Into<String>,
     ) -> Self {
         let page = Page {
-            doing: doing.into(),
-            seen: vec![seen.into()],
+            doing: mask_credentials(&doing.into()),
+            seen: vec![mask_credentials(&seen.into())],
             why: vec![why.into()],
             fix: vec![fix.into()],
             evidence: Vec::new(),
@@ -61,7 +63,7 @@ impl Failure {
     /// Adds a line to what was seen.
     #[must_use]
     pub fn and_seen(mut self, line: impl Into<String>) -> Self {
-        self.page.seen.push(line.into());
+        self.page.seen.push(mask_credentials(&line.into()));
         self
     }
 
@@ -82,7 +84,7 @@ impl Failure {
     /// Sets what the tool said.
     #[must_use]
     pub fn with_evidence(mut self, lines: Vec<String>) -> Self {
-        self.page.evidence = lines;
+        self.page.evidence = lines.into_iter().map(|line| mask_credentials(&line)).collect();
         self
     }
 

@@ -149,13 +149,22 @@ impl Layer {
         write().map_err(|error| Failure::io(format!("setting {name} in the layer `{}`", self.name), &error))
     }
 
-    /// Writes the layer's software bill of materials beside it.
-    pub fn write_sbom(&self, format: SbomFormat, json: &str) -> Result<(), Failure> {
+    fn sbom_path(&self, format: SbomFormat) -> PathBuf {
         let suffix = match format {
             SbomFormat::CycloneDx => "sbom.cdx.json",
             SbomFormat::Spdx => "sbom.spdx.json",
         };
-        write_if_changed(&self.dir.with_file_name(format!("{}.{suffix}", self.name)), json.as_bytes())
+        self.dir.with_file_name(format!("{}.{suffix}", self.name))
+    }
+
+    /// Whether software bills of materials of all formats are beside it.
+    pub fn has_sbom(&self) -> bool {
+        [SbomFormat::CycloneDx, SbomFormat::Spdx].into_iter().all(|format| self.sbom_path(format).is_file())
+    }
+
+    /// Writes the layer's software bill of materials beside it.
+    pub fn write_sbom(&self, format: SbomFormat, json: &str) -> Result<(), Failure> {
+        write_if_changed(&self.sbom_path(format), json.as_bytes())
             .map_err(|error| Failure::io(format!("writing the bill of materials of the layer `{}`", self.name), &error))
     }
 }

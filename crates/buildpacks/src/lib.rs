@@ -39,6 +39,7 @@ mod pylock;
 mod pyproject;
 mod python;
 mod python_json;
+mod sbom;
 mod shipped;
 mod uv_lock;
 

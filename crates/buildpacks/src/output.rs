@@ -1,8 +1,10 @@
-//! What a buildpack says while it works: short, indented lines.
+//! What a buildpack says while it works: short, indented lines, without passwords in addresses.
 
 use std::fmt::Display;
 use std::io::Write;
 use std::sync::Mutex;
+
+use crate::install::mask_credentials;
 
 /// Where the lines go: standard output, or a buffer in tests. A line that cannot be written is lost; it never fails a build.
 pub struct Output {
@@ -27,17 +29,17 @@ impl Output {
 
     /// One thing that was decided or is done now, indented by two.
     pub fn step(&self, text: impl Display) {
-        self.line("  ", &text.to_string());
+        self.line("  ", &mask_credentials(&text.to_string()));
     }
 
     /// What belongs to the step before, indented by four.
     pub fn detail(&self, text: impl Display) {
-        self.line("    ", &text.to_string());
+        self.line("    ", &mask_credentials(&text.to_string()));
     }
 
     /// Something to look at that does not stop the build.
     pub fn warning(&self, text: impl Display) {
-        self.line("  ", &format!("warning: {text}"));
+        self.line("  ", &mask_credentials(&format!("warning: {text}")));
     }
 
     /// A failure's whole page.

@@ -119,6 +119,53 @@ pub(crate) struct Source {
     pub(crate) kind: String,
     #[serde(default)]
     pub(crate) default: bool,
+    /// Poetry's word for how it is used; `explicit` for packages that name it alone.
+    pub(crate) priority: Option<String>,
+    /// uv's word for the same.
+    #[serde(default)]
+    pub(crate) explicit: bool,
+    /// PDM's: patterns of the names that it is for.
+    #[serde(default, rename = "include_packages")]
+    pub(crate) include_packages: Vec<String>,
+}
+
+impl Source {
+    /// Whether it is asked for nothing but packages that name it, or that it names.
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.explicit || self.priority.as_deref() == Some("explicit") || !self.include_packages.is_empty()
+    }
+
+    /// Whether PDM takes a package from it alone.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        self.include_packages.iter().any(|pattern| matches(&normalize_pattern(pattern), name))
+    }
+}
+
+/// Names are compared normalised; `*` and `?` stay.
+fn normalize_pattern(pattern: &str) -> String {
+    pattern.to_lowercase().replace(['_', '.'], "-")
+}
+
+/// Whether a name is of a pattern with `*` and `?` (fnmatch), in time that grows with both lengths alone.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut at, mut read) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while read < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(letter) if *letter == '?' || *letter == name[read] => (at, read) = (at + 1, read + 1),
+            _ => {
+                let Some((back, from)) = star else { return false };
+                star = Some((back, from + 1));
+                (at, read) = (back + 1, from + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|letter| *letter == '*')
 }
 
 /// `[tool.uv]`.
@@ -323,5 +370,26 @@ impl Selection {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_of_pdm_is_for_the_names_of_its_patterns() {
+        let source = |patterns: &[&str]| Source {
+            include_packages: patterns.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            ..Source::default()
+        };
+        assert!(source(&["torch*", "Own_Pkg"]).includes("torchvision") && source(&["Own_Pkg"]).includes("own-pkg"));
+        assert!(
+            !source(&["torch*"]).includes("pytorch") && !source(&["t?"]).includes("t") && !source(&[]).is_explicit()
+        );
+        assert!(
+            source(&["*"]).includes("x") && source(&["a*b*c"]).includes("a1b2b3c") && !source(&["a*b"]).includes("abc")
+        );
+        assert!(!source(&["a*a*a*a*a*a*a*a*a*b"]).includes(&"a".repeat(200)), "without trying all ways");
     }
 }

@@ -88,7 +88,7 @@ fn buildpack_toml(buildpack: &dyn Buildpack) -> String {
     about.insert("version".into(), VERSION.into());
     about.insert("name".into(), buildpack.name().into());
     about.insert("description".into(), buildpack.description().into());
-    about.insert("sbom-formats".into(), vec!["application/vnd.cyclonedx+json"].into());
+    about.insert("sbom-formats".into(), crate::sbom::FORMATS.to_vec().into());
     let mut license = toml::Table::new();
     license.insert("type".into(), "MIT OR Apache-2.0".into());
     about.insert("licenses".into(), toml::Value::Array(vec![license.into()]));

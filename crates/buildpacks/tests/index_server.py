@@ -1,6 +1,8 @@
 """Package indexes that answer in bad ways, on two ports of the loopback: /401/…, /403/… and /500/… over HTTP; TLS with a certificate that
 nobody trusts. Two that answer well, with the packages of the folder that the first argument names: /dated/simple/… says when each was uploaded (its
-file's time), /undated/simple/… does not. Prints both ports and ends when its standard input does."""
+file's time), /undated/simple/… does not. /secret/… has the folder's files for `me` with the password `s3cret-tok`, and for the token `s3cret-tok` alone.
+Prints both ports and ends when its standard input does."""
+import base64
 import datetime
 import http.server
 import json
@@ -30,7 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def do_GET(self):
-        first, *rest = self.path.strip("/").split("/")
+        first, *rest = self.path.split("?")[0].strip("/").split("/")
+        if first == "secret" and FOLDER:
+            return self.secret("/".join(rest))
         if first == "files" and FOLDER:
             with open(os.path.join(FOLDER, os.path.basename(rest[0])), "rb") as file:
                 return self.answer("application/octet-stream", file.read())
@@ -45,6 +49,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(int(first) if first.isdigit() else 404)
         if first == "401":
             self.send_header("WWW-Authenticate", 'Basic realm="index"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def secret(self, path):
+        given = self.headers.get("Authorization", "").removeprefix("Basic ")
+        place = os.path.realpath(os.path.join(FOLDER, path))
+        is_there = place.startswith(os.path.realpath(FOLDER) + os.sep) and os.path.isfile(place)
+        if given and base64.b64decode(given) in (b"me:s3cret-tok", b"s3cret-tok:") and is_there:
+            with open(place, "rb") as file:
+                return self.answer("application/octet-stream", file.read())
+        self.send_response(404 if given and not is_there else 401)
+        self.send_header("WWW-Authenticate", 'Basic realm="secret"')
         self.send_header("Content-Length", "0")
         self.end_headers()
 

@@ -99,7 +99,7 @@ impl Kind {
             Self::Pdm => crate::pdm::read(context, python),
             Self::Pipenv => crate::pipenv::read(context, python),
             Self::Pylock => crate::pylock::read(context, python),
-            Self::Project => crate::pip::project::read(context, file),
+            Self::Project => crate::pip::project::read(context, file, python),
         }
     }
 }

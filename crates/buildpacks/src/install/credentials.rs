@@ -65,6 +65,16 @@ pub(super) fn add_logins(addresses: &str, logins: &[Login]) -> String {
     addresses.split_whitespace().map(add).collect::<Vec<_>>().join(" ")
 }
 
+/// The same as a `netrc`. What has a blank in it cannot be written there.
+pub(super) fn netrc(logins: &[Login]) -> String {
+    let is_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+    let whole = logins.iter().filter(|one| [&one.host, &one.user, &one.password].iter().all(|text| is_word(text)));
+    whole.fold(String::new(), |mut text, Login { host, user, password }| {
+        let _ = writeln!(text, "machine {host} login {user} password {password}");
+        text
+    })
+}
+
 /// The host of an address that names no user.
 fn host_of(address: &str) -> Option<&str> {
     let authority = address.split_once("://")?.1.split('/').next()?;
@@ -103,5 +113,9 @@ mod tests {
             "https://elsewhere.example/own.example"
         );
         assert!(!format!("{logins:?}").contains("a:b@c"));
+        assert_eq!(
+            netrc(&logins),
+            "machine own.example login me password a:b@c\nmachine other.example login you password p\n"
+        );
     }
 }

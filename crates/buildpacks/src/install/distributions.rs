@@ -170,41 +170,24 @@ fn quoted(path: &str) -> String {
     if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() }
 }
 
-/// Headers of a distribution's METADATA: name, version, and what it says of its licence.
+/// Headers of a distribution's METADATA.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
     pub(crate) name: String,
-    pub(crate) version: String,
-    /// `License-Expression`, an SPDX expression.
-    pub(crate) license_expression: Option<String>,
-    /// What older metadata say: `License` or the trove classifiers.
-    pub(crate) license_text: Option<String>,
     pub(crate) summary: Option<String>,
 }
 
 /// Reads METADATA's headers; the description below them is not looked at.
 pub(crate) fn parse_metadata(text: &str) -> Metadata {
     let mut metadata = Metadata::default();
-    let mut classifiers: Vec<&str> = Vec::new();
     for line in text.lines().take_while(|line| !line.is_empty()) {
         let Some((key, value)) = line.split_once(": ") else { continue };
         let value = value.trim();
         match key {
             "Name" => value.clone_into(&mut metadata.name),
-            "Version" => value.clone_into(&mut metadata.version),
-            "Summary" => metadata.summary = Some(value.to_owned()),
-            "License-Expression" => metadata.license_expression = Some(value.to_owned()),
-            "License" if !value.is_empty() && value != "UNKNOWN" && value.len() < 100 => {
-                metadata.license_text = Some(value.to_owned());
-            }
-            "Classifier" => {
-                classifiers.extend(value.strip_prefix("License :: ").and_then(|rest| rest.split(" :: ").last()));
-            }
+            "Summary" if value != "UNKNOWN" => metadata.summary = Some(value.to_owned()),
             _ => {}
         }
-    }
-    if metadata.license_text.is_none() && !classifiers.is_empty() {
-        metadata.license_text = Some(classifiers.join(", "));
     }
     metadata
 }
@@ -247,14 +230,5 @@ mod tests {
         );
         assert!(!info.join("REQUESTED").exists() && !info.join("uv_cache.json").exists());
         assert!(look(&all[0], site, "cpython-313").unwrap().fresh.is_none(), "done once, not again");
-    }
-
-    #[test]
-    fn metadata_say_the_licence_in_three_ways() {
-        let of = |text: &str| parse_metadata(text);
-        assert_eq!(of("Name: a\nVersion: 1\nLicense-Expression: MIT\n").license_expression.as_deref(), Some("MIT"));
-        assert_eq!(of("Name: a\nLicense: BSD\n\nLicense: not this\n").license_text.as_deref(), Some("BSD"));
-        let classifiers = "Name: a\nClassifier: License :: OSI Approved :: MIT License\nClassifier: Topic :: X\n";
-        assert_eq!(of(classifiers).license_text.as_deref(), Some("MIT License"));
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::distributions::Distribution;
-use super::settings::mask_credentials;
+use super::settings::{mask_credentials, without_login};
 use crate::failure::Failure;
 use crate::keep::sha256_of;
 
@@ -119,11 +119,6 @@ fn decoded(path: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// An address without who asks for it.
-fn without_login(url: &str) -> String {
-    mask_credentials(url).replace("://***@", "://")
 }
 
 #[cfg(test)]

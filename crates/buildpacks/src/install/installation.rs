@@ -15,10 +15,10 @@ use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::settings::{NEWEST, PIPS_STRATEGY, STRATEGY, Settings, mask_credentials};
-use super::uv::{Uv, UvError};
+use super::settings::{NEWEST, Settings, mask_credentials};
+use super::uv::{UV_VERSION, Uv, UvError};
 use super::vendored;
-use super::wanted::{Index, Listed, Wanted};
+use super::wanted::{Listed, Wanted};
 use crate::as_of::{self, AsOf};
 use crate::bytecode;
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
@@ -155,7 +155,10 @@ impl Installation<'_> {
         if locked && self.is_there(uv, &arguments, &requirements)? {
             return Ok(());
         }
-        arguments.extend((!locked).then(|| "--requirements".into()));
+        if !locked {
+            arguments.extend(self.bound(None)?.into_iter().flat_map(|path| ["--requirements".into(), path.into()]));
+            arguments.push("--requirements".into());
+        }
         arguments.push(requirements.into());
         let run = uv.run_heard(self.app_dir, arguments, &mut |line| self.output.detail(line));
         let run = run.map_err(|error| uv_failure(&error))?;
@@ -201,6 +204,7 @@ impl Installation<'_> {
         arguments.extend(self.formats());
         arguments.extend(self.indexes());
         arguments.extend(self.wanted.tree().options.arguments());
+        arguments.extend(self.bound(None).ok()?.map(Into::into));
         arguments.push(self.requirements_file().ok()?.into());
         self.output
             .step(format!("trying the packages of {}, when the newest file of the app was written", day.written()));
@@ -212,20 +216,6 @@ impl Installation<'_> {
     fn is_there(&self, uv: &Uv, arguments: &[OsString], requirements: &Path) -> Result<bool, Failure> {
         let offline = arguments.iter().cloned().chain(["--offline".into(), requirements.into()]);
         Ok(uv.run(self.app_dir, offline).map_err(|error| uv_failure(&error))?.ok)
-    }
-
-    /// The indexes of the project. Of what is locked by hash any index may have the file, so that the first one does not hide the rest; and a
-    /// requirements file that names another index means pip's choice among them.
-    fn indexes(&self) -> Vec<OsString> {
-        let mut arguments = Vec::new();
-        for index in self.wanted.listed().iter().flat_map(|listed| &listed.indexes) {
-            arguments.extend(["--index".into(), named(index, self.settings).into()]);
-        }
-        let from_any = self.wanted.is_hashed() || self.wanted.tree().options.extra_indexes > 0;
-        if from_any && !self.settings.uv.contains_key(STRATEGY) {
-            arguments.extend(["--index-strategy".into(), PIPS_STRATEGY.into()]);
-        }
-        arguments
     }
 
     /// Asks the index for the version of a package that is nearest to what was wanted.
@@ -275,6 +265,19 @@ impl Installation<'_> {
                 format!("change what uv does not take, or leave {} out", as_of::VARIABLE),
             ));
         }
+        if let Some(bound) = self.wanted.listed().and_then(|listed| listed.bound.first()) {
+            let url = mask_credentials(&bound.url);
+            let fix = match &self.uv {
+                Ok(_) => "change what uv does not take, or lock the project".to_owned(),
+                Err(_) => format!("let the index have uv {UV_VERSION}, too, or lock the project"),
+            };
+            return Err(Failure::new(
+                "installing the requirements",
+                format!("{reason}, and {} is to be taken from {url} alone", bound.name),
+                "pip would have to install instead, and pip takes every package from any index",
+                fix,
+            ));
+        }
         if self.deny_source_builds {
             return Err(pip_needed(reason));
         }
@@ -290,7 +293,8 @@ impl Installation<'_> {
         let requirements = self.requirements_file()?;
         command.args(["install", "--no-compile", "--no-warn-script-location", "--quiet", "--no-cache-dir"]);
         command.args(matches!(self.wanted, Wanted::Locked(_)).then_some("--no-deps"));
-        for index in self.wanted.listed().iter().flat_map(|listed| &listed.indexes) {
+        let indexes = self.wanted.listed().into_iter().flat_map(|listed| &listed.indexes);
+        for index in indexes.filter(|index| !index.explicit || self.wanted.is_locked()) {
             command.arg("--extra-index-url").arg(self.settings.with_login(&index.url));
         }
         command.arg("--requirement").arg(requirements).current_dir(self.app_dir);
@@ -428,12 +432,14 @@ impl Installation<'_> {
         }
         let uv = self.uv.as_ref().map_err(uv_failure)?;
         let path = self.temporary.join("export.txt");
-        fs::write(&path, export::pins(&of_index)).map_err(|error| Failure::io("writing the lock", &error))?;
+        let free: Vec<&Distribution> = of_index.iter().copied().filter(|one| !self.is_bound(one)).collect();
+        fs::write(&path, export::pins(&free)).map_err(|error| Failure::io("writing the lock", &error))?;
         let mut arguments = self.arguments(&["pip", "compile"]);
         arguments.extend(export::arguments());
         arguments.extend(self.formats());
         arguments.extend(self.indexes());
         arguments.extend(self.wanted.tree().options.arguments());
+        arguments.extend(self.bound(Some(distributions))?.map(Into::into));
         arguments.push(path.into());
         let offline: Vec<OsString> = arguments.iter().cloned().chain(["--offline".into()]).collect();
         let mut said = String::new();
@@ -458,7 +464,11 @@ impl Installation<'_> {
     fn lock(&self, distributions: &[Distribution]) -> Result<Lock, Failure> {
         // Of what may have been built here no wheel of the index is the source.
         let uv = self.uv.as_ref().ok().filter(|_| source_build(self.wanted, self.settings).is_none());
-        let lock = lock_installed(uv, &self.interpreter.executable, distributions, self.temporary)
+        let free: Vec<&Distribution> = distributions.iter().filter(|one| !self.is_bound(one)).collect();
+        let bound = self.bound(Some(distributions))?;
+        let mut places = self.indexes();
+        places.extend(bound.map(Into::into));
+        let lock = lock_installed(uv, &self.interpreter.executable, distributions, &free, places, self.temporary)
             .map_err(|error| uv_failure(&error))?;
         if let Some((resolutions, id)) = &self.resolutions {
             resolutions.remember(id, &lock);
@@ -488,13 +498,6 @@ fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<
     });
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// An index as uv is told it; its name says which variables have credentials for it.
-fn named(index: &Index, settings: &Settings) -> String {
-    let address = settings.with_login(&index.url);
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if index.name.is_empty() || !index.name.chars().all(good) { address } else { format!("{}={address}", index.name) }
 }
 
 /// Folders to look into, made absolute: they lie beside the file, and a decoded copy lies elsewhere.

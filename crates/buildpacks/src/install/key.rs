@@ -145,7 +145,8 @@ fn local_hash(local_paths: &[PathBuf], app_dir: &Path) -> String {
     }
     let mut hasher = Sha256::new();
     for local in local_paths {
-        for entry in walkdir::WalkDir::new(app_dir.join(local)).sort_by_file_name().into_iter().flatten().take(50_000) {
+        // All of it: the app, which was read to get here, is the bound.
+        for entry in walkdir::WalkDir::new(app_dir.join(local)).sort_by_file_name().into_iter().flatten() {
             hasher.update(entry.path().to_string_lossy().as_bytes());
             hasher.update([0]);
             if entry.file_type().is_file() {

@@ -1,6 +1,7 @@
 //! What was really chosen, as lines that an installer can take again: `name==version --hash=sha256:…`. Kept in the layer's metadata, and
 //! for a day in the machine's cache, so that the next image with the same requirements resolves nothing.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,17 +41,21 @@ struct PyLockFile {
     hashes: toml::Table,
 }
 
-/// The lock of what is installed. Hashes come from uv's cache, without network; what has none there is locked without.
+/// The lock of what is installed. Hashes come from uv's cache, without network; what has none there is locked without. `places` are the indexes of
+/// the project, and the file of those requirements that are not `free` to come from any of them.
 pub(crate) fn lock_installed(
     uv: Option<&Uv>,
     python: &Path,
     distributions: &[Distribution],
+    free: &[&Distribution],
+    places: Vec<OsString>,
     temporary: &Path,
 ) -> Result<Lock, UvError> {
     let io = |source| UvError::Io { action: "writing the lock", source };
-    let (direct, registry): (Vec<_>, Vec<_>) =
-        distributions.iter().partition(|d| d.info_dir.join("direct_url.json").exists());
-    let pins = registry.iter().map(|d| format!("{}=={}", d.name, d.version)).collect::<Vec<_>>().join("\n");
+    let is_direct = |d: &&Distribution| d.info_dir.join("direct_url.json").exists();
+    let (direct, registry): (Vec<_>, Vec<_>) = distributions.iter().partition(is_direct);
+    let pinned = free.iter().filter(|d| !is_direct(d)).map(|d| format!("{}=={}", d.name, d.version));
+    let pins = pinned.collect::<Vec<_>>().join("\n");
     let pins_path = temporary.join("pins.txt");
     let lock_path = temporary.join("pylock.toml");
     fs::write(&pins_path, &pins).map_err(io)?;
@@ -68,8 +73,10 @@ pub(crate) fn lock_installed(
             "--no-build",
             "--python",
         ];
-        let mut arguments: Vec<&std::ffi::OsStr> = fixed.iter().map(std::ffi::OsStr::new).collect();
-        arguments.extend([python.as_os_str(), "--output-file".as_ref(), lock_path.as_os_str(), pins_path.as_os_str()]);
+        let mut arguments: Vec<OsString> = fixed.iter().map(OsString::from).collect();
+        arguments.extend([python.into(), "--output-file".into(), lock_path.clone().into()]);
+        arguments.extend(places);
+        arguments.push(pins_path.into());
         if uv.run(temporary, arguments)?.ok {
             hashes = wheel_hashes(&fs::read_to_string(&lock_path).map_err(io)?);
         }

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use super::wanted::Listed;
-use super::wheels::{fits, is_wheel};
+use super::wheels::{Wheels, fits, is_wheel};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::keep::sha256_of;
 use crate::manifest::Manifest;
 use crate::pep440::{Specifiers, Version};
 use crate::pip::requirements::{lexical, normalize};
@@ -59,7 +60,8 @@ pub(crate) struct LockedList<'a> {
 
 impl<'a> LockedList<'a> {
     pub(crate) fn new(context: &'a Context, manifest: &'a Manifest, python: &'a str) -> Self {
-        Self { context, manifest, python, listed: Listed::of(&manifest.name, &manifest.text) }
+        let wheels = Wheels::among(crate::python::on_this_base(context));
+        Self { context, manifest, python, listed: Listed { wheels, ..Listed::of(&manifest.name, &manifest.text) } }
     }
 
     fn refuse(&self, package: &LockedPackage, what: &str) -> Failure {
@@ -165,11 +167,45 @@ impl<'a> LockedList<'a> {
                 "add it to the app; look whether .gitignore or an exclude rule keeps it away",
             ));
         };
+        let root = fs_err::canonicalize(&self.context.app_dir).unwrap_or_else(|_| self.context.app_dir.clone());
+        if !target.starts_with(root) {
+            return Err(self.manifest.refuse(
+                package.line,
+                &format!("{} is at {path}, which is a link to {}", package.name, target.display()),
+                "the link leads out of the app, and only the app's files are in the build",
+                "put the package itself into the app",
+            ));
+        }
+        if target.is_file() {
+            self.check_file(package, path, &target)?;
+        }
         let in_place = target.is_dir() && in_place(self.context, &inside)?;
         let relative = if inside.as_os_str().is_empty() { ".".to_owned() } else { format!("./{}", inside.display()) };
         let line = package.line;
         self.push_folder(Some(&package.name), &shown, line, &inside, &relative, in_place);
         Ok(())
+    }
+
+    /// A file of the app must be the one that was locked, where the lock has its SHA-256 (as all tools write it).
+    fn check_file(&self, package: &LockedPackage, path: &str, target: &Path) -> Result<(), Failure> {
+        let own = |file: &&LockedFile| file.name.as_deref().is_none_or(|name| is_named(name, path));
+        let digests = package.files.iter().filter(own).filter_map(|file| file.hash.strip_prefix("sha256:"));
+        let locked: Vec<&str> = digests.collect();
+        if locked.is_empty() {
+            return Ok(());
+        }
+        let doing = || format!("reading {path}");
+        let found = sha256_of(target).map_err(|error| Failure::io(doing(), &error))?;
+        if locked.iter().any(|digest| digest.eq_ignore_ascii_case(&found)) {
+            return Ok(());
+        }
+        let hash: String = locked[0].chars().filter(char::is_ascii_hexdigit).take(64).collect();
+        Err(self.manifest.refuse(
+            package.line,
+            &format!("{path} has the hash sha256:{found}, and sha256:{hash} is locked"),
+            "the file is another one than the lock was made with",
+            "put the file back that was locked, or make the lock anew with the tool that wrote it",
+        ))
     }
 
     fn push_folder(
@@ -237,6 +273,12 @@ impl<'a> LockedList<'a> {
             "choose one of them: write its version into .python-version, or set BP_CPYTHON_VERSION",
         ))
     }
+}
+
+/// Whether a file of a lock is the one at a path, by the last parts of both.
+fn is_named(name: &str, path: &str) -> bool {
+    let last = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+    last(name) == last(path)
 }
 
 /// Whether a folder of the app is installed from where it lies.

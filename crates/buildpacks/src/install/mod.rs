@@ -8,6 +8,7 @@ mod diagnosis;
 mod distributions;
 mod environment;
 mod export;
+mod indexes;
 mod installation;
 pub(crate) mod interpreter;
 mod key;
@@ -30,15 +31,17 @@ use serde::{Deserialize, Serialize};
 use crate::as_of;
 use crate::context::{BuildContext, Context};
 use crate::failure::Failure;
-use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
+use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
+use crate::sbom::Bill;
 
 use bytecode_shelf::BytecodeShelf;
+use distributions::Distribution;
 use environment::VirtualEnvironment;
 use installation::Installation;
 use interpreter::Interpreter;
 use key::{EnvironmentKey, Verdict};
 pub(crate) use libraries::RUN_PACKAGES;
-use lock::Resolutions;
+use lock::{Lock, Resolutions};
 pub(crate) use locked::{LockedFile, LockedList, LockedPackage, Origin, push_project};
 pub(crate) use names::distance as name_distance;
 use settings::Settings;
@@ -96,16 +99,27 @@ pub(crate) fn build_environment(
         (Some(as_of), _) => context.output.detail(format!("as the index was on {}", as_of.written())),
         (None, _) => {}
     }
+    if let Some(line) = wanted.line_with_login() {
+        context.output.warning(format!(
+            "{line} has a password or token in an address, and the file goes into the image with the app: leave it out there, and give it to the build in a \
+             service binding of type netrc"
+        ));
+    }
     let layer = context.layer(LAYER);
     let key = EnvironmentKey::new(&wanted, &common.app_dir, &interpreter, &settings, layer.dir());
     let old: Option<EnvironmentMetadata> = if layer.has_content() { layer.metadata() } else { None };
     let environment = VirtualEnvironment::at(layer.dir(), &interpreter);
     let is_new = match old.as_ref().map(|old| key.verdict(&old.key, &wanted.changed())) {
         Some(Verdict::Keep) => {
-            let old_lock = old.map(|old| old.lock).unwrap_or_default();
-            context.output.step(format!("{}, unchanged", packages(old_lock.len())));
+            let lock = Lock { lines: old.map(|old| old.lock).unwrap_or_default() };
+            context.output.step(format!("{}, unchanged", packages(lock.lines.len())));
             keep_caches(context)?;
-            return write_layer(context, &environment, &EnvironmentMetadata::new(key, old_lock));
+            if !layer.has_sbom() {
+                let installed = distributions::installed(&environment.site_packages);
+                let installed = installed.map_err(|error| Failure::io("listing what is installed", &error))?;
+                write_bill(context, buildpack, &installed, &lock)?;
+            }
+            return write_layer(context, &environment, &EnvironmentMetadata::new(key, lock.lines));
         }
         Some(Verdict::Update(mut reasons)) => {
             let replaced = environment.replaced_link(&interpreter);
@@ -153,6 +167,8 @@ fn install_into(
         .prefix("hoist-pip-")
         .tempdir()
         .map_err(|error| Failure::io("making a temporary folder", &error))?;
+    let noted = settings.write_netrc(temporary.path());
+    noted.map_err(|error| Failure::io("noting the logins of the bindings", &error))?;
     let opened = |error| Failure::io("making the virtual environment", &error);
     if is_new {
         layer.clear()?;
@@ -202,9 +218,20 @@ fn install_into(
         let written = fs::write(layer.dir().join(export::FILE), lock);
         written.map_err(|error| Failure::io("writing the lock", &error))?;
     }
-    layer.write_sbom(SbomFormat::CycloneDx, &sbom::cyclonedx(buildpack, &done.distributions, &done.lock))?;
+    write_bill(context, buildpack, &done.distributions, &done.lock)?;
     let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
     write_layer(context, &installation.environment, &metadata)
+}
+
+/// The bill of materials of what is installed, which names the buildpack that read what was wanted.
+fn write_bill(
+    context: &BuildContext<'_>,
+    buildpack: &'static str,
+    distributions: &[Distribution],
+    lock: &Lock,
+) -> Result<(), Failure> {
+    let components = sbom::components(distributions, lock);
+    Bill { components, ..Bill::new(buildpack, context.common) }.write(&context.layer(LAYER))
 }
 
 fn write_layer(

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::binaries::{Binaries, is_true};
-use super::credentials::{Login, add_logins, of_netrc, of_pypirc};
+use super::credentials::{Login, add_logins, netrc, of_netrc, of_pypirc};
 use crate::as_of::AsOf;
 use crate::context::{Context, Environment};
 
@@ -265,6 +265,17 @@ impl Settings {
         add_logins(address, &self.logins)
     }
 
+    /// Writes who asks which host where git and pip look for it: `.netrc` of the home folder that installers are given.
+    pub(crate) fn write_netrc(&self, home: &Path) -> std::io::Result<()> {
+        let text = netrc(&self.logins);
+        if text.is_empty() {
+            return Ok(());
+        }
+        let path = home.join(".netrc");
+        fs_err::write(&path, text)?;
+        fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+    }
+
     /// What of the settings can change which files are installed, one per line, credentials taken out, for the cache key.
     pub(crate) fn fingerprint(&self) -> String {
         let matters = [
@@ -344,6 +355,11 @@ pub(crate) fn mask_credentials(text: &str) -> String {
     }
     result.push_str(rest);
     result
+}
+
+/// An address without who asks for it.
+pub(crate) fn without_login(url: &str) -> String {
+    mask_credentials(url).replace("://***@", "://")
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(crate) struct Listed {
     pub(crate) text: String,
     /// Indexes that the project names, beside those of the build.
     pub(crate) indexes: Vec<Index>,
+    /// Requirements that are taken from one of these indexes alone.
+    pub(crate) bound: Vec<Bound>,
     /// What is known of the Pythons that its wheels are for.
     pub(crate) wheels: Wheels,
 }
@@ -39,6 +41,19 @@ pub(crate) struct Index {
     /// Its name, by which variables give credentials.
     pub(crate) name: String,
     /// Its address.
+    pub(crate) url: String,
+    /// Whether only requirements that name it are taken from it.
+    pub(crate) explicit: bool,
+}
+
+/// A requirement that names the index it is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// Normalised.
+    pub(crate) name: String,
+    /// As a requirements file says it.
+    pub(crate) requirement: String,
+    /// The address of its index.
     pub(crate) url: String,
 }
 
@@ -65,9 +80,29 @@ impl Listed {
 
     /// Adds an index, once. What is no address (a folder) is none that could be asked.
     pub(crate) fn push_index(&mut self, name: &str, url: &str) {
-        if url.contains("://") && !self.indexes.iter().any(|index| index.url == url) {
-            self.indexes.push(Index { name: name.to_owned(), url: url.to_owned() });
+        self.push_index_for(name, url, false);
+    }
+
+    /// Adds an index; an explicit one only has what [`Self::bind`] takes from it.
+    pub(crate) fn push_index_for(&mut self, name: &str, url: &str, explicit: bool) {
+        match self.indexes.iter_mut().find(|index| index.url == url) {
+            Some(known) => known.explicit &= explicit,
+            None if url.contains("://") => {
+                self.indexes.push(Index { name: name.to_owned(), url: url.to_owned(), explicit });
+            }
+            None => {}
         }
+    }
+
+    /// Adds a requirement that is taken from the index of this name alone, which was added before. Answers whether there is one.
+    pub(crate) fn push_bound(&mut self, name: &str, shown: &str, line: usize, written: &str, index: &str) -> bool {
+        let Some(url) = self.indexes.iter().find(|known| known.name == index).map(|known| known.url.clone()) else {
+            return false;
+        };
+        self.push_known(Some(name), shown, line);
+        let name = crate::pip::requirements::normalize(name);
+        self.bound.push(Bound { name, requirement: written.to_owned(), url });
+        true
     }
 }
 
@@ -106,6 +141,13 @@ impl Wanted {
                 add(&listed.text);
                 for index in &listed.indexes {
                     add(&mask_credentials(&index.url));
+                    if index.explicit {
+                        add("explicit");
+                    }
+                }
+                for one in &listed.bound {
+                    add(&one.requirement);
+                    add(&mask_credentials(&one.url));
                 }
             }
         }
@@ -115,6 +157,15 @@ impl Wanted {
     /// The file that says it.
     pub(crate) fn file(&self) -> String {
         self.tree().files.first().map(|file| file.path.display().to_string()).unwrap_or_default()
+    }
+
+    /// The first line of a file of the app that has credentials in an address, not as variables: `requirements.txt line 3`.
+    pub(crate) fn line_with_login(&self) -> Option<String> {
+        let has = |line: &str| mask_credentials(line) != line && !line.contains("${");
+        self.tree().files.iter().find_map(|file| {
+            let number = file.text.lines().position(has)?;
+            Some(format!("{} line {}", file.path.display(), number + 1))
+        })
     }
 
     /// Whether nothing is to be resolved.

@@ -1,43 +1,41 @@
 //! Which Pythons the wheels of a lock are for. A lock is older than the newest Python as a rule: what it has no wheel for is built from its
 //! source, which takes long and often fails, while another Python of Debian has all wheels. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-/// The Pythons of Debian that the default base has, newest first: `3.x.y`.
-const DEBIAN: [(u32, &str); 3] = [(13, "3.13.5"), (11, "3.11.2"), (9, "3.9.2")];
 /// Packages that are named.
 const SHOWN: usize = 5;
 
 /// What the wheels of a lock say of Pythons, gathered package by package.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Wheels {
     /// Packages that have wheels for this machine, and none for the chosen Python.
     lacking: Vec<String>,
-    /// Pythons of Debian that all packages have wheels for, as far as they have wheels.
-    fitting: BTreeSet<u32>,
-}
-
-impl Default for Wheels {
-    fn default() -> Self {
-        Self { lacking: Vec::new(), fitting: DEBIAN.map(|(minor, _)| minor).into() }
-    }
+    /// Pythons of Debian that all packages have wheels for, as far as they have wheels: the version (`3.13.5`) by the minor one.
+    fitting: BTreeMap<u32, String>,
 }
 
 impl Wheels {
+    /// Nothing is known yet of these Pythons, which can be had here: `3.13.5`.
+    pub(super) fn among(pythons: Vec<String>) -> Self {
+        let fitting = pythons.into_iter().filter_map(|python| Some((minor_of(&python)?, python))).collect();
+        Self { lacking: Vec::new(), fitting }
+    }
+
     /// Keeps only Pythons that this allows.
     pub(super) fn limit(&mut self, allows: impl Fn(&str) -> bool) {
-        self.fitting.retain(|minor| DEBIAN.iter().any(|(one, version)| one == minor && allows(version)));
+        self.fitting.retain(|_, python| allows(python));
     }
 
     /// Adds the files of a package. Answers the Pythons that it has wheels for on this machine when the chosen one is not among them.
     pub(super) fn add(&mut self, package: &str, files: &[&str], python: &str) -> Option<String> {
         let here: Vec<&str> = files.iter().copied().filter(|name| is_wheel(name) && fits(name)).collect();
-        let minor: u32 = python.split('.').nth(1)?.parse().ok()?;
+        let minor = minor_of(python)?;
         if here.is_empty() {
             return None;
         }
         let is_for = |minor: u32| here.iter().any(|name| fits_python(name, minor));
-        self.fitting.retain(|minor| is_for(*minor));
+        self.fitting.retain(|minor, _| is_for(*minor));
         if is_for(minor) {
             return None;
         }
@@ -48,7 +46,7 @@ impl Wheels {
 
     /// A Python that needs fewer builds: `3.11`.
     pub(crate) fn better(&self) -> Option<String> {
-        self.fitting.last().filter(|_| !self.lacking.is_empty()).map(|minor| format!("3.{minor}"))
+        self.fitting.keys().next_back().filter(|_| !self.lacking.is_empty()).map(|minor| format!("3.{minor}"))
     }
 
     /// What a person is told before anything is built.
@@ -70,6 +68,11 @@ impl Wheels {
         };
         Some(format!("{lock} has no wheel for Python {python} of {names}, built from source therefore; {way}"))
     }
+}
+
+/// `13` of `3.13.5`.
+fn minor_of(python: &str) -> Option<u32> {
+    python.split('.').nth(1)?.parse().ok()
 }
 
 /// Whether a file is a wheel, by its name.
@@ -154,7 +157,7 @@ mod tests {
     fn another_python_is_named_where_the_chosen_one_has_no_wheels() {
         let machine = std::env::consts::ARCH;
         let wheel = |name: &str, minor: u32| format!("{name}-1-cp3{minor}-cp3{minor}-manylinux_2_17_{machine}.whl");
-        let mut wheels = Wheels::default();
+        let mut wheels = Wheels::among(vec!["3.13.5".into(), "3.11.2".into(), "3.9.2".into()]);
         assert_eq!(wheels.add("pure", &["pure-1-py3-none-any.whl"], "3.13.5"), None);
         assert_eq!(wheels.add("old", &["old-1.tar.gz"], "3.13.5"), None);
         assert_eq!(wheels.add("mac", &["mac-1-cp39-cp39-macosx_11_0_arm64.whl", "mac-1.tar.gz"], "3.13.5"), None);
@@ -172,5 +175,8 @@ mod tests {
         assert_eq!(wheels.better().as_deref(), Some("3.9"));
         wheels.limit(|_| false);
         assert!(wheels.warning("pdm.lock", "3.13.5").unwrap().contains("make the lock anew"));
+        let mut on_forky = Wheels::among(vec!["3.14.0".into(), "3.13.5".into()]);
+        assert!(on_forky.add("new", &[&wheel("new", 14)], "3.13.5").is_some());
+        assert_eq!(on_forky.better().as_deref(), Some("3.14"));
     }
 }

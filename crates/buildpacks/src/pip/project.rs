@@ -11,11 +11,11 @@ use crate::dependencies::Reading;
 use crate::failure::Failure;
 use crate::install::{Listed, Wanted, push_project};
 use crate::manifest::Manifest;
-use crate::pep508::Requirement;
-use crate::pyproject::{Declared, PyProject, Selection};
+use crate::pep508::{self, MarkerEnvironment, Requirement};
+use crate::pyproject::{Declared, PyProject, Selection, Source};
 
 /// Reads `pyproject.toml`, or finds that only `setup.py` or `setup.cfg` is there.
-pub(crate) fn read(context: &Context, file: &str) -> Result<Reading, Failure> {
+pub(crate) fn read(context: &Context, file: &str, python: &str) -> Result<Reading, Failure> {
     let selection = Selection::of(context);
     let mut reading = Reading { notes: selection.note().into_iter().collect(), ..Reading::default() };
     reading.warnings.push(format!(
@@ -31,6 +31,11 @@ pub(crate) fn read(context: &Context, file: &str) -> Result<Reading, Failure> {
         return Ok(reading);
     };
     let mut listed = Listed::of(&project.manifest.name, &project.manifest.text);
+    for source in indexes(&project) {
+        if let Some(url) = &source.url {
+            listed.push_index_for(&source.name, url, source.is_explicit());
+        }
+    }
     let known = project.extras();
     let groups = project.groups();
     if !project.is_dynamic("optional-dependencies") && project.document.project.is_some() {
@@ -41,27 +46,33 @@ pub(crate) fn read(context: &Context, file: &str) -> Result<Reading, Failure> {
     let mut declared = project.dependencies();
     declared.extend(known.into_iter().filter(|(name, _)| selection.extras.contains(name)).flat_map(|(_, items)| items));
     for item in &declared {
-        push(&mut listed, &project, item, !is_package)?;
+        push(&mut listed, &project, item, !is_package, python)?;
     }
     for item in groups.into_iter().filter(|(name, _)| selection.groups.contains(name)).flat_map(|(_, items)| items) {
-        push(&mut listed, &project, &item, true)?;
+        push(&mut listed, &project, &item, true, python)?;
     }
     if is_package {
         push_project(&mut listed, context, project.name().as_deref(), &extras)?;
-    }
-    let tool = &project.document.tool;
-    let sources = tool.uv.iter().flat_map(|uv| &uv.index).chain(tool.pdm.iter().flat_map(|pdm| &pdm.source));
-    for source in sources.filter(|source| source.kind != "find_links") {
-        if let Some(url) = &source.url {
-            listed.push_index(&source.name, url);
-        }
     }
     reading.wanted = Some(Wanted::Project(listed));
     Ok(reading)
 }
 
+/// The indexes of uv and PDM.
+fn indexes(project: &PyProject) -> impl Iterator<Item = &Source> {
+    let tool = &project.document.tool;
+    let sources = tool.uv.iter().flat_map(|uv| &uv.index).chain(tool.pdm.iter().flat_map(|pdm| &pdm.source));
+    sources.filter(|source| source.kind != "find_links")
+}
+
+/// The only index that a requirement is taken from.
+fn index_of<'a>(project: &'a PyProject, name: &str, source: Option<&'a Value>) -> Option<&'a str> {
+    let of_uv = source.and_then(|source| source.get("index")?.as_str());
+    of_uv.or_else(|| indexes(project).find(|index| index.includes(name)).map(|index| index.name.as_str()))
+}
+
 /// Adds a requirement; of a package, only its line for people: the installer finds it in the project's metadata.
-fn push(listed: &mut Listed, project: &PyProject, item: &Declared, written: bool) -> Result<(), Failure> {
+fn push(listed: &mut Listed, project: &PyProject, item: &Declared, written: bool, python: &str) -> Result<(), Failure> {
     let requirement = Requirement::parse(&item.text).filter(|_| !item.text.contains(['\n', '\r']));
     let Some(requirement) = requirement else {
         let text = crate::install::mask_credentials(&item.text);
@@ -76,10 +87,26 @@ fn push(listed: &mut Listed, project: &PyProject, item: &Declared, written: bool
     let sources = project.document.tool.uv.as_ref().map(|uv| &uv.sources);
     let source = sources
         .and_then(|sources| sources.iter().find(|(name, _)| super::requirements::normalize(name) == requirement.name));
-    let line =
-        source.and_then(|(_, source)| sourced(&requirement, source, listed)).unwrap_or_else(|| item.text.clone());
+    let source = source.and_then(|(_, source)| here(source, python));
+    if requirement.url.is_none()
+        && let Some(index) = index_of(project, &requirement.name, source)
+        && listed.push_bound(&requirement.name, &item.text, item.line, &item.text, index)
+    {
+        return Ok(());
+    }
+    let line = source.and_then(|source| sourced(&requirement, source, listed)).unwrap_or_else(|| item.text.clone());
     listed.push(name, &item.text, item.line, &line);
     Ok(())
+}
+
+/// Of several sources with conditions, the one that holds here.
+fn here<'a>(source: &'a Value, python: &str) -> Option<&'a Value> {
+    let environment = MarkerEnvironment::linux(python);
+    let holds = |one: &&Value| pep508::holds(one.get("marker").and_then(Value::as_str), &environment);
+    match source {
+        Value::Array(all) => all.iter().find(holds),
+        one => Some(one).filter(holds),
+    }
 }
 
 /// A requirement that `[tool.uv.sources]` takes from another place than an index.
@@ -110,8 +137,8 @@ mod tests {
 
     const PROJECT: &str = "[project]\nname = 'shop'\nversion = '1'\ndependencies = ['flask>=3', 'lib']\n[project.optional-dependencies]\nweb = ['gunicorn']\n[dependency-groups]\nbase = ['six']\ndocs = [{include-group = 'base'}, 'mkdocs']\n[tool.uv.sources]\nlib = {git = 'https://host/lib', tag = 'v1'}\n";
 
-    fn of_pyproject(context: &Context, _python: &str) -> Result<Reading, Failure> {
-        read(context, "pyproject.toml")
+    fn of_pyproject(context: &Context, python: &str) -> Result<Reading, Failure> {
+        read(context, "pyproject.toml", python)
     }
 
     #[test]
@@ -125,6 +152,31 @@ mod tests {
         let bad = PROJECT.replace("'flask>=3'", "'flask 3'");
         let page = read_with(of_pyproject, &app(&[("pyproject.toml", &bad)]), &[]).unwrap_err().to_string();
         assert!(page.contains("pyproject.toml line 4: flask 3"), "{page}");
+    }
+
+    #[test]
+    fn a_package_of_an_explicit_index_is_taken_from_that_alone() {
+        let indexes = "torch = [{index = 'mac', marker = \"sys_platform == 'darwin'\"}, {index = 'cpu'}]\n[[tool.uv.index]]\nname = 'cpu'\nurl = 'https://cpu/whl'\nexplicit = true\n[[tool.uv.index]]\nname = 'mac'\nurl = 'https://mac/whl'\nexplicit = true\n[[tool.uv.index]]\nname = 'all'\nurl = 'https://all/simple'\n";
+        let project = PROJECT.replace("'lib']", "'lib', 'torch>=2']") + indexes;
+        let dir = app(&[("pyproject.toml", &project)]);
+        assert_eq!(lines(of_pyproject, &dir, &[]), ["flask>=3", "lib @ git+https://host/lib@v1"]);
+        let wanted = read_with(of_pyproject, &dir, &[]).unwrap().wanted.unwrap();
+        let listed = wanted.listed().unwrap();
+        let bound: Vec<_> = listed.bound.iter().map(|one| (one.requirement.as_str(), one.url.as_str())).collect();
+        assert_eq!(bound, [("torch>=2", "https://cpu/whl")]);
+        let explicit: Vec<bool> = listed.indexes.iter().map(|index| index.explicit).collect();
+        assert_eq!(explicit, [true, true, false]);
+        assert_eq!(wanted.count(), "3 requirements");
+    }
+
+    #[test]
+    fn a_source_of_pdm_with_names_is_for_those_alone() {
+        let project = "[project]\nname = 'shop'\nversion = '1'\ndependencies = ['flask', 'own-thing>=1']\n[[tool.pdm.source]]\nname = 'own'\nurl = 'https://own/simple'\ninclude_packages = ['own-*']\n";
+        let dir = app(&[("pyproject.toml", project)]);
+        let wanted = read_with(of_pyproject, &dir, &[]).unwrap().wanted.unwrap();
+        let listed = wanted.listed().unwrap();
+        assert_eq!((listed.text.as_str(), listed.bound[0].requirement.as_str()), ("flask\n", "own-thing>=1"));
+        assert!(listed.indexes[0].explicit);
     }
 
     #[test]

@@ -177,7 +177,8 @@ fn push_source(context: &Context, listed: &mut Listed, name: &str, url: &str, fi
     if url.is_empty() || url.contains(char::is_whitespace) || (first && crate::install::has_index(context)) {
         return;
     }
-    listed.push_index(name, &url);
+    // Pipenv asks the others for packages that name them alone.
+    listed.push_index_for(name, &url, !first);
 }
 
 fn expanded(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
@@ -302,6 +303,10 @@ fn resolved(
     let document: toml::Table = manifest.toml()?;
     let environment = MarkerEnvironment::linux(python);
     let mut listed = Listed::of(PIPFILE, &manifest.text);
+    for (number, source) in document.get("source").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let text = |key: &str| source.get(key).and_then(Value::as_str).unwrap_or_default();
+        push_source(context, &mut listed, text("name"), text("url"), number == 0);
+    }
     for category in categories(selection) {
         for (name, value) in of_category(&document, &category).into_iter().flatten() {
             let line = manifest.line_with(name);
@@ -321,12 +326,13 @@ fn resolved(
             if let Some(path) = text("path").and_then(|path| lexical(std::path::Path::new(path))) {
                 listed.tree.local_paths.push(path);
             }
-            listed.push(Some(name), &format!("{name} = {value}"), line, &written);
+            let shown = format!("{name} = {value}");
+            let is_of_index = !["git", "path", "file"].iter().any(|key| value.get(*key).is_some());
+            let index = text("index").filter(|_| is_of_index);
+            if !index.is_some_and(|index| listed.push_bound(name, &shown, line, &written, index)) {
+                listed.push(Some(name), &shown, line, &written);
+            }
         }
-    }
-    for (number, source) in document.get("source").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let text = |key: &str| source.get(key).and_then(Value::as_str).unwrap_or_default();
-        push_source(context, &mut listed, text("name"), text("url"), number == 0);
     }
     Ok(listed)
 }

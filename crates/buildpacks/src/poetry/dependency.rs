@@ -19,6 +19,8 @@ pub(super) struct Dependency {
     pub(super) python: Option<String>,
     pub(super) optional: bool,
     pub(super) place: Option<Place>,
+    /// The name of the only index that it is taken from.
+    pub(super) source: Option<String>,
 }
 
 /// Where a dependency is taken from, when not from an index.
@@ -58,6 +60,7 @@ impl Dependency {
             python: text("python"),
             optional: table.get("optional").and_then(Value::as_bool).unwrap_or(false),
             place: git.or(path).or_else(|| text("url").map(Place::Url)),
+            source: text("source"),
         })
     }
 

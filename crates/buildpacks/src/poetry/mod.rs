@@ -79,11 +79,7 @@ pub(crate) fn read(context: &Context, python: &str) -> Result<Reading, Failure> 
         }
         None => project::resolved(&project, &asked, &chosen, python, &mut reading)?,
     };
-    for source in project.document.tool.poetry.iter().flat_map(|poetry| &poetry.source) {
-        if let Some(url) = &source.url {
-            listed.push_index(&source.name, url);
-        }
-    }
+    project::push_sources(&mut listed, &project);
     match project::itself(context, &project) {
         Itself::Installed => push_project(&mut listed, context, project.name().as_deref(), &[])?,
         Itself::NotMeant => {}
@@ -186,7 +182,7 @@ fn package_of(lock: &PoetryLock, package: &Package, line: usize) -> LockedPackag
         name: package.name.clone(),
         version: Some(package.version.clone()),
         line,
-        files: if matches!(origin, Origin::Index | Origin::Url(_)) { files.collect() } else { Vec::new() },
+        files: if matches!(origin, Origin::Git { .. }) { Vec::new() } else { files.collect() },
         origin,
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn asked(project: &PyProject) -> Result<Asked, Failure> {
 fn merge(into: &mut Vec<(Dependency, usize)>, own: Vec<(Dependency, usize)>) {
     for (one, line) in own {
         match into.iter_mut().find(|(other, _)| other.name == one.name && other.place.is_none()) {
-            Some((other, _)) if one.version == "*" => other.place = one.place,
+            Some((other, _)) if one.version == "*" => (other.place, other.source) = (one.place, one.source),
             _ => into.push((one, line)),
         }
     }
@@ -90,7 +90,8 @@ fn standard(project: &PyProject, items: &[Declared], optional: bool) -> Result<V
         let marker = item.text.split_once(';').map(|(_, marker)| marker.trim().to_owned());
         let place = requirement.url.map(Place::Url);
         let (name, extras) = (requirement.name, requirement.extras);
-        let dependency = Dependency { name, version, extras, markers: marker, python: None, optional, place };
+        let dependency =
+            Dependency { name, version, extras, markers: marker, python: None, optional, place, source: None };
         Ok((dependency, item.line))
     };
     items.iter().map(parse).collect()
@@ -134,6 +135,7 @@ pub(super) fn resolved(
             .to_owned(),
     );
     let mut listed = Listed::of(PYPROJECT, &project.manifest.text);
+    push_sources(&mut listed, project);
     for (dependency, line) in asked.with_lines(chosen).filter(|(one, _)| one.applies(&chosen.environment, python)) {
         let name = &dependency.name;
         let extras = match dependency.extras.as_slice() {
@@ -173,9 +175,21 @@ pub(super) fn resolved(
             return Err(unreadable(project, *line, name, "name = \"^1.2\""));
         }
         let shown = format!("{name} = \"{}\"", dependency.version);
-        listed.push(Some(name), &shown, *line, &written);
+        let source = dependency.source.as_deref().filter(|_| dependency.place.is_none());
+        if !source.is_some_and(|source| listed.push_bound(name, &shown, *line, &written, source)) {
+            listed.push(Some(name), &shown, *line, &written);
+        }
     }
     Ok(listed)
+}
+
+/// The indexes of the project.
+pub(super) fn push_sources(listed: &mut Listed, project: &PyProject) {
+    for source in project.document.tool.poetry.iter().flat_map(|poetry| &poetry.source) {
+        if let Some(url) = &source.url {
+            listed.push_index_for(&source.name, url, source.is_explicit());
+        }
+    }
 }
 
 /// Whether the project itself is installed.

@@ -176,16 +176,16 @@ fn locked(manifest: &Manifest, package: &Package, line: usize) -> Result<LockedP
     } else if let Some(archive) = &package.archive {
         match (&archive.url, &archive.path) {
             (Some(url), _) => (Origin::Url(url.clone()), hashes(archive)),
-            (None, path) => (Origin::Path { path: path.clone().unwrap_or_default() }, Vec::new()),
+            (None, path) => (Origin::Path { path: path.clone().unwrap_or_default() }, hashes(archive)),
         }
     } else {
         let files: Vec<LockedFile> = package.wheels.iter().chain(&package.sdist).flat_map(&hashes).collect();
         let name = |file: &File| file.name.clone().or_else(|| file.path.clone());
         let fits = |file: &&File| name(file).is_none_or(|name| crate::install::fits(&name));
         let beside = package.wheels.iter().filter(fits).chain(&package.sdist).find(|file| file.url.is_none());
-        let vendored = beside.and_then(|file| file.path.clone());
+        let vendored = beside.and_then(|file| Some((file.path.clone()?, hashes(file))));
         match vendored {
-            Some(path) => (Origin::Path { path }, Vec::new()),
+            Some((path, files)) => (Origin::Path { path }, files),
             None => (Origin::Index, files),
         }
     };

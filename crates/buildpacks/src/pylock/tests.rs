@@ -65,15 +65,34 @@ fn what_the_markers_mean_is_installed() {
 
 #[test]
 fn a_file_beside_the_lock_is_taken_when_it_fits() {
-    let of = |files: &str| {
+    let dir = |files: &str| {
         let lock = format!("lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nversion = \"1.17\"\n{files}");
         let beside = [("dist/six-1.17-cp313-cp313-win_amd64.whl", ""), ("dist/six-1.17.tar.gz", "")];
-        lines(read, &app(&[&[(PYLOCK, lock.as_str())][..], &beside].concat()), &[])
+        app(&[&[(PYLOCK, lock.as_str())][..], &beside].concat())
     };
+    let of = |files: &str| lines(read, &dir(files), &[]);
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let wheel = "[[packages.wheels]]\npath = \"dist/six-1.17-cp313-cp313-win_amd64.whl\"\nhashes = {sha256 = \"01\"}\n";
-    let source = "sdist = {path = \"dist/six-1.17.tar.gz\", hashes = {sha256 = \"02\"}}\n";
+    let source = format!("sdist = {{path = \"dist/six-1.17.tar.gz\", hashes = {{sha256 = \"{empty}\"}}}}\n");
     assert_eq!(of(&format!("{source}{wheel}")), ["./dist/six-1.17.tar.gz"]);
-    assert_eq!(of(source), ["./dist/six-1.17.tar.gz"]);
+    assert_eq!(of(&source), ["./dist/six-1.17.tar.gz"]);
+    let other = source.replace(empty, &"0".repeat(64));
+    let page = read_with(read, &dir(&other), &[]).unwrap_err().to_string();
+    assert!(
+        page.contains(&format!(
+            "pylock.toml line 2: dist/six-1.17.tar.gz has the hash sha256:{empty}, and sha256:0000"
+        )) && page.contains("the file is another one than the lock was made with"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_link_out_of_the_app_is_no_file_of_it() {
+    let lock = "lock-version = \"1.0\"\n[[packages]]\nname = \"six\"\nsdist = {path = \"six.tar.gz\"}\n";
+    let dir = app(&[(PYLOCK, lock)]);
+    std::os::unix::fs::symlink("/etc/hostname", dir.path().join("six.tar.gz")).unwrap();
+    let page = read_with(read, &dir, &[]).unwrap_err().to_string();
+    assert!(page.contains("pylock.toml line 2: six is at six.tar.gz, which is a link to /etc/hostname"), "{page}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use fs_err as fs;
 use hoist_debian::{ElfError, UnpackError, UnpackOptions, unpack_into, with_rpath};
 
 use crate::bytecode::{self, BytecodeError};
+use crate::sbom::debian::{PackageLicences, is_copyright, take_copyrights};
 
 /// Why the layers cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub(crate) enum InstallError {
     #[error("{action}")]
     Io { action: &'static str, source: std::io::Error },
 }
+
+/// The file of the build layer that says what the packages of the other one are under: a kept interpreter brings it.
+const LICENCES: &str = "licences.json";
 
 /// Parts of the packages that no app needs, below `usr`; `*` stands for the library's folder (`lib/python3.13`).
 const PRUNED: &[&str] = &[
@@ -53,6 +57,12 @@ const PRUNED: &[&str] = &[
     "lib/python3/dist-packages/README",
 ];
 
+/// The licences of the packages that an interpreter was made of, as its build layer has them.
+pub(crate) fn licences(build_dir: &Path) -> PackageLicences {
+    let bytes = fs::read(build_dir.join(LICENCES)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
 /// The multiarch name of this machine: `x86_64-linux-gnu`.
 pub(crate) fn multiarch() -> String {
     format!("{}-linux-gnu", std::env::consts::ARCH)
@@ -66,12 +76,15 @@ pub(crate) fn install_interpreter(
     minor: &str,
 ) -> Result<PathBuf, InstallError> {
     let library = format!("usr/lib/python{minor}");
-    let wanted = |path: &str| is_wanted(path, &library, minor);
+    let wanted = |path: &str| is_wanted(path, &library, minor) || is_copyright(path);
     for deb in debs {
         let options = UnpackOptions { filter: Some(&wanted), rewrite: Some(&merged_usr) };
         unpack_into(deb, dir, &options).map_err(InstallError::Unpack)?;
     }
     let io = |action| move |source| InstallError::Io { action, source };
+    let licences = take_copyrights(dir).map_err(io("reading the copyright files"))?;
+    let licences = serde_json::to_vec(&licences).unwrap_or_default();
+    fs::write(build_dir.join(LICENCES), licences).map_err(io("noting the licences"))?;
     let python = dir.join(format!("usr/bin/python{minor}"));
     set_rpath(&python)?;
     let bin_dir = dir.join("bin");

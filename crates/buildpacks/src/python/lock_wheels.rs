@@ -13,7 +13,8 @@ pub(super) fn prefer(context: &Context, requests: &[Request], supply: Supply<'_>
     }
     let Some((lock, false)) = locked_wheels(context, &choice.python.release.to_string()) else { return choice };
     let today = lifetimes::today();
-    for minor in version::of_debian(supply).filter(|minor| lifetimes::warning(minor, today).is_none()) {
+    let minors = version::of_debian(supply).map(|python| python.minor);
+    for minor in minors.filter(|minor| lifetimes::warning(minor, today).is_none()) {
         let asked = Request { source: lock.clone(), text: minor.to_owned(), kind: RequestKind::File };
         let all: Vec<Request> = requests.iter().cloned().chain([asked]).collect();
         let other = version::choose(&all, supply).ok().filter(|other| other.python.minor == minor);

@@ -6,6 +6,7 @@ mod lifetimes;
 mod lock_wheels;
 mod packages;
 mod requests;
+mod setup_py;
 mod shelf;
 mod sources;
 mod specifier;
@@ -17,7 +18,6 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use hoist_debian::{LockedPackage, Sha256, hex, native_architecture};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
@@ -29,7 +29,9 @@ use crate::install::settings;
 use crate::install::uv::{UV_VERSION, Uv};
 use crate::layer::EnvironmentChange::{Default, Override};
 use crate::layer::EnvironmentScope::{Build, Launch};
-use crate::layer::{Layer, LayerTypes, SbomFormat};
+use crate::layer::{Layer, LayerTypes};
+use crate::sbom::debian::PackageLicences;
+use crate::sbom::{Bill, Component, Licences, purl_encoded};
 
 use install::{InstallError, install_build_tools, install_interpreter};
 use packages::{Archive, PackageSet, PackagesError};
@@ -40,7 +42,7 @@ use version::{Available, Choice, Origin, OriginKind, Supply};
 /// The folder that all builds of a machine share, where the platform allows it.
 const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
 /// Changed when this buildpack writes its layers in another way.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The buildpack.
 pub(crate) struct Python;
@@ -252,7 +254,9 @@ fn make_of_debian(
     metadata.packages = set.launch.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
     metadata.packages.sort_unstable();
     context.output.step(format!("{} of {}, {} packages", metadata.package, metadata.suite, set.launch.len()));
-    layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx(&set.launch, suite))
+    let licences = install::licences(tools.dir());
+    let components = set.launch.iter().map(|package| component(package, suite, &licences)).collect();
+    Bill { components, ..Bill::new(Python.id(), context.common) }.write(layer)
 }
 
 /// Fetches and unpacks Debian's packages: the interpreter, and what builds need. Answers with the interpreter and pip's wheel.
@@ -315,7 +319,8 @@ fn make_standalone(
         about
     };
     context.output.step(format!("{} of python-build-standalone", about.version));
-    layer.write_sbom(SbomFormat::CycloneDx, &standalone::cyclonedx(&about))?;
+    let components = vec![standalone::component(&about)];
+    Bill { components, ..Bill::new(Python.id(), context.common) }.write(layer)?;
     let hash = about.archive.as_ref().map_or("", |(_, sha256)| &sha256[..16]);
     metadata.package = format!("{}+{hash}", about.version);
     metadata.packages = vec![format!("python={}", about.version)];
@@ -356,7 +361,10 @@ fn uv(context: &BuildContext<'_>, settings: &settings::Settings, temporary: &Pat
             "fetching uv, which fetches standalone builds of Python",
             chain(&error),
             "without it no Python can be had that Debian does not have",
-            "look at the settings of the package index, or choose a Python of Debian: 3.13, 3.11 or 3.9",
+            format!(
+                "look at the settings of the package index, or choose a Python of Debian: {}",
+                version::debian_words()
+            ),
         )
     })
 }
@@ -397,6 +405,11 @@ fn wheel_in(dir: &Path) -> Option<PathBuf> {
         .find(|path| path.extension().is_some_and(|e| e == "whl"))
 }
 
+/// The Pythons of Debian on this build's base.
+pub(crate) fn on_this_base(context: &Context) -> Vec<String> {
+    version::of_debian(Supply::on(&base_suite(context))).map(|python| python.release.to_string()).collect()
+}
+
 /// The suite of the base: `VERSION_CODENAME` of os-release.
 fn base_suite(context: &Context) -> String {
     let text = fs::read_to_string(context.root_dir.join("etc/os-release"))
@@ -431,28 +444,23 @@ fn explain_install(error: &InstallError) -> Failure {
     )
 }
 
-fn cyclonedx(packages: &[LockedPackage], suite: &str) -> String {
-    let components: Vec<serde_json::Value> = packages
-        .iter()
-        .map(|package| {
-            let architecture = &package.architecture;
-            let version = package.version.replace('+', "%2B").replace(':', "%3A");
-            let purl = format!(
-                "pkg:deb/debian/{}@{version}?arch={architecture}&distro={suite}",
-                package.name.replace('+', "%2B")
-            );
-            json!({
-                "type": "library", "bom-ref": purl, "name": package.name, "version": package.version, "purl": purl,
-                "hashes": [{ "alg": "SHA-256", "content": package.sha256 }],
-            })
-        })
-        .collect();
-    json!({
-        "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
-        "metadata": { "tools": { "components": [{ "type": "application", "name": "hoist/python", "version": crate::shipped::VERSION }] } },
-        "components": components,
-    })
-    .to_string()
+/// A package of Debian as a component of the bill.
+fn component(package: &LockedPackage, suite: &str, licences: &PackageLicences) -> Component {
+    let LockedPackage { name, version, architecture, filename, sha256, .. } = package;
+    let encoded = |text: &str| purl_encoded(text).replace(':', "%3A");
+    let purl = format!("pkg:deb/debian/{}@{}?arch={architecture}&distro={suite}", encoded(name), encoded(version));
+    // Python's own copyright file is one for people.
+    let is_python = ["python3.", "libpython3."].iter().any(|start| name.starts_with(start));
+    let of_python = || is_python.then(|| Licences::of_id("Python-2.0"));
+    Component {
+        name: name.clone(),
+        version: version.clone(),
+        purl,
+        licences: licences.get(name).cloned().or_else(of_python).unwrap_or_default(),
+        sha256: Some(sha256.clone()),
+        archive: filename.rsplit('/').next().map(str::to_owned),
+        ..Component::default()
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ const FILES: &[(&str, RequestKind, Reader)] = &[
     ("environment.yaml", RequestKind::File, sources::conda),
     ("pyproject.toml", RequestKind::Bound, sources::pyproject),
     ("setup.cfg", RequestKind::Bound, sources::setup_cfg),
+    ("setup.py", RequestKind::Bound, sources::setup_py),
     ("uv.lock", RequestKind::Bound, sources::uv_lock),
     ("poetry.lock", RequestKind::Bound, sources::poetry_lock),
     ("pdm.lock", RequestKind::Bound, sources::pdm_lock),

@@ -157,15 +157,29 @@ pub(crate) fn pyproject(text: &str) -> Read {
 /// `python_requires` of `[options]`.
 pub(crate) fn setup_cfg(text: &str) -> Read {
     let mut section = "";
-    let found = text.lines().enumerate().find_map(|(index, line)| {
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
             section = name.trim();
         }
-        let (key, value) = line.split_once(['=', ':'])?;
-        let is_it = section == "options" && key.trim() == "python_requires" && !value.trim().is_empty();
-        is_it.then(|| Asked { line: Some(index + 1), key: "python_requires", text: value.trim().to_owned() })
-    });
-    Ok(found.into_iter().collect())
+        let Some((key, value)) = line.split_once(['=', ':']) else { continue };
+        if section != "options" || key.trim() != "python_requires" {
+            continue;
+        }
+        // The value may stand in the lines behind it, which begin with a blank then.
+        let below = lines[index + 1..].iter().take_while(|line| line.starts_with([' ', '\t']));
+        let parts: Vec<&str> = std::iter::once(value).chain(below.copied()).map(str::trim).collect();
+        let text =
+            parts.into_iter().filter(|part| !part.is_empty() && !part.starts_with(['#', ';'])).collect::<String>();
+        let asked = Asked { line: Some(index + 1), key: "python_requires", text };
+        return Ok(if asked.text.is_empty() { Vec::new() } else { vec![asked] });
+    }
+    Ok(Vec::new())
+}
+
+/// `python_requires` of a `setup.py`, which is not run.
+pub(crate) fn setup_py(text: &str) -> Read {
+    Ok(super::setup_py::python_requires(text).into_iter().collect())
 }
 
 /// `requires-python` of the head of uv's lock.
@@ -316,6 +330,9 @@ mod tests {
             said(setup_cfg("[metadata]\nname = x\n[options]\npython_requires = >=3.8\n")),
             [(Some(4), ">=3.8".to_owned())]
         );
+        let below = "[options]\npython_requires =\n    >=3.8,\n    <3.12\ninstall_requires = x\n";
+        assert_eq!(said(setup_cfg(below)), [(Some(2), ">=3.8,<3.12".to_owned())]);
+        assert_eq!(said(setup_cfg("[options]\npython_requires =\n[x]\n")), []);
     }
 
     #[test]

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::install::sources;
 use super::requests::{LIST_VARIABLE, MIRROR_VARIABLE};
+use super::version::debian_words;
 use crate::bytecode;
 use crate::context::Environment;
 use crate::failure::{Failure, chain};
 use crate::install::uv::Uv;
 use crate::keep;
 use crate::process;
+use crate::sbom::{Component, Kind, Licences};
 
 /// What stands in the metadata of a layer where a suite of Debian would.
 pub(super) const SUITE: &str = "standalone";
@@ -224,7 +225,8 @@ fn unexpected(wanted: &str, seen: &str) -> Failure {
         seen.trim(),
         "that is not the interpreter that was asked for, or it does not run on this base",
         format!(
-            "look at what {MIRROR_VARIABLE} and {LIST_VARIABLE} name, or choose a Python of Debian: 3.13, 3.11 or 3.9"
+            "look at what {MIRROR_VARIABLE} and {LIST_VARIABLE} name, or choose a Python of Debian: {}",
+            debian_words()
         ),
     )
 }
@@ -235,7 +237,7 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
     let named = if list.is_empty() { mirror } else { list };
     let lower = text.to_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-    let debian = "or choose a Python of Debian: 3.13, 3.11 or 3.9 (.python-version, BP_CPYTHON_VERSION)";
+    let debian = format!("or choose a Python of Debian: {} (.python-version, BP_CPYTHON_VERSION)", debian_words());
     let name =
         format!("name a mirror of python-build-standalone that this machine reaches: --env {MIRROR_VARIABLE}=URL");
     let failure = if has(&["hash mismatch", "checksum"]) {
@@ -286,23 +288,19 @@ fn first_line(text: &str) -> String {
     line.unwrap_or("uv said nothing").trim_start_matches("error: ").chars().take(240).collect()
 }
 
-/// The bill of materials of a standalone interpreter.
-pub(super) fn cyclonedx(about: &About) -> String {
-    let purl = format!("pkg:generic/python@{}?distribution=python-build-standalone", about.version);
-    let mut component = json!({
-        "type": "application", "bom-ref": purl, "name": "python", "version": about.version, "purl": purl,
-        "licenses": [{ "license": { "id": "Python-2.0" } }],
-    });
-    if let Some((name, sha256)) = &about.archive {
-        component["hashes"] = json!([{ "alg": "SHA-256", "content": sha256 }]);
-        component["properties"] = json!([{ "name": "hoist:archive", "value": name }]);
+/// A standalone interpreter as a component of the bill.
+pub(super) fn component(about: &About) -> Component {
+    let (archive, sha256) = about.archive.clone().unzip();
+    Component {
+        kind: Kind::Application,
+        name: "python".to_owned(),
+        version: about.version.clone(),
+        purl: format!("pkg:generic/python@{}?distribution=python-build-standalone", about.version),
+        licences: Licences::of_id("Python-2.0"),
+        sha256,
+        archive,
+        ..Component::default()
     }
-    json!({
-        "bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
-        "metadata": { "tools": { "components": [{ "type": "application", "name": "hoist/python", "version": crate::shipped::VERSION }] } },
-        "components": [component],
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -329,9 +327,9 @@ mod tests {
             executable: "cpython-3.12.16-linux-x86_64-gnu/bin/python3.12".into(),
             archive: Some((name_of(Path::new("/c/0a1b-cpython-3.12.16%2B20261110-x.tar.gz")), "00".into())),
         };
-        let document: serde_json::Value = serde_json::from_str(&cyclonedx(&about)).unwrap();
-        let component = &document["components"][0];
-        assert_eq!((&component["name"], &component["version"]), (&json!("python"), &json!("3.12.16")));
-        assert_eq!(component["properties"][0]["value"], "cpython-3.12.16+20261110-x.tar.gz");
+        let component = component(&about);
+        assert_eq!((component.name.as_str(), component.version.as_str()), ("python", "3.12.16"));
+        assert_eq!(component.archive.as_deref(), Some("cpython-3.12.16+20261110-x.tar.gz"));
+        assert_eq!(component.sha256.as_deref(), Some("00"));
     }
 }

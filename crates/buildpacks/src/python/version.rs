@@ -125,9 +125,18 @@ fn available(supply: Supply<'_>) -> Vec<Available> {
     debian.chain(standalone).filter(is_wanted).collect()
 }
 
-/// The minor versions of Debian that can be had, newest first.
-pub(super) fn of_debian(supply: Supply<'_>) -> impl Iterator<Item = &'static str> {
-    available(supply).into_iter().filter(|python| python.origin != Origin::Standalone).map(|python| python.minor)
+/// The Pythons of Debian that can be had, newest first.
+pub(super) fn of_debian(supply: Supply<'_>) -> impl Iterator<Item = Available> {
+    available(supply).into_iter().filter(|python| python.origin != Origin::Standalone)
+}
+
+/// `3.13, 3.11 or 3.9`: what Debian has for the default base.
+pub(super) fn debian_words() -> String {
+    let minors: Vec<&str> = of_debian(Supply::on("trixie")).map(|python| python.minor).collect();
+    match minors.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} or {last}", all.join(", ")),
+        few => few.concat(),
+    }
 }
 
 /// A Python of trixie's bases that satisfies a specifier.

@@ -15,6 +15,9 @@ pub struct Expected {
     /// Files that are made for the test.
     #[serde(default)]
     pub make: Vec<Made>,
+    /// `user:password` of an index on this machine, which has the wheels of the project's folder `all` at `/all/simple/`, and so on. `{index}` in
+    /// arguments, variables and made texts is its host and port.
+    pub index: Option<String>,
     /// `hoist check`.
     pub check: Option<Check>,
     /// `hoist build`.
@@ -42,6 +45,8 @@ pub struct Made {
     pub crlf: bool,
     /// The target of a symbolic link, in place of a text.
     pub link: Option<String>,
+    /// The folder that a bare repository is made of, in place of a text: one commit, the same at each time.
+    pub repository: Option<String>,
     /// A pure-Python package, in place of a text; its name and version are those of the file.
     pub package: Option<Package>,
 }
@@ -146,6 +151,19 @@ fn one() -> usize {
 }
 
 impl Expected {
+    /// Changes all arguments, variables and texts.
+    pub fn change(&mut self, change: &mut dyn FnMut(&str) -> String) {
+        let all = [
+            self.check.as_mut().map(|check| &mut check.common),
+            self.build.as_mut().map(|build| &mut build.common),
+            self.run.as_mut().map(|run| &mut run.common),
+        ];
+        self.make.iter_mut().filter_map(|made| made.text.as_mut()).for_each(|text| *text = change(text));
+        for command in all.into_iter().flatten() {
+            command.args.iter_mut().chain(command.env.values_mut()).for_each(|text| *text = change(text));
+        }
+    }
+
     /// Reads and checks a project's file.
     pub fn read(project_dir: &Path) -> Result<Self, String> {
         let text = fs_err::read_to_string(project_dir.join("expected.toml")).map_err(|error| error.to_string())?;

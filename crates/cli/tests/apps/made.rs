@@ -37,6 +37,9 @@ pub fn make(dir: &Path, made: &Made) -> Result<(), String> {
     if let Some(package) = &made.package {
         return make_package(&path, package).map_err(|error| format!("making {}: {error}", made.path));
     }
+    if let Some(folder) = &made.repository {
+        return make_repository(&path, &dir.join(folder)).map_err(|error| format!("making {}: {error}", made.path));
+    }
     let text = match &made.text {
         Some(text) => text.clone(),
         None => fs::read_to_string(&path).map_err(failed)?,
@@ -64,6 +67,25 @@ fn encode(text: &str, encoding: Encoding) -> Result<Vec<u8>, String> {
             .map(|c| u8::try_from(u32::from(c)).map_err(|_| format!("{c:?} is not in Latin-1")))
             .collect::<Result<_, _>>()?,
     })
+}
+
+/// A bare repository with what lies in a folder, in one commit of a fixed time, so that its id stays the same.
+fn make_repository(path: &Path, folder: &Path) -> Result<(), String> {
+    let git = |dir: &Path, arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "init.defaultBranch=main", "-c", "core.autocrlf=false"]).args(arguments).current_dir(dir);
+        for name in ["GIT_AUTHOR", "GIT_COMMITTER"] {
+            command.env(format!("{name}_NAME"), "a").env(format!("{name}_EMAIL"), "a@b");
+            command.env(format!("{name}_DATE"), "2020-01-01T00:00:00Z");
+        }
+        let done = command.env("GIT_CONFIG_GLOBAL", "/dev/null").output().map_err(|error| error.to_string())?;
+        if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
+    };
+    git(folder, &["init", "--quiet"])?;
+    git(folder, &["add", "."])?;
+    git(folder, &["commit", "--quiet", "--message", "first"])?;
+    git(folder, &["clone", "--quiet", "--bare", ".", &path.display().to_string()])?;
+    fs::remove_dir_all(folder).map_err(|error| error.to_string())
 }
 
 fn make_package(path: &Path, package: &Package) -> Result<(), String> {

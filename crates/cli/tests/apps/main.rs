@@ -3,8 +3,11 @@
 //! `HOIST_APPS=name,name` runs some of them (a name is any part of a folder's).
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)] // a test's modules; tests start processes and fail loudly
 
+mod bills;
 mod expected;
+mod index;
 mod made;
+mod malformed;
 mod outcome;
 #[path = "../support/mod.rs"]
 mod support;
@@ -35,6 +38,7 @@ fn every_project_has_its_expected_outcome() {
     names.sort();
     assert!(!names.is_empty(), "no project is called {only:?}");
     let scratch_dir = support::tree(&[]);
+    outcome::fetch_uv();
     let started = Instant::now();
     let count = names.len();
     let queue = Mutex::new(VecDeque::from(names));

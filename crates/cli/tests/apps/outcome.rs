@@ -1,15 +1,16 @@
 //! Runs the commands of a project and says how they differ from what is expected.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{self, Stdio};
 use std::time::{Duration, Instant};
 
+use super::bills;
 use super::expected::{Build, Check, Command, Expected, Run};
+use super::index::Index;
 use super::made;
-use super::support::{Said, hoist};
+use super::support::{Said, hoist, run, tree};
 
 /// One command takes no longer.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,14 +19,18 @@ const SHOWN_LINES: usize = 30;
 
 /// How a project differs from what is expected, a text for each difference.
 pub fn differences(name: &str, project_dir: &Path, scratch_dir: &Path) -> Vec<String> {
-    let prepared = Expected::read(project_dir).and_then(|expected| {
-        let app_dir = scratch_dir.join(name);
+    let app_dir = scratch_dir.join(name);
+    let prepared = Expected::read(project_dir).and_then(|mut expected| {
         made::copy(project_dir, &app_dir).map_err(|error| error.to_string())?;
+        if let Some(login) = &expected.index {
+            let address = Index::over(&app_dir, login).map_err(|error| format!("the index: {error}"))?.address();
+            expected.change(&mut |text| text.replace("{index}", &address));
+        }
         expected.make.iter().try_for_each(|made| made::make(&app_dir, made))?;
-        Ok((expected, app_dir))
+        Ok(expected)
     });
-    let (expected, app_dir) = match prepared {
-        Ok(prepared) => prepared,
+    let expected = match prepared {
+        Ok(expected) => expected,
         Err(error) => return vec![format!("expected.toml: {error}")],
     };
     let mut found = Vec::new();
@@ -46,6 +51,13 @@ pub fn differences(name: &str, project_dir: &Path, scratch_dir: &Path) -> Vec<St
         }
     }
     found
+}
+
+/// Builds something from the machine's own index, where uv comes from: the indexes of projects do not have it.
+pub fn fetch_uv() {
+    let app = tree(&[("Procfile", "web: true\n"), ("requirements.txt", "tabulate\n")]);
+    run(hoist().args(["build", "apps/first", "--path"]).arg(app.path())).ok();
+    let _ = finish(hoist().args(["image", "rm", "apps/first"]));
 }
 
 fn checked(expected: &Check, app_dir: &Path) -> Vec<String> {
@@ -96,37 +108,15 @@ fn built(expected: &Build, image: &str, app_dir: &Path, bills_dir: &Path) -> Vec
         Err(error) => return vec![format!("build: {error}")],
     };
     let mut found = told("build", &expected.common, &said);
-    let bill = bill(&bills_dir.join("launch"));
-    for wanted in expected.packages.iter().filter(|wanted| !bill.contains(*wanted)) {
-        found.push(format!("build: {wanted} is not in the bill of materials: {bill:?}"));
+    let bills = bills::read(&bills_dir.join("launch"));
+    found.extend(bills.wrong);
+    for wanted in expected.packages.iter().filter(|wanted| !bills.names.contains(*wanted)) {
+        found.push(format!("build: {wanted} is not in the bills of materials: {:?}", bills.names));
     }
-    for unwanted in expected.no_packages.iter().filter(|unwanted| bill.contains(*unwanted)) {
+    for unwanted in expected.no_packages.iter().filter(|unwanted| bills.names.contains(*unwanted)) {
         found.push(format!("build: {unwanted} is in the bill of materials"));
     }
     found
-}
-
-/// `name` and `name version` of all components of the CycloneDX documents below a folder.
-fn bill(dir: &Path) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.file_name().is_some_and(|name| name == "sbom.cdx.json") {
-                let text = fs_err::read_to_string(path).unwrap_or_default();
-                let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                for component in document["components"].as_array().into_iter().flatten() {
-                    let name = component["name"].as_str().unwrap_or_default();
-                    names.insert(name.to_owned());
-                    names.insert(format!("{name} {}", component["version"].as_str().unwrap_or_default()));
-                }
-            }
-        }
-    }
-    names
 }
 
 fn ran(expected: &Run, image: &str) -> Vec<String> {

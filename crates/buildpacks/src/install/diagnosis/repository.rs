@@ -21,6 +21,11 @@ const CAUSES: &[(&str, &str, &str)] = &[
         "the repository wants credentials, or it is not there",
         "check the spelling; for a private one put a token into the address (git+https://token@host/…), or publish a wheel of it to a private index",
     ),
+    (
+        "could not read Password",
+        "the repository does not take this token, or is not there",
+        "check the token in the address, and the spelling",
+    ),
     ("Authentication failed", "the repository does not take these credentials", "check the token in the address"),
     (
         "Permission denied (publickey)",
