@@ -30,6 +30,35 @@ pub struct Page {
     pub fix: Vec<String>,
     /// What the tool said, shortened, with credentials masked.
     pub evidence: Vec<String>,
+    /// The kind of failure in a word or two that stay the same over versions of hoist (`include-missing`), for programs; empty where it has none.
+    pub code: &'static str,
+}
+
+/// Something to look at that does not stop a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The kind of it, for programs; see [`Page::code`].
+    pub code: &'static str,
+    /// What a person reads.
+    pub text: String,
+}
+
+impl Warning {
+    /// A warning of a kind.
+    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        Self { code, text: mask_credentials(&text.into()) }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A line of a page: whoever wrote it, no credential in an address is shown.
+fn line(text: impl Into<String>) -> String {
+    mask_credentials(&text.into())
 }
 
 impl Failure {
@@ -41,11 +70,12 @@ impl Failure {
         fix: impl Into<String>,
     ) -> Self {
         let page = Page {
-            doing: mask_credentials(&doing.into()),
-            seen: vec![mask_credentials(&seen.into())],
-            why: vec![why.into()],
-            fix: vec![fix.into()],
+            doing: line(doing),
+            seen: vec![line(seen)],
+            why: vec![line(why)],
+            fix: vec![line(fix)],
             evidence: Vec::new(),
+            code: "",
         };
         Self { page: Box::new(page), exit_code: 1 }
     }
@@ -62,29 +92,38 @@ impl Failure {
 
     /// Adds a line to what was seen.
     #[must_use]
-    pub fn and_seen(mut self, line: impl Into<String>) -> Self {
-        self.page.seen.push(mask_credentials(&line.into()));
+    pub fn and_seen(mut self, text: impl Into<String>) -> Self {
+        self.page.seen.push(line(text));
         self
     }
 
     /// Adds a line to why it is wrong.
     #[must_use]
-    pub fn and_why(mut self, line: impl Into<String>) -> Self {
-        self.page.why.push(line.into());
+    pub fn and_why(mut self, text: impl Into<String>) -> Self {
+        self.page.why.push(line(text));
         self
     }
 
     /// Adds a line to what to do.
     #[must_use]
-    pub fn and_fix(mut self, line: impl Into<String>) -> Self {
-        self.page.fix.push(line.into());
+    pub fn and_fix(mut self, text: impl Into<String>) -> Self {
+        self.page.fix.push(line(text));
         self
     }
 
     /// Sets what the tool said.
     #[must_use]
     pub fn with_evidence(mut self, lines: Vec<String>) -> Self {
-        self.page.evidence = lines.into_iter().map(|line| mask_credentials(&line)).collect();
+        self.page.evidence = lines.into_iter().map(line).collect();
+        self
+    }
+
+    /// Says what kind of failure it is; who is nearest to the cause speaks first, and is not corrected.
+    #[must_use]
+    pub fn of_kind(mut self, code: &'static str) -> Self {
+        if self.page.code.is_empty() {
+            self.page.code = code;
+        }
         self
     }
 
@@ -132,6 +171,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_page_shows_a_credential_of_an_address() {
+        let failure = Failure::new("a", "requirements.txt line 1: x @ https://me:s3cret@host/x.whl", "b", "c")
+            .and_fix("https://s3cret@host/")
+            .with_evidence(vec!["GET ftp://u:s3cret@host".into()]);
+        assert!(!failure.to_string().contains("s3cret"), "{failure}");
+        assert!(!Warning::new("x", "https://u:s3cret@h").text.contains("s3cret"));
+    }
+
+    #[test]
+    fn the_first_who_names_the_kind_is_believed() {
+        let failure = Failure::new("a", "b", "c", "d").of_kind("near").of_kind("far");
+        assert_eq!(failure.page.code, "near");
+    }
 
     #[test]
     fn a_failure_reads_as_a_page() {

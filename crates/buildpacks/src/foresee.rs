@@ -7,7 +7,8 @@ use crate::as_of::AsOf;
 use crate::binding::Bindings;
 use crate::buildpack::Detection;
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, Warning};
+use crate::install::Wanted;
 use crate::{dependencies, job_template, procfile, propose, python};
 
 /// What can be known of a build beforehand.
@@ -20,11 +21,13 @@ pub struct Foresight {
     /// What the build would refuse.
     pub refusals: Vec<Failure>,
     /// What it would warn of.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// Whether a Procfile names the process that the image starts with.
     pub has_default_process: bool,
     /// What an app without one is told, and the line that it probably needs; a service has a process of its own.
     pub missing_process: Option<Failure>,
+    /// The day that an old app suggests for its packages (`2022-06-01`), where no lock and no variable says which they are.
+    pub suggested_day: Option<String>,
 }
 
 /// Which packages a build would install.
@@ -64,20 +67,27 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
             found.warnings.extend(warnings);
             found.python = Some((choice.python.minor.to_owned(), reason));
         }
-        Err(failure) => found.refusals.push(failure),
+        Err(failure) => found.refusals.push(failure.of_kind("python")),
     }
     let as_of = match AsOf::of(&context) {
         Ok(as_of) => as_of,
         Err(failure) => {
-            found.refusals.extend((!found.refusals.contains(&failure)).then_some(failure));
+            // Who asked for the Python may have stumbled over it before.
+            let failure = failure.of_kind("as-of");
+            let is_known = found.refusals.iter().any(|known| known.page.seen == failure.page.seen);
+            found.refusals.extend((!is_known).then_some(failure));
             None
         }
     };
     match dependencies::foresee(&context, &version) {
         Ok(Some((leader, reading))) => {
-            found.warnings.extend(reading.warnings);
+            found.warnings.extend(reading.warnings.into_iter().map(|text| Warning::new("dependencies", text)));
+            let is_locked = reading.wanted.as_ref().is_some_and(Wanted::is_locked);
+            found.suggested_day = crate::as_of::suggested(&context)
+                .filter(|_| as_of.is_none() && !is_locked)
+                .map(|day| day.written().to_owned());
             let no_choice = reading.wanted.as_ref().filter(|wanted| wanted.is_locked()).zip(as_of);
-            found.warnings.extend(no_choice.map(|(wanted, as_of)| as_of.idle(&wanted.file())));
+            found.warnings.extend(no_choice.map(|(wanted, as_of)| Warning::new("as-of", as_of.idle(&wanted.file()))));
             found.packages = Some(Packages {
                 file: leader.file,
                 manager: leader.kind.word(),
@@ -86,24 +96,27 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
             });
         }
         Ok(None) => {}
-        Err(failure) => found.refusals.push(failure),
+        Err(failure) => found.refusals.push(failure.of_kind("dependencies")),
     }
     match procfile::foresee(&context) {
         Ok(Some((has_default, warnings))) => {
             found.has_default_process = has_default;
-            found.warnings.extend(warnings);
+            found.warnings.extend(warnings.into_iter().map(|text| Warning::new("procfile", text)));
         }
         Ok(None) => {}
         Err(failure) => {
-            found.refusals.push(failure);
+            found.refusals.push(failure.of_kind("procfile"));
             found.has_default_process = true; // once it can be read
         }
     }
     if !found.has_default_process {
-        found.missing_process = Some(propose::explain(&context));
+        found.missing_process = Some(propose::explain(&context).of_kind("process-missing"));
     }
     // The Procfile is read for the service as well.
-    found.refusals.extend(job_template::foresee(&context).err().filter(|failure| !found.refusals.contains(failure)));
+    let unfit = job_template::foresee(&context).err().map(|failure| failure.of_kind("service"));
+    let is_new = |failure: &Failure| !found.refusals.iter().any(|known| known.page.seen == failure.page.seen);
+    let unfit = unfit.filter(is_new);
+    found.refusals.extend(unfit);
     found
 }
 
@@ -114,7 +127,7 @@ fn unrecognised(reasons: &[String]) -> Failure {
     let mut failure =
         Failure::new("recognising the app", seen, "no buildpack applies", "add a *.py file or a requirements.txt");
     failure.page.seen.extend(lines);
-    failure
+    failure.of_kind("app-unrecognised")
 }
 
 #[cfg(test)]
@@ -173,17 +186,29 @@ mod tests {
         let (python, warnings, _) = of(&lock, ">=3.9", &[]);
         assert_eq!(python.0, "3.11");
         assert!(python.1.starts_with("uv.lock has wheels of everything for it, and not for 3.13; pyproject.toml"));
-        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!(warnings, []);
         let (python, warnings, _) = of(&lock, ">=3.9", &[(".python-version", "3.13\n")]);
         assert_eq!((python.0.as_str(), warnings.len()), ("3.13", 1));
-        assert!(warnings[0].contains("has wheels of everything for Python 3.11"), "{warnings:?}");
+        assert!(warnings[0].text.contains("has wheels of everything for Python 3.11"), "{warnings:?}");
         let (python, warnings, _) = of(&lock, ">=3.12", &[]);
         assert_eq!(python.0, "3.13");
-        assert!(warnings[0].contains("make the lock anew"), "{warnings:?}");
+        assert!(warnings[0].text.contains("make the lock anew"), "{warnings:?}");
         let source = "sdist = { url = \"https://index/fast-1.tar.gz\", hash = \"sha256:00\" }\n";
         let (_, _, refusals) = of(&lock.replace(source, ""), ">=3.12", &[]);
         assert!(refusals[0].to_string().contains("fast: its files are for Python 3.11, and the build has 3.13.5"));
         assert_eq!(of(&lock.replace("cp311-cp311", "cp311-abi3"), ">=3.9", &[]).0.0, "3.13");
+    }
+
+    #[test]
+    fn an_old_app_suggests_its_day_unless_its_packages_are_locked() {
+        let day = |files: &[(&str, &str)], more: &[(&str, &str)]| {
+            foreseen(files, &[&[("HOIST_APP_DATE", "2021-04-01")], more].concat()).suggested_day
+        };
+        let open = [("main.py", ""), ("requirements.txt", "six\n")];
+        assert_eq!(day(&open, &[]).as_deref(), Some("2021-04-01"));
+        assert_eq!(day(&open, &[("BP_AS_OF", "2022-01-01")]), None);
+        let lock = "lock-version = \"1.0\"\ncreated-by = \"x\"\n";
+        assert_eq!(day(&[("main.py", ""), ("pylock.toml", lock)], &[]), None);
     }
 
     #[test]

@@ -94,10 +94,9 @@ impl Manifest {
         );
         if let Some(text) = line.and_then(|line| self.text.lines().nth(line - 1)).filter(|text| !text.trim().is_empty())
         {
-            failure =
-                failure.and_seen(super::install::mask_credentials(&text.trim().chars().take(160).collect::<String>()));
+            failure = failure.and_seen(text.trim().chars().take(160).collect::<String>());
         }
-        failure
+        failure.of_kind("file-malformed")
     }
 
     /// A page about something at a line that is well-formed but cannot be used.

@@ -14,7 +14,7 @@ use hoist_image::{Image, Store};
 use hoist_lifecycle::Launcher;
 use hoist_platform::{
     BuilderParts, BuildpackFiles, Chosen, EngineSettings, Fault, Foresight, HostTrust, LocalEngine, PlatformError,
-    Problem, order_of,
+    Problem, Severity, SourcePlace, order_of,
 };
 use hoist_sandbox::{Exit, ExitStatus, OutputSink, Protocol, Publish, Screen};
 use hoist_service::Manager;
@@ -120,14 +120,26 @@ pub(crate) fn default_builder_toml(context: &Context) -> String {
 /// What hoist's own buildpacks would say of an app, in the words of a check.
 fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
     let found = hoist_buildpacks::foresee(app_dir, variables, suite);
-    let mut problems: Vec<Problem> = Vec::new();
+    let place = |texts: &[String]| {
+        let place = hoist_buildpacks::place_of(app_dir, texts.iter().map(String::as_str))?;
+        let (column, end_column) = place.columns.unzip();
+        Some(SourcePlace { file: place.file.display().to_string(), line: place.line, column, end_column })
+    };
     let problem = |failure: &hoist_buildpacks::Failure| {
         let page = &failure.page;
-        let text = format!("{}: {}: {}", page.doing, page.seen.join("; "), page.why.join("; "));
-        Problem::fatal(text, page.fix.join("; "))
+        Problem {
+            severity: Severity::Error,
+            code: page.code,
+            message: format!("{}: {}: {}", page.doing, page.seen.join("; "), page.why.join("; ")),
+            fixes: page.fix.clone(),
+            place: place(&page.seen).or_else(|| place(std::slice::from_ref(&page.doing))),
+        }
     };
-    problems.extend(found.refusals.iter().map(problem));
-    problems.extend(found.warnings.iter().map(|text| Problem::odd(text, "the build goes on, and says the same")));
+    let odd = |warning: &hoist_buildpacks::Warning| Problem {
+        place: place(std::slice::from_ref(&warning.text)),
+        ..Problem::odd(warning.code, &warning.text, "the build goes on, and says the same")
+    };
+    let problems: Vec<Problem> = found.refusals.iter().map(problem).chain(found.warnings.iter().map(odd)).collect();
     let told = |packages: &hoist_buildpacks::Packages| Chosen {
         value: packages.file.clone(),
         reason: format!("{}; {}", packages.reason, packages.count),
@@ -138,6 +150,7 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
         manager: found.packages.as_ref().map(|packages| packages.manager),
         problems,
         missing_process: found.missing_process.as_ref().map(problem),
+        suggested_day: found.suggested_day,
     }
 }
 

@@ -41,7 +41,7 @@ pub struct CheckReport {
     pub files: usize,
     /// Their bytes.
     pub total_bytes: u64,
-    /// What is wrong or odd.
+    /// What is wrong or odd, the worst first.
     pub problems: Vec<Problem>,
 }
 
@@ -66,12 +66,43 @@ pub struct Parameter {
 /// Something that is wrong or odd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether it keeps the service from working.
-    pub fatal: bool,
+    /// Whether it keeps the app from being built or from working.
+    pub severity: Severity,
+    /// The kind of problem in a word or two that stay the same over versions (`include-missing`).
+    pub code: &'static str,
     /// What was seen and why it is wrong.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
+    pub message: String,
+    /// What to do: each of them helps.
+    pub fixes: Vec<String>,
+    /// Where in the source.
+    #[serde(flatten)]
+    pub place: Option<SourcePlace>,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A build would refuse it, or the image would not work.
+    Error,
+    /// Probably not meant.
+    Warning,
+}
+
+/// A place in the source. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourcePlace {
+    /// Path below the source.
+    pub file: String,
+    /// The line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The first column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The column behind the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<usize>,
 }
 
 /// What the builder's buildpacks would say of a staged app, from its files alone.
@@ -87,6 +118,8 @@ pub struct Foresight {
     pub problems: Vec<Problem>,
     /// What is wrong when the app does not name the process that its image starts with. A service has one of its own.
     pub missing_process: Option<Problem>,
+    /// The day whose packages an old app may have been written for, where they are chosen anew at each build.
+    pub suggested_day: Option<String>,
 }
 
 /// Asks the buildpacks: the staged app, the variables of the build, the suite of the base. This crate does not know which buildpacks there are.
@@ -94,13 +127,25 @@ pub type Foresee = fn(app_dir: &Path, variables: &[(String, String)], suite: &st
 
 impl Problem {
     /// Something that keeps the app from being built or from working.
-    pub fn fatal(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { fatal: true, text: text.into(), hint: hint.into() }
+    pub fn fatal(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, code, message: message.into(), fixes: vec![fix.into()], place: None }
     }
 
     /// Something that is probably not meant.
-    pub fn odd(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { fatal: false, text: text.into(), hint: hint.into() }
+    pub fn odd(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::fatal(code, message, fix) }
+    }
+
+    /// The same, in a file.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>) -> Self {
+        self.place = Some(SourcePlace { file: file.into(), line: None, column: None, end_column: None });
+        self
+    }
+
+    /// Whether it keeps the app from being built or from working.
+    pub fn is_fatal(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
 
@@ -197,20 +242,19 @@ fn problems(staged: &Staged, variables: &[(String, String)], foresight: &Foresig
         let elsewhere = variables.iter().any(|(name, _)| name == "ENTRY_POINT" || name == "ENTRYPOINT");
         let defines_run = staged.signature.is_some() || staged.imports_run || elsewhere;
         if staged.app_dir.join(&program).is_file() && !defines_run {
-            problems.push(Problem::fatal(
-                format!("{} has no function run at its left margin", program.display()),
-                "add: def run(data, params): …",
-            ));
+            let program = program.display().to_string();
+            let message = format!("{program} has no function run at its left margin");
+            problems.push(Problem::fatal("run-missing", message, "add: def run(data, params): …").in_file(program));
         }
         let input = InputRequest { defaults: staged.default_input.clone(), ..InputRequest::default() };
         if let Err(error) = resolve_input(&input, &mut std::io::empty()) {
-            problems.push(Problem::fatal(error.to_string(), error.hint()));
+            problems.push(Problem::fatal("input", error.to_string(), error.hint()));
         }
-        problems.extend(gpus(staged).map(|(text, hint)| Problem::odd(text, hint)));
+        problems.extend(gpus(staged).map(|(text, hint)| Problem::odd("gpu", text, hint).in_file("planqk.json")));
     } else {
         problems.extend(foresight.missing_process.clone());
     }
-    problems.sort_by_key(|problem| !problem.fatal);
+    problems.sort_by_key(|problem| problem.severity);
     problems
 }
 
@@ -251,13 +295,13 @@ mod tests {
     }
 
     fn texts(report: &CheckReport) -> Vec<&str> {
-        report.problems.iter().map(|problem| problem.text.as_str()).collect()
+        report.problems.iter().map(|problem| problem.message.as_str()).collect()
     }
 
     #[test]
     fn an_app_without_a_process_is_named_whether_or_not_it_has_dependencies() {
         for files in [&[("main.py", "")][..], &[("main.py", ""), ("requirements.txt", "flask\n")]] {
-            let missing = Some(Problem::fatal("no process", "write web: python main.py"));
+            let missing = Some(Problem::fatal("process-missing", "no process", "write web: python main.py"));
             let foresight = Foresight { missing_process: missing, ..Foresight::default() };
             assert_eq!(texts(&checked(files, &[], foresight)), ["no process"]);
         }
@@ -275,11 +319,21 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_is_written_as_editors_read_it() {
+        let mut problem = Problem::odd("gpu", "a", "b");
+        let plain = serde_json::json!({"severity": "warning", "code": "gpu", "message": "a", "fixes": ["b"]});
+        assert_eq!(serde_json::to_value(&problem).unwrap(), plain);
+        problem.place = Some(SourcePlace { file: "f".into(), line: Some(3), column: Some(1), end_column: Some(4) });
+        let value = serde_json::to_value(&problem).unwrap();
+        assert_eq!((&value["file"], &value["line"], &value["end_column"]), (&"f".into(), &3.into(), &4.into()));
+    }
+
+    #[test]
     fn what_buildpacks_foresee_is_told_with_the_worst_first() {
         let foresight = Foresight {
             python: Some(Chosen { value: "3.11".into(), reason: ".python-version says 3.11".into() }),
-            problems: vec![Problem::odd("a", "b"), Problem::fatal("c", "d")],
-            missing_process: Some(Problem::fatal("never told of a service", "")),
+            problems: vec![Problem::odd("x", "a", "b"), Problem::fatal("y", "c", "d")],
+            missing_process: Some(Problem::fatal("z", "never told of a service", "")),
             ..Foresight::default()
         };
         let gpu = "{\"resources\": {\"gpu\": {\"type\": \"NVIDIA_TESLA_T4\", \"count\": 2}}}";

@@ -8,6 +8,7 @@ use hoist_sandbox::{ExitStatus, Limits, Network, Spec};
 use hoist_spec::{LIFECYCLE_METADATA_LABEL, LifecycleMetadata};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::engine::LocalEngine;
@@ -39,6 +40,8 @@ struct Passed {
 #[serde(default)]
 struct Verdict {
     ok: bool,
+    /// `import_error` for an exception of the code that was imported.
+    kind: String,
     message: String,
     hint: String,
     line_to_add: Option<String>,
@@ -59,8 +62,14 @@ fn lifecycle_metadata(image: &Image) -> Option<LifecycleMetadata> {
 }
 
 impl LocalEngine {
-    /// Fails where the entry point of the service in `image` cannot be imported. `name` names what was tried before.
-    pub(crate) fn check_import(&self, image: &Image, name: &str) -> Result<(), PlatformError> {
+    /// Fails where the entry point of the service in `image` cannot be imported. `name` names what was tried before; `day` is asked for the day
+    /// whose packages an old service may have been written for.
+    pub(crate) fn check_import(
+        &self,
+        image: &Image,
+        name: &str,
+        day: impl FnOnce() -> Option<String>,
+    ) -> Result<(), PlatformError> {
         let mut passed: Passed = self.store().record(RECORD_KIND, name)?.unwrap_or_default();
         let id = image.id().to_string();
         if passed.image == id {
@@ -68,7 +77,7 @@ impl LocalEngine {
         }
         let first = self.ask(image, "--check-static")?;
         if !first.ok {
-            return Err(failure(&first));
+            return Err(failure(&first, None));
         }
         if let Some(text) = &first.warning {
             let hint = Some(first.hint.as_str()).filter(|hint| !hint.is_empty());
@@ -79,7 +88,8 @@ impl LocalEngine {
             self.reporter().step("trying the import of the service once, without network");
             let full = self.ask(image, "--check")?;
             if !full.ok {
-                return Err(failure(&full));
+                let day = if full.kind == "import_error" { day() } else { None };
+                return Err(failure(&full, day.as_deref()));
             }
         }
         if let Some(key) = key {
@@ -132,18 +142,24 @@ fn environment_key(image: &Image, imports: &str) -> String {
     Digest::of(format!("{text}\n{imports}").as_bytes()).to_string()
 }
 
-fn failure(verdict: &Verdict) -> PlatformError {
+fn failure(verdict: &Verdict, day: Option<&str>) -> PlatformError {
     let mut message = format!("the service was built, but it would not start: {}", verdict.message);
     if let Some(evidence) = &verdict.evidence {
         message.push('\n');
         message.push_str(evidence.trim_end());
     }
-    let hint = match &verdict.line_to_add {
+    let mut hint = match &verdict.line_to_add {
         Some(line) if !verdict.hint.contains(line.as_str()) => {
             format!("{}\nadd this line to requirements.txt: {line}", verdict.hint)
         }
         _ => verdict.hint.clone(),
     };
+    if let Some(day) = day {
+        let _ = write!(
+            hint,
+            "\nthe newest file of the service is of {day}: try the packages of that day, which it was written for: --as-of {day}"
+        );
+    }
     PlatformError::ImportCheck { message, hint: hint.trim().to_owned() }
 }
 
@@ -165,13 +181,18 @@ mod tests {
             line_to_add: Some("opencv-python-headless".into()),
             ..Verdict::default()
         };
-        let error = failure(&verdict);
+        let error = failure(&verdict, None);
         assert_eq!(
             error.to_string(),
             "the service was built, but it would not start: the module cv2 is not installed (src/program.py line 3)"
         );
         assert_eq!(error.hint(), "cv2 comes with opencv-python-headless");
-        let error = failure(&Verdict { line_to_add: Some("numpy".into()), ..verdict });
+        let old = failure(
+            &Verdict { kind: "import_error".into(), hint: "look".into(), ..Verdict::default() },
+            Some("2022-06-01"),
+        );
+        assert!(old.hint().starts_with("look\n") && old.hint().ends_with("--as-of 2022-06-01"), "{}", old.hint());
+        let error = failure(&Verdict { line_to_add: Some("numpy".into()), ..verdict }, None);
         assert!(error.hint().ends_with("\nadd this line to requirements.txt: numpy"), "{}", error.hint());
     }
 }

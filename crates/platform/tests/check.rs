@@ -13,14 +13,16 @@ use hoist_sandbox::Cancel;
 
 fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
     let found = hoist_buildpacks::foresee(app_dir, variables, suite);
-    let problem =
-        |failure: &hoist_buildpacks::Failure| Problem::fatal(failure.page.seen.join("; "), failure.page.fix.join("; "));
+    let problem = |failure: &hoist_buildpacks::Failure| {
+        Problem::fatal(failure.page.code, failure.page.seen.join("; "), failure.page.fix.join("; "))
+    };
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
         dependencies: None,
         manager: found.packages.map(|packages| packages.manager),
         problems: found.refusals.iter().map(problem).collect(),
         missing_process: found.missing_process.as_ref().map(problem),
+        suggested_day: found.suggested_day,
     }
 }
 
@@ -53,7 +55,7 @@ fn checked(files: &[(&str, &str)], change: impl FnOnce(&mut BuildRequest)) -> Ch
 }
 
 fn fatal(report: &CheckReport) -> Vec<&str> {
-    report.problems.iter().filter(|problem| problem.fatal).map(|problem| problem.text.as_str()).collect()
+    report.problems.iter().filter(|problem| problem.is_fatal()).map(|problem| problem.message.as_str()).collect()
 }
 
 const RUN: (&str, &str) = ("src/program.py", "def run(data, params):\n    return 1\n");

@@ -76,7 +76,7 @@ impl Drift {
         if self.0.len() > SHOWN {
             failure = failure.and_seen(format!("and {} differences more", self.0.len() - SHOWN));
         }
-        failure
+        failure.of_kind("lock-stale")
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Kind, MANAGER_VARIABLES};
 use crate::context::Context;
 use crate::failure::Failure;
 
-const DOING: &str = "choosing how to install the app's packages";
+pub(super) const DOING: &str = "choosing how to install the app's packages";
 
 /// A file that needs conda, alone.
 pub(super) fn foreign(file: &str) -> Failure {
@@ -42,7 +42,7 @@ pub(super) fn ambiguous(context: &Context, first: &str, others: &[&str]) -> Fail
     {
         failure = failure.and_seen(difference);
     }
-    failure
+    failure.of_kind("managers-ambiguous")
 }
 
 fn manager_of(file: &str) -> &'static str {
@@ -64,6 +64,7 @@ pub(super) fn unknown_manager(word: &str) -> Failure {
         "hoist installs for no manager of this name",
         format!("set it to one of: {}", known.join(", ")),
     )
+    .of_kind("manager-unknown")
 }
 
 /// A manager that was asked for, without its file.
@@ -76,6 +77,7 @@ pub(super) fn not_there(variable: &str, kind: Kind) -> Failure {
         format!("add {file} to the app, or unset {variable}"),
     )
     .and_fix("look whether .gitignore or an exclude rule keeps the file away")
+    .of_kind("manager-file-missing")
 }
 
 /// A file that was there a moment ago.

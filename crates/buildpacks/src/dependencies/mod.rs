@@ -7,6 +7,7 @@
 mod conda_file;
 mod drift;
 mod explain;
+mod misspelt;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -163,7 +164,12 @@ pub(crate) fn leader(context: &Context) -> Result<Option<Leader>, Failure> {
         }
     }
     match (locks.as_slice(), requirements) {
-        ([], None) => project(context),
+        ([], None) => match project(context)? {
+            None => {
+                misspelt::found(context).first().map_or(Ok(None), |(name, right)| Err(misspelt::explain(name, right)))
+            }
+            found => Ok(found),
+        },
         ([], Some(file)) => match included {
             Some((other, _)) => Err(explain::ambiguous(context, file, &[conda[0], &other])),
             None => led(Kind::Pip, file, requirements_reason(context, !conda.is_empty())),
@@ -254,7 +260,8 @@ pub(crate) fn build(context: &mut BuildContext<'_>) -> Result<(), Failure> {
     let Some(Leader { kind, file, reason }) = leader(context.common)? else { return Ok(()) };
     let python = Interpreter::find(context.common)?.version;
     context.output.step(format!("packages from {file} ({reason})"));
-    let reading = kind.read(context.common, &file, &python)?;
+    let mut reading = kind.read(context.common, &file, &python)?;
+    reading.warnings.extend(misspelt::warnings(context.common));
     for note in &reading.notes {
         context.output.detail(note);
     }
@@ -283,6 +290,7 @@ pub(crate) fn locked_wheels(context: &Context, python: &str) -> Option<(String, 
 /// What a build with this Python would read: who leads, and what it would warn of.
 pub(crate) fn foresee(context: &Context, python: &str) -> Result<Option<(Leader, Reading)>, Failure> {
     let Some(found) = leader(context)? else { return Ok(None) };
-    let reading = found.kind.read(context, &found.file, python)?;
+    let mut reading = found.kind.read(context, &found.file, python)?;
+    reading.warnings.extend(misspelt::warnings(context));
     Ok(Some((found, reading)))
 }

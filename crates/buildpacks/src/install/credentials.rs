@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 pub(crate) struct Login {
     host: String,
     user: String,
-    password: String,
+    pub(super) password: String,
 }
 
 impl fmt::Debug for Login {
@@ -76,7 +76,7 @@ pub(super) fn netrc(logins: &[Login]) -> String {
 }
 
 /// The host of an address that names no user.
-fn host_of(address: &str) -> Option<&str> {
+pub(super) fn host_of(address: &str) -> Option<&str> {
     let authority = address.split_once("://")?.1.split('/').next()?;
     (!authority.contains('@')).then(|| authority.split(':').next().unwrap_or(authority))
 }

@@ -15,7 +15,7 @@ use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::settings::{NEWEST, Settings, mask_credentials};
+use super::settings::{NEWEST, Settings};
 use super::uv::{UV_VERSION, Uv, UvError};
 use super::vendored;
 use super::wanted::{Listed, Wanted};
@@ -160,7 +160,8 @@ impl Installation<'_> {
             arguments.push("--requirements".into());
         }
         arguments.push(requirements.into());
-        let run = uv.run_heard(self.app_dir, arguments, &mut |line| self.output.detail(line));
+        let mut heard = |line: &str| self.output.detail(self.settings.secrets.mask(line));
+        let run = uv.run_heard(self.app_dir, arguments, &mut heard);
         let run = run.map_err(|error| uv_failure(&error))?;
         if run.ok {
             return Ok(());
@@ -169,21 +170,9 @@ impl Installation<'_> {
             return self.install_with_pip(&format!("uv does not take {what}"));
         }
         if self.deny_source_builds && needs_source_build(&run.text) {
-            return Err(source_build_needed(&run.text));
+            return Err(source_build_needed(&self.settings.secrets.mask(&run.text)));
         }
-        let probe = |probe: Probe<'_>| self.probe(uv, probe);
-        let python_reason = self.interpreter.reason.as_deref();
-        let version = &self.interpreter.version;
-        let failure = diagnose(&Evidence {
-            text: &run.text,
-            tree: self.wanted.tree(),
-            python_version: version,
-            python_reason,
-            other_python: self.wanted.listed().and_then(|listed| listed.wheels.better()),
-            only_binary: self.settings.binaries.only_binary(),
-            as_of: self.settings.as_of.as_ref(),
-            probe: &probe,
-        });
+        let failure = self.diagnosed(&run.text, &|probe| self.probe(uv, probe));
         Err(match self.resolving_day(uv, &run.text) {
             Some(day) => failure.and_fix(format!(
                 "or take the packages of {day}, when the newest file of the app was written; as they were then, the requirements resolve: \
@@ -302,19 +291,28 @@ impl Installation<'_> {
         if output.status.success() {
             return Ok(());
         }
-        let text = mask_credentials(&String::from_utf8_lossy(&output.stderr));
-        let python_reason = self.interpreter.reason.as_deref();
-        let version = &self.interpreter.version;
-        Err(diagnose(&Evidence {
-            text: &text,
+        let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if text.contains("(from versions: none)") {
+            // pip says that there is none and not why, unless it is asked with more words.
+            let asked = process::run(command.arg("-vv")).map_err(|error| io(&error))?;
+            text.push_str(&unreachable_lines(&String::from_utf8_lossy(&asked.stdout)));
+        }
+        Err(self.diagnosed(&text, &|_| None))
+    }
+
+    /// What an installer said, explained.
+    fn diagnosed(&self, said: &str, probe: &dyn Fn(Probe<'_>) -> Option<String>) -> Failure {
+        diagnose(&Evidence {
+            text: &self.settings.secrets.mask(said),
             tree: self.wanted.tree(),
-            python_version: version,
-            python_reason,
+            python_version: &self.interpreter.version,
+            python_reason: self.interpreter.reason.as_deref(),
             other_python: self.wanted.listed().and_then(|listed| listed.wheels.better()),
             only_binary: self.settings.binaries.only_binary(),
-            as_of: None,
-            probe: &|_| None,
-        }))
+            as_of: self.settings.as_of.as_ref(),
+            origin: &|address| self.settings.origins.of(address, self.wanted.tree()),
+            probe,
+        })
     }
 
     /// The requirements as installers can read them: the app's own file, or decoded copies when one of the files is not plain UTF-8.
@@ -457,7 +455,7 @@ impl Installation<'_> {
             "a lock names each file with its hash",
             "try again; packages of folders that the settings name (PIP_FIND_LINKS) can be required by their path instead",
         )
-        .with_evidence(evidence_lines(&said)))
+        .with_evidence(evidence_lines(&self.settings.secrets.mask(&said))))
     }
 
     /// What was chosen, written down and remembered.
@@ -475,6 +473,12 @@ impl Installation<'_> {
         }
         Ok(lock)
     }
+}
+
+/// The lines of pip's many words that say what could not be fetched, and why.
+fn unreachable_lines(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("Could not fetch URL "));
+    lines.take(8).fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// Does the same for each, on two threads; the answers in the order of the items.

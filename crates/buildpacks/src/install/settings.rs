@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::{Binaries, is_true};
 use super::credentials::{Login, add_logins, netrc, of_netrc, of_pypirc};
+pub(crate) use super::masking::mask_credentials;
+use super::masking::{Secrets, is_secret};
+use super::origins::Origins;
 use crate::as_of::AsOf;
 use crate::context::{Context, Environment};
 
@@ -55,6 +58,10 @@ pub(crate) struct Settings {
     pub(crate) no_index: bool,
     /// The day that packages are taken of.
     pub(crate) as_of: Option<AsOf>,
+    /// Where the addresses of indexes were said.
+    pub(crate) origins: Origins,
+    /// What no output may show.
+    pub(crate) secrets: Secrets,
     /// Who asks which host.
     logins: Vec<Login>,
 }
@@ -75,10 +82,17 @@ pub(super) const PIPS_STRATEGY: &str = "unsafe-best-match";
 /// Collects the settings of a build.
 pub(crate) fn settings(context: &Context) -> Settings {
     let mut environment = context.environment.clone();
+    let mut origins = Origins::of_variables(&environment, &INDEXES);
     for binding in context.bindings.of_type("pip").chain(context.bindings.of_type("pypi")) {
         let from_json = binding.text("settings.json").map(|text| parse_json_settings(&text)).unwrap_or_default();
         let from_conf = binding.text("pip.conf").map(|text| parse_pip_conf(&text)).unwrap_or_default();
-        for (name, value) in from_json.into_iter().chain(from_conf) {
+        // `settings.json` is how hoist brings what its machine says.
+        let machine = from_json.into_iter().map(|pair| (pair, "the machine's settings of pip and uv".to_owned()));
+        let conf = format!("pip.conf of the binding `{}`", binding.name);
+        for ((name, value), who) in machine.chain(from_conf.into_iter().map(|pair| (pair, conf.clone()))) {
+            if INDEXES.contains(&name.as_str()) && !environment.contains_key(&name) {
+                origins.push(&value, format!("{name}, in {who}"));
+            }
             environment.entry(name).or_insert_with(|| value.into());
         }
         // The host's own path to it means nothing here.
@@ -116,7 +130,24 @@ pub(crate) fn settings(context: &Context) -> Settings {
     environment.retain(|name, _| !name.starts_with("UV_"));
     let binaries = Binaries::of(&environment);
     let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_true);
-    Settings { pip: environment, uv, binaries, no_index, as_of, logins }
+    let secrets = secrets(&uv, &logins);
+    Settings { pip: environment, uv, binaries, no_index, as_of, origins, secrets, logins }
+}
+
+/// The passwords of logins, of addresses, and of variables whose names say that they hold one.
+fn secrets(environment: &Environment, logins: &[Login]) -> Secrets {
+    let mut secrets = Secrets::default();
+    for login in logins {
+        secrets.push(&login.password);
+    }
+    for (name, value) in environment {
+        let Some(value) = value.to_str() else { continue };
+        if is_secret(name) {
+            secrets.push(value);
+        }
+        secrets.push_of_addresses(value);
+    }
+    secrets
 }
 
 /// The logins of bindings of type `pypirc`, `netrc`, `pip` and `pypi`.
@@ -334,29 +365,6 @@ impl Settings {
     }
 }
 
-/// Text with the user and password of every URL replaced.
-pub(crate) fn mask_credentials(text: &str) -> String {
-    let mut result = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://") {
-        let (before, after) = rest.split_at(start + 3);
-        result.push_str(before);
-        let end =
-            after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`' | ')')).unwrap_or(after.len());
-        let authority = &after[..end];
-        match authority.rfind('@') {
-            Some(at) => {
-                result.push_str("***");
-                result.push_str(&authority[at..]);
-            }
-            None => result.push_str(authority),
-        }
-        rest = &after[end..];
-    }
-    result.push_str(rest);
-    result
-}
-
 /// An address without who asks for it.
 pub(crate) fn without_login(url: &str) -> String {
     mask_credentials(url).replace("://***@", "://")
@@ -398,14 +406,6 @@ mod tests {
         assert_eq!(strategy(&[extra, (STRATEGY, "first-index")]).as_deref(), Some("first-index"));
         assert_eq!(strategy(&[extra, ("UV_INDEX", "https://u/simple")]), None);
         assert_eq!(strategy(&[("PIP_INDEX_URL", "https://i/simple")]), None);
-    }
-
-    #[test]
-    fn credentials_never_reach_a_person_or_a_key() {
-        assert_eq!(
-            mask_credentials("see https://user:s3cr@t@host/simple and http://token@h, https://plain/x@y"),
-            "see https://***@host/simple and http://***@h, https://plain/x@y"
-        );
     }
 
     #[test]

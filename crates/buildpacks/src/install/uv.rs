@@ -194,15 +194,11 @@ fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path)
     command.arg(dir).arg("--requirement").arg(&list).current_dir(dir);
     let output = process::run(&mut command).map_err(io)?;
     if !output.status.success() {
-        let text = mask_credentials(&String::from_utf8_lossy(&output.stderr));
-        let message = text
-            .lines()
-            .rev()
-            .find(|line| line.contains("ERROR"))
-            .or(text.lines().last())
-            .unwrap_or("no message")
-            .trim()
-            .to_owned();
+        let text = settings.secrets.mask(&String::from_utf8_lossy(&output.stderr));
+        // That there is no uv is what follows; a certificate or a name that is not known is why.
+        let why = text.lines().find(|line| line.contains("after connection broken by"));
+        let last = text.lines().rev().find(|line| line.contains("ERROR")).or(text.lines().last());
+        let message = why.or(last).unwrap_or("no message").trim().to_owned();
         return Err(UvError::Fetch { message });
     }
     let mut command = process::command(&interpreter.executable, &Environment::new());

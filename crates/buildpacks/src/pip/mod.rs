@@ -1,5 +1,6 @@
 //! `hoist/pip`: installs what requirements.txt asks for, or a project without a lock, through uv.
 
+mod lines;
 pub(crate) mod project;
 pub(crate) mod requirements;
 mod unreadable;
@@ -41,5 +42,7 @@ impl Buildpack for Pip {
 pub(crate) fn read(context: &Context, file: &str) -> Result<Reading, Failure> {
     let tree = requirements::read_requirements(&context.app_dir, Path::new(file))
         .map_err(|error| unreadable::explain_unreadable(&error))?;
-    Ok(Reading { wanted: Some(Wanted::Requirements(tree)), ..Reading::default() })
+    lines::check(&tree, &context.app_dir)?;
+    let warnings = lines::warnings(&tree);
+    Ok(Reading { wanted: Some(Wanted::Requirements(tree)), warnings, ..Reading::default() })
 }

@@ -305,7 +305,7 @@ pub(crate) fn find_links_of(line: &str) -> Option<&str> {
 }
 
 /// The path of a requirement that is a folder or archive of the app.
-fn local_path_of(line: &str) -> Option<&str> {
+pub(super) fn local_path_of(line: &str) -> Option<&str> {
     let editable = line.strip_prefix("-e").or_else(|| line.strip_prefix("--editable"));
     let target = editable.map_or(line, |rest| rest.trim_start_matches(['=', ' ']));
     let target = target.split(" ;").next()?.split(" --").next()?.trim();

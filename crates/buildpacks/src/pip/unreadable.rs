@@ -10,7 +10,7 @@ pub(crate) fn explain_unreadable(error: &RequirementsError) -> Failure {
         Some((file, line)) => format!(", which {} line {line} includes", file.display()),
         None => String::new(),
     };
-    match error {
+    let failure = match error {
         RequirementsError::Missing { path, included_from, near } => {
             let seen = format!("there is no {}{}", path.display(), from(included_from));
             let fix = match near.first() {
@@ -50,5 +50,13 @@ pub(crate) fn explain_unreadable(error: &RequirementsError) -> Failure {
             "that many files are an error",
             "put the requirements into fewer files",
         ),
-    }
+    };
+    failure.of_kind(match error {
+        RequirementsError::Missing { .. } => "include-missing",
+        RequirementsError::Outside { .. } => "include-outside",
+        RequirementsError::Circular { .. } => "include-circular",
+        RequirementsError::NotText { .. } | RequirementsError::TooLarge { .. } | RequirementsError::TooMany => {
+            "file-unreadable"
+        }
+    })
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, Warning, chain};
 use crate::install::interpreter::{
     EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
 };
@@ -81,16 +81,19 @@ impl Buildpack for Python {
 pub(crate) use lifetimes::today;
 
 /// Which Python is taken on a base of `suite`, and what to warn of.
-fn choose(context: &Context, suite: &str) -> Result<(Choice, Vec<String>), Failure> {
+fn choose(context: &Context, suite: &str) -> Result<(Choice, Vec<Warning>), Failure> {
     let (requests, supply) = (requests::requests(context)?, requests::supply(context, suite)?);
     let choice = lock_wheels::prefer(context, &requests, supply, version::choose(&requests, supply)?);
-    let mut warnings = requests::misspelt(context);
-    warnings.extend(lifetimes::warning(choice.python.minor, lifetimes::today()));
+    let misspelt = requests::misspelt(context).into_iter().map(|text| Warning::new("file-misspelt", text));
+    // Who asked for it is who must change.
+    let asked = if requests.is_empty() { String::new() } else { format!("; {}", choice.reason) };
+    let ended = lifetimes::warning(choice.python.minor, lifetimes::today()).map(|text| text + &asked);
+    let warnings = misspelt.chain(ended.map(|text| Warning::new("python-end-of-life", text))).collect();
     Ok((choice, warnings))
 }
 
 /// What detect and the choice of the interpreter answer for an app on a base of `suite`.
-pub(crate) fn foresee(context: &Context, suite: &str) -> (Detection, Result<(Choice, Vec<String>), Failure>) {
+pub(crate) fn foresee(context: &Context, suite: &str) -> (Detection, Result<(Choice, Vec<Warning>), Failure>) {
     (detect::detect(context), choose(context, suite))
 }
 

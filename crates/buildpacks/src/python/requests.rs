@@ -100,10 +100,9 @@ pub(crate) fn supply<'a>(context: &Context, base_suite: &'a str) -> Result<Suppl
     Ok(Supply { base_suite, only, exact })
 }
 
-/// Files that ask for nothing because of their name, each with the one that would be read.
+/// Files that ask for no Python because of their name, each with the one that would be read.
 pub(crate) fn misspelt(context: &Context) -> Vec<String> {
-    const READ: &[&str] =
-        &[".python-version", "runtime.txt", ".tool-versions", "Pipfile", "pyproject.toml", "mise.toml"];
+    const READ: &[&str] = &[".python-version", "runtime.txt", ".tool-versions", "mise.toml"];
     const KNOWN: &[(&str, &str)] = &[
         ("python-version", ".python-version"),
         ("python_version", ".python-version"),
@@ -158,6 +157,7 @@ fn text_of(context: &Context, name: &str) -> Result<Option<String>, Failure> {
 fn explain_malformed(name: &str, malformed: &sources::Malformed) -> Failure {
     let place = malformed.line.map_or_else(|| name.to_owned(), |line| format!("{name} line {line}"));
     Failure::new(format!("reading {name}"), format!("{place}: {}", malformed.seen), malformed.why, malformed.fix)
+        .of_kind("file-malformed")
 }
 
 #[cfg(test)]
@@ -200,6 +200,68 @@ mod tests {
                 "uv.lock line 2 (requires-python) says >=3.9",
             ]
         );
+    }
+
+    /// Each file with something that asks for a Python, and what is heard.
+    const ASKING: &[(&str, &str, &str)] = &[
+        (".python-version", "3.11\n", ".python-version says 3.11"),
+        ("runtime.txt", "python-3.11.4\n", "runtime.txt says python-3.11.4"),
+        (".tool-versions", "python 3.11.4\n", ".tool-versions says 3.11.4"),
+        ("mise.toml", "[tools]\npython = '3.11'\n", "mise.toml line 2 (tools.python) says 3.11"),
+        (".mise.toml", "[tools]\npython = '3.11'\n", ".mise.toml line 2 (tools.python) says 3.11"),
+        ("Pipfile", "[requires]\npython_version = '3.11'\n", "Pipfile line 2 (python_version) says 3.11"),
+        (
+            "Pipfile.lock",
+            "{\"_meta\": {\"requires\": {\"python_full_version\": \"3.11.2\"}}}",
+            "Pipfile.lock line 1 (python_full_version) says 3.11.2",
+        ),
+        ("environment.yml", "dependencies:\n  - python=3.11\n", "environment.yml line 2 says 3.11"),
+        (
+            "pyproject.toml",
+            "[project]\nrequires-python = '>=3.9'\n",
+            "pyproject.toml line 2 (requires-python) says >=3.9",
+        ),
+        ("setup.cfg", "[options]\npython_requires = >=3.9\n", "setup.cfg line 2 (python_requires) says >=3.9"),
+        ("uv.lock", "requires-python = '>=3.9'\n", "uv.lock line 1 (requires-python) says >=3.9"),
+        ("poetry.lock", "[metadata]\npython-versions = '^3.9'\n", "poetry.lock line 2 (python-versions) says ^3.9"),
+        (
+            "pdm.lock",
+            "[[metadata.targets]]\nrequires_python = '>=3.9'\n",
+            "pdm.lock line 2 (requires_python) says >=3.9",
+        ),
+        ("pylock.toml", "requires-python = '>=3.9'\n", "pylock.toml line 1 (requires-python) says >=3.9"),
+    ];
+
+    #[test]
+    fn every_documented_source_is_heard_in_the_documented_order() {
+        let document = include_str!("../../../../docs/python.md");
+        let table = document.split_once("## Which Python").unwrap().1.split_once("| 11 |").unwrap().0;
+        let row = |name: &str| {
+            table.lines().position(|line| line.contains(&format!("`{name}`"))).unwrap_or_else(|| panic!("{name}"))
+        };
+        let files: Vec<(&str, &[u8])> = ASKING.iter().map(|(name, text, _)| (*name, text.as_bytes())).collect();
+        let (_dir, mut all) = context(&files);
+        for (name, value) in
+            [("BP_CPYTHON_VERSION", "3.12"), ("HOIST_PYTHON_VERSION", "3.10"), ("HOIST_PYTHON_REASON", "planqk.json")]
+        {
+            all.environment.insert(name.to_owned(), value.into());
+        }
+        let heard: Vec<String> =
+            requests(&all).unwrap().iter().map(|request| format!("{} says {}", request.source, request.text)).collect();
+        let said = ["BP_CPYTHON_VERSION says 3.12", "planqk.json says 3.10"].into_iter();
+        let said: Vec<&str> = said.chain(ASKING.iter().map(|(_, _, said)| *said)).collect();
+        assert_eq!(heard, said);
+        let names =
+            ["BP_CPYTHON_VERSION", "HOIST_PYTHON_VERSION"].into_iter().chain(ASKING.iter().map(|(name, ..)| *name));
+        let rows: Vec<usize> = names.map(row).collect();
+        assert!(rows.is_sorted(), "{rows:?}");
+        let known = FILES.iter().map(|(name, ..)| *name).filter(|name| *name != "environment.yaml");
+        assert_eq!(known.collect::<Vec<_>>(), ASKING.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+        for (name, text, said) in ASKING {
+            let (_dir, alone) = context(&[(name, text.as_bytes())]);
+            let heard = &requests(&alone).unwrap()[0];
+            assert_eq!(format!("{} says {}", heard.source, heard.text), *said);
+        }
     }
 
     #[test]

@@ -248,13 +248,32 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
             "mend the mirror, or name its own list",
         )
         .and_fix(format!("--env {LIST_VARIABLE}=URL"))
+    } else if has(&["unable to parse the json"]) {
+        Failure::new(
+            doing,
+            last_cause(text),
+            format!("what {LIST_VARIABLE} names is no list of standalone builds"),
+            "write it as uv's own list is written: an object of JSON with a key for each build",
+        )
+        .and_fix(debian)
+    } else if has(&["failed to extract", "invalid tar", "unexpected end of file", "invalid gzip", "corrupt"]) {
+        Failure::new(
+            doing,
+            last_cause(text),
+            "the archive is damaged: it ends too early, or is something else",
+            "look whether the mirror has the whole file, and copy it there anew",
+        )
+        .and_fix(debian)
     } else if has(&["no download found", "no downloads found", "no python", "not found for request", "invalid"])
         && !has(&["404"])
     {
         Failure::new(
             doing,
             first_line(text),
-            "the list of standalone builds has no such version",
+            format!(
+                "the list of standalone builds has none of this version for this machine ({} Linux)",
+                std::env::consts::ARCH
+            ),
             "choose another patch release, or leave the patch open",
         )
         .and_fix(debian)
@@ -263,7 +282,7 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
             doing,
             first_line(text),
             format!("the build looks for it in {named}, and sees the folders that it is given"),
-            "give it the folder: --volume DIR:DIR:ro",
+            "give it the folder: --volume DIR:DIR:ro; and look whether the file lies in it",
         )
         .and_fix(debian)
     } else if named.is_empty() {
@@ -286,6 +305,15 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
 fn first_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| line.starts_with("error")).or_else(|| text.lines().next());
     line.unwrap_or("uv said nothing").trim_start_matches("error: ").chars().take(240).collect()
+}
+
+/// The error, and the deepest of its causes.
+fn last_cause(text: &str) -> String {
+    let cause = text.lines().rev().find_map(|line| line.trim().strip_prefix("cause: "));
+    cause.map_or_else(
+        || first_line(text),
+        |cause| format!("{}: {}", first_line(text), cause.chars().take(240).collect::<String>()),
+    )
 }
 
 /// A standalone interpreter as a component of the bill.
@@ -316,6 +344,16 @@ mod tests {
         );
         let folder = explain("3.12", "error: Failed to read\n", "file:///srv/pythons", "").to_string();
         assert!(folder.contains("--volume DIR:DIR:ro"), "{folder}");
+        let said = "error: Failed to install cpython-3.13.5\n  cause: Failed to extract archive: x.tar.gz\n  cause: Invalid tar file\n  cause: unexpected end of file\n";
+        let damaged = explain("3.13", said, "file:///srv/pythons", "").to_string();
+        assert!(damaged.contains("seen  Failed to install cpython-3.13.5: unexpected end of file"), "{damaged}");
+        assert!(damaged.contains("the archive is damaged") && !damaged.contains("--volume"), "{damaged}");
+        let said = "error: Unable to parse the JSON Python download list at `/l.json`\n  cause: EOF while parsing\n";
+        assert!(explain("3.13", said, "", "file:///l.json").to_string().contains("is no list of standalone builds"));
+        let said = "error: No download found for request: cpython-3.13-linux-x86_64-gnu\n";
+        assert!(
+            explain("3.13", said, "", "file:///l.json").to_string().contains("none of this version for this machine")
+        );
         let secret = explain("3.12", "error: 401\n", "https://me:pass@host/p", "").to_string();
         assert!(secret.contains("***@host") && !secret.contains("pass"), "{secret}");
     }

@@ -255,6 +255,7 @@ fn unreadable(request: &Request) -> Failure {
         why,
         format!("write a version, for example `{DEFAULT_MINOR}`"),
     )
+    .of_kind("python-invalid")
 }
 
 fn nothing_fits(leaders: &[&(&Request, Specifiers)], available: &[Available], supply: Supply<'_>) -> Failure {
@@ -268,7 +269,8 @@ fn nothing_fits(leaders: &[&(&Request, Specifiers)], available: &[Available], su
                 "write one of them into {}",
                 if request.kind == RequestKind::Bound { "the project, or widen the range" } else { &request.source }
             ),
-        );
+        )
+        .of_kind("python-unavailable");
     }
     let mut failure = Failure::new(
         "choosing the Python",
@@ -279,7 +281,7 @@ fn nothing_fits(leaders: &[&(&Request, Specifiers)], available: &[Available], su
     for (request, _) in &leaders[1..] {
         failure = failure.and_seen(format!("{} says {}", request.source, request.text));
     }
-    failure.and_fix("to override all files for one build, set BP_CPYTHON_VERSION")
+    failure.and_fix("to override all files for one build, set BP_CPYTHON_VERSION").of_kind("python-conflict")
 }
 
 #[cfg(test)]

@@ -95,14 +95,22 @@ impl Bench {
 
     /// A wheel `name-version` in the folder `wheels`, with these files; a file below `data:` goes to the wheel's `.data` folder.
     pub fn wheel(&self, name: &str, version: &str, files: &[(&str, &[u8])]) -> PathBuf {
-        let path = self.path("wheels").join(format!("{name}-{version}-py3-none-any.whl"));
+        self.wheel_of(name, version, "py3-none-any", "", files)
+    }
+
+    /// The same for other machines or with more lines of metadata.
+    pub fn wheel_of(&self, name: &str, version: &str, tag: &str, metadata: &str, files: &[(&str, &[u8])]) -> PathBuf {
+        let path = self.path("wheels").join(format!("{name}-{version}-{tag}.whl"));
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         let info = format!("{name}-{version}.dist-info");
         let mut all: Vec<(String, Vec<u8>)> = vec![
-            (format!("{info}/METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n").into()),
+            (
+                format!("{info}/METADATA"),
+                format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}").into(),
+            ),
             (
                 format!("{info}/WHEEL"),
-                "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n".into(),
+                format!("Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n").into(),
             ),
         ];
         for (file, bytes) in files {
@@ -124,9 +132,19 @@ impl Bench {
         path
     }
 
+    /// Another buildpack in place of `hoist/pip`.
+    pub fn buildpack(&self, id: &str) {
+        self.write("buildpack/buildpack.toml", format!("api = \"0.10\"\n[buildpack]\nid = \"{id}\"\n"));
+    }
+
     /// Builds with these requirements; answers the exit code and what was said.
     pub fn build(&self, requirements: impl AsRef<[u8]>) -> (u8, String) {
         fs_err::write(self.path("app/requirements.txt"), requirements).unwrap();
+        self.build_app()
+    }
+
+    /// Builds what lies in the app.
+    pub fn build_app(&self) -> (u8, String) {
         let mut environment: Environment =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
         for (name, path) in [

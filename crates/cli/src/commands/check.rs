@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hoist_platform::CheckReport;
+use hoist_platform::{CheckReport, Problem};
 
 use crate::commands::build::BuildOptions;
 use crate::context::Context;
@@ -35,7 +35,7 @@ impl CheckArgs {
         let request = self.how.request(context, self.path)?;
         let engine = engine::open_on(context, self.how.locked.as_deref())?;
         let report = engine.check(&request)?;
-        let is_fine = report.problems.iter().all(|problem| !problem.fatal);
+        let is_fine = !report.problems.iter().any(Problem::is_fatal);
         let on_stdout = self.lock.as_deref() == Some(Path::new("-"));
         let locked = match &self.lock {
             Some(file) if is_fine => Some((file, engine.lock(&request)?)),
@@ -60,7 +60,7 @@ impl CheckArgs {
                 context.print(&format!("{:<13} {}, {} packages\n", "locked", file.display(), packages(lock)))?;
             }
         }
-        match report.problems.iter().filter(|problem| problem.fatal).count() {
+        match report.problems.iter().filter(|problem| problem.is_fatal()).count() {
             0 => Ok(()),
             _ => Err(Failure::of_process(Code::App.number())),
         }
@@ -135,8 +135,11 @@ fn text(report: &CheckReport) -> String {
     }
     row("files", &format!("{}, {}", report.files, bytes(report.total_bytes)));
     for problem in &report.problems {
-        let kind = if problem.fatal { "error" } else { "warning" };
-        let _ = writeln!(text, "{kind}: {}\n  try: {}", problem.text, problem.hint);
+        let kind = if problem.is_fatal() { "error" } else { "warning" };
+        let _ = writeln!(text, "{kind}: {}", problem.message);
+        for (number, fix) in problem.fixes.iter().enumerate() {
+            let _ = writeln!(text, "  {} {fix}", if number == 0 { "try:" } else { "    " });
+        }
     }
     if report.problems.is_empty() {
         text.push_str("nothing wrong was found\n");

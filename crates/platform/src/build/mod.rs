@@ -57,6 +57,11 @@ pub(crate) enum Purpose {
     Job { keep: bool },
 }
 
+/// What buildpacks are told: what the source says, and the request's own.
+fn variables(request: &BuildRequest, staged: &Staged) -> Vec<(String, String)> {
+    staged.build_env.iter().chain(&request.env).cloned().collect()
+}
+
 /// Everything that the lifecycle starts from. What is temporary goes away with it.
 pub(crate) struct Prepared {
     _scratch: Scratch,
@@ -85,7 +90,8 @@ impl LocalEngine {
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
         let Prepared { staged, own_name, .. } = prepared;
         if request.import_check && staged.contract.is_some() && has_runner(&image) {
-            self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name)))?;
+            let day = || self.foresee(&staged.app_dir, &variables(request, &staged)).suggested_day;
+            self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name), day))?;
         }
         self.warn_without_process(&image);
         let names = match (purpose == (Purpose::Job { keep: false }), request.names.is_empty()) {
@@ -150,12 +156,10 @@ impl LocalEngine {
         if staged.layout.is_service() || request.builder.is_some() || request.default_builder.is_some() || !is_own {
             return Ok(());
         }
-        let mut variables = staged.build_env.clone();
-        variables.extend(request.env.iter().cloned());
-        let foresight = self.foresee(&staged.app_dir, &variables);
+        let foresight = self.foresee(&staged.app_dir, &variables(request, staged));
         match foresight.missing_process {
-            Some(problem) if !foresight.problems.iter().any(|other| other.fatal) => {
-                Err(PlatformError::NoProcess { message: problem.text, hint: problem.hint })
+            Some(problem) if !foresight.problems.iter().any(|other| other.is_fatal()) => {
+                Err(PlatformError::NoProcess { message: problem.message, hint: problem.fixes.join("\n") })
             }
             _ => Ok(()),
         }

@@ -1,87 +1,109 @@
-//! Symptoms of the way to the index: names, certificates, credentials, hashes.
+//! Symptoms of the way to the index: names, certificates, credentials, answers that tell of a failure.
 
 use super::text::between;
 use super::{DOING, Evidence};
 use crate::failure::Failure;
 
-const SETTINGS: &str = "the index comes from PIP_INDEX_URL or UV_DEFAULT_INDEX of the machine, a `pip` binding, or a line of the requirements";
+/// An index and who names it.
+struct Index {
+    /// Its address without the path; "the package index" where the installer does not say it.
+    address: String,
+    /// What to look at to change it.
+    origin: String,
+}
 
-/// The address that could not be had, without its path.
-fn address(flat: &str) -> String {
-    let url = between(flat, "Failed to fetch: ", " ")
-        .or_else(|| between(flat, "for url (", ")"))
-        .or_else(|| between(flat, "for url: ", " "))
-        .or_else(|| between(flat, "index URL (", ")"))
-        .or_else(|| between(flat, "An index (", ")"))
-        .unwrap_or("the package index")
-        .trim_matches('`');
-    match url.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.split('/').next().unwrap_or(rest)),
-        None => url.to_owned(),
+impl Index {
+    fn of(evidence: &Evidence<'_>, flat: &str) -> Self {
+        let url = between(flat, "Failed to fetch: ", " ")
+            .or_else(|| between(flat, "Could not fetch URL ", ": "))
+            .or_else(|| between(flat, "for url (", ")"))
+            .or_else(|| between(flat, "for url: ", " "))
+            .or_else(|| between(flat, "index URL (", ")"))
+            .or_else(|| between(flat, "An index (", ")"))
+            .unwrap_or("the package index")
+            .trim_matches('`');
+        let address = match url.split_once("://") {
+            Some((scheme, rest)) => format!("{scheme}://{}", rest.split('/').next().unwrap_or(rest)),
+            None => url.to_owned(),
+        };
+        let origin = match (evidence.origin)(&address) {
+            Some(who) => format!("its address comes from {who}"),
+            None => "the index comes from PIP_INDEX_URL or UV_DEFAULT_INDEX of the machine, a `pip` binding, or a line of the requirements".to_owned(),
+        };
+        Self { address, origin }
     }
 }
 
+/// What an installer says of the way, and what that means.
+const BROKEN: &[&str] = &[
+    "Failed to fetch",
+    "error sending request",
+    "Request failed",
+    "Failed to download",
+    "Max retries exceeded",
+    "after connection broken by",
+    "Could not fetch URL",
+];
+const NAMELESS: &[&str] = &[
+    "dns error",
+    "failed to lookup address",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "nodename nor servname",
+];
+const UNTRUSTED: &[&str] = &[
+    "invalid peer certificate",
+    "UnknownIssuer",
+    "certificate verify failed",
+    "CERTIFICATE_VERIFY_FAILED",
+    "CertificateVerify",
+    "self-signed certificate",
+];
+const SILENT: &[&str] = &[
+    "Connection refused",
+    "tcp connect error",
+    "Connection reset",
+    "Network is unreachable",
+    "operation timed out",
+    "timed out",
+];
+
 /// DNS, connection, time, certificates, and answers that tell of a failure.
-pub(super) fn unreachable_index(_: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    if let Some(failure) = failing_index(flat) {
+pub(super) fn unreachable_index(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    if let Some(failure) = failing_index(evidence, flat) {
         return Some(failure);
     }
     let has = |symptoms: &[&str]| symptoms.iter().any(|symptom| flat.contains(symptom));
-    if !has(&[
-        "Failed to fetch",
-        "error sending request",
-        "Request failed",
-        "Failed to download",
-        "Max retries exceeded",
-    ]) {
+    if !has(BROKEN) {
         return None;
     }
-    let index = address(flat);
-    if has(&[
-        "dns error",
-        "failed to lookup address",
-        "Name or service not known",
-        "Temporary failure in name resolution",
-    ]) {
-        return Some(
-            Failure::new(
-                DOING,
-                format!("the name in {index} has no address"),
-                "the package index's host is not known here",
-                SETTINGS,
-            )
-            .and_fix("check the spelling of the host, the network of the build (`--network host`), and HTTPS_PROXY"),
+    let Index { address, origin } = Index::of(evidence, flat);
+    if has(NAMELESS) {
+        let failure = Failure::new(
+            DOING,
+            format!("the name in {address} has no address"),
+            "the package index's host is not known here",
+            origin,
         );
+        let fix = "check the spelling of the host, the network of the build (`--network host`), and HTTPS_PROXY";
+        return Some(failure.and_fix(fix).of_kind("index-unknown-host"));
     }
-    if has(&[
-        "invalid peer certificate",
-        "UnknownIssuer",
-        "certificate verify failed",
-        "CertificateVerify",
-        "self-signed certificate",
-    ]) {
-        return Some(
-            Failure::new(
-                DOING,
-                format!("{index} shows a certificate that nobody known here signed"),
-                "the index has a certificate of a private authority, or a proxy stands between",
-                "set SSL_CERT_FILE to a PEM file with the authority's certificate, or give a `ca-certificates` binding",
-            )
-            .and_fix("as a last resort, name the host in PIP_TRUSTED_HOST"),
+    if has(UNTRUSTED) {
+        let failure = Failure::new(
+            DOING,
+            format!("{address} shows a certificate that nobody known here signed"),
+            "the index has a certificate of a private authority, or a proxy stands between",
+            "set SSL_CERT_FILE to a PEM file with the authority's certificate, or give a `ca-certificates` binding \
+             (a folder with a file `type` that says ca-certificates, and the PEM file)",
         );
+        let failure = failure.and_fix("as a last resort, name the host in PIP_TRUSTED_HOST").and_fix(origin);
+        return Some(failure.of_kind("index-certificate"));
     }
-    if has(&[
-        "Connection refused",
-        "tcp connect error",
-        "Connection reset",
-        "Network is unreachable",
-        "operation timed out",
-        "timed out",
-    ]) {
-        return Some(
-            Failure::new(DOING, format!("{index} does not answer"), "nothing can be fetched from there", SETTINGS)
-                .and_fix("check that the index is up, and HTTPS_PROXY; a slow one may need PIP_DEFAULT_TIMEOUT"),
-        );
+    if has(SILENT) {
+        let failure =
+            Failure::new(DOING, format!("{address} does not answer"), "nothing can be fetched from there", origin);
+        let fix = "check that the index is up, and HTTPS_PROXY; a slow one may need PIP_DEFAULT_TIMEOUT";
+        return Some(failure.and_fix(fix).of_kind("index-silent"));
     }
     None
 }
@@ -102,51 +124,37 @@ pub(super) fn nothing_there(evidence: &Evidence<'_>, flat: &str) -> Option<Failu
 }
 
 /// An index that answers with an error of its own (5xx).
-fn failing_index(flat: &str) -> Option<Failure> {
-    let (_, rest) = flat.split_once("HTTP status server error (")?;
-    let status = rest.split(')').next()?;
-    Some(
-        Failure::new(
-            DOING,
-            format!("{} answers {status}", address(flat)),
-            "the index itself has failed, and tries again did not help",
-            "wait and build again",
-        )
-        .and_fix(SETTINGS),
-    )
+fn failing_index(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let status = match flat.split_once("HTTP status server error (") {
+        Some((_, rest)) => rest.split(')').next()?,
+        None => between(flat, "too many ", " error responses")?,
+    };
+    let Index { address, origin } = Index::of(evidence, flat);
+    let failure = Failure::new(
+        DOING,
+        format!("{address} answers {status}"),
+        "the index itself has failed, and tries again did not help",
+        "wait and build again",
+    );
+    Some(failure.and_fix(origin).of_kind("index-failing"))
 }
 
 /// 401 and 403.
-pub(super) fn refused_by_index(_: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    let (status, why) = if flat.contains("401 Unauthorized") {
+pub(super) fn refused_by_index(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let has = |status: &str| {
+        let (number, words) = status.split_once(' ').unwrap_or((status, ""));
+        flat.contains(status) || flat.contains(&format!("{number} Client Error: {words}"))
+    };
+    let (status, why) = if has("401 Unauthorized") {
         ("401 Unauthorized", "the index wants a user and a password (or a token), and got none or wrong ones")
-    } else if flat.contains("403 Forbidden") {
+    } else if has("403 Forbidden") {
         ("403 Forbidden", "the index knows who asks and does not allow it")
     } else {
         return None;
     };
-    Some(Failure::new(DOING, format!("{} answers {status}", address(flat)), why, SETTINGS).and_fix(
-        "put the credentials into the address (https://user:token@host/simple), and try it with `pip download`",
-    ))
-}
-
-/// A file with another hash than the requirements say.
-pub(super) fn hash_mismatch(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    let what = between(flat, "Hash mismatch for `", "`")?;
-    let name = super::text::split_requirement(what).0;
-    let list = |after: &str, before: &str| between(flat, after, before).unwrap_or("?").to_owned();
-    let expected = list("Expected: ", " Computed:");
-    let computed = flat.split_once("Computed: ").map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"));
-    Some(
-        Failure::new(
-            DOING,
-            evidence.place(name),
-            format!("the index gives {what} with another hash than the requirements allow"),
-            format!("when the file was replaced by its makers or a mirror, write the new hash: --hash={computed}"),
-        )
-        .and_seen(format!("wanted {expected}"))
-        .and_seen(format!("got    {computed}"))
-        .and_why("that is a hash of another file of this version, or the file was tampered with")
-        .and_fix("or lock again: uv pip compile --generate-hashes requirements.in -o requirements.txt"),
-    )
+    let Index { address, origin } = Index::of(evidence, flat);
+    let failure = Failure::new(DOING, format!("{address} answers {status}"), why, origin);
+    let fix = "put the credentials into the address (https://user:token@host/simple), or into a binding of type `pypirc` or `netrc`; \
+               try them with `pip download`";
+    Some(failure.and_fix(fix).of_kind("index-credentials"))
 }

@@ -64,6 +64,21 @@ const VERSION_OF_GIT: &[(&str, &str)] = &[
     ("Versioning for this project requires either an sdist", "PBR_VERSION"),
 ];
 
+/// What code says that is older than the Python which builds it, and the last Python that it runs on.
+const OUTGROWN: &[(&str, &str, &str)] = &[
+    ("No module named 'distutils'", "the module distutils", "3.11"),
+    ("No module named 'imp'", "the module imp", "3.11"),
+    ("No module named 'asyncore'", "the module asyncore", "3.11"),
+    ("No module named 'pipes'", "the module pipes", "3.12"),
+    ("has no attribute 'ImpImporter'", "pkgutil.ImpImporter", "3.11"),
+    ("has no attribute 'SafeConfigParser'", "configparser.SafeConfigParser", "3.11"),
+    ("has no attribute 'readfp'", "configparser's readfp", "3.11"),
+    ("longintrepr.h: No such file", "the header longintrepr.h", "3.10"),
+    ("cannot import name 'Mapping' from 'collections'", "collections.Mapping", "3.9"),
+    ("cannot import name 'MutableMapping' from 'collections'", "collections.MutableMapping", "3.9"),
+    ("use_2to3 is invalid", "setuptools' use_2to3", "3.9"),
+];
+
 /// Distributions that come as wheels where another does not.
 const BINARY: &[(&str, &str)] = &[
     ("psycopg2", "psycopg2-binary (same code, with the library inside) or psycopg[binary]"),
@@ -96,11 +111,43 @@ pub(super) fn forbidden_build(evidence: &Evidence<'_>, flat: &str) -> Option<Fai
     Some(failure)
 }
 
+/// A source distribution that is older than this Python: its build wants what Python or its tools no longer have.
+pub(super) fn outgrown_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let what = failed(flat)?;
+    let (_, wanted, last) = OUTGROWN.iter().find(|(symptom, ..)| flat.contains(symptom))?;
+    let name = what.split(['=', ' ', '@']).next().unwrap_or(what);
+    let version = evidence.python_version;
+    let because = evidence.python_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let mut failure = Failure::new(
+        DOING,
+        evidence.place(name),
+        format!(
+            "{what} has no wheel for Python {version}{because}, and its build wants {wanted}, which is gone from newer Pythons"
+        ),
+        match (evidence.probe)(super::Probe::Highest(name)).filter(|newest| !what.ends_with(newest.as_str())) {
+            Some(newest) => format!("require {name}=={newest}, which has a wheel"),
+            None => "require a newer version of it".to_owned(),
+        },
+    );
+    let older =
+        crate::python::satisfying(&format!("<={last}.99")).filter(|minor| !version.starts_with(&format!("{minor}.")));
+    if let Some(minor) = older {
+        let change = super::python_change(evidence.python_reason);
+        failure = failure.and_fix(format!("or choose a Python of its time, for example {minor}: {}", change(minor)));
+    }
+    Some(failure)
+}
+
+/// What could not be built.
+fn failed(flat: &str) -> Option<&str> {
+    between(flat, "Failed to build `", "`")
+        .or_else(|| between(flat, "Failed to download and build `", "`"))
+        .or_else(|| between(flat, "Failed building wheel for ", " "))
+}
+
 /// A source distribution whose build failed.
 pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    let what = between(flat, "Failed to build `", "`")
-        .or_else(|| between(flat, "Failed to download and build `", "`"))
-        .or_else(|| between(flat, "Failed building wheel for ", " "))?;
+    let what = failed(flat)?;
     let name = what.split(['=', ' ', '@']).next().unwrap_or(what);
     let seen = evidence.place(name);
     let is_own = what.contains("@ file://");

@@ -4,6 +4,7 @@
 mod access;
 mod build;
 mod day;
+mod hashes;
 mod repository;
 mod resolution;
 mod text;
@@ -41,6 +42,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) only_binary: Option<String>,
     /// The day that packages were taken of.
     pub(crate) as_of: Option<&'a AsOf>,
+    /// Who names the index at an address.
+    pub(crate) origin: &'a dyn Fn(&str) -> Option<String>,
     pub(crate) probe: &'a dyn Fn(Probe<'_>) -> Option<String>,
 }
 
@@ -51,28 +54,33 @@ impl Evidence<'_> {
     }
 }
 
+/// Knows one symptom: answers the page where the text shows it.
+type Recogniser = fn(&Evidence<'_>, &str) -> Option<Failure>;
+
 /// Explains a failed installation.
 pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
     let flat = text::flatten(evidence.text);
-    let recognisers: [fn(&Evidence<'_>, &str) -> Option<Failure>; 16] = [
-        day::undated,
-        day::later,
-        repository::failed_repository,
-        access::nothing_there,
-        access::unreachable_index,
-        access::refused_by_index,
-        access::hash_mismatch,
-        build::forbidden_build,
-        build::failed_build,
-        resolution::unreadable_line,
-        resolution::unknown_option,
-        resolution::wrong_python,
-        resolution::unknown_package,
-        resolution::unknown_version,
-        resolution::no_wheel,
-        resolution::conflict,
+    let recognisers: [(&str, Recogniser); 18] = [
+        ("index-undated", day::undated),
+        ("package-later", day::later),
+        ("repository", repository::failed_repository),
+        ("address-empty", access::nothing_there),
+        ("index-unreachable", access::unreachable_index),
+        ("index-credentials", access::refused_by_index),
+        ("hash-mismatch", hashes::hash_mismatch),
+        ("build-forbidden", build::forbidden_build),
+        ("python-too-new", build::outgrown_python),
+        ("build-failed", build::failed_build),
+        ("requirement-invalid", resolution::unreadable_line),
+        ("requirement-invalid", resolution::unknown_option),
+        ("path-missing", resolution::missing_path),
+        ("python-unfit", resolution::wrong_python),
+        ("package-unknown", resolution::unknown_package),
+        ("version-unknown", resolution::unknown_version),
+        ("wheel-missing", resolution::no_wheel),
+        ("conflict", resolution::conflict),
     ];
-    let known = recognisers.iter().find_map(|recognise| recognise(evidence, &flat));
+    let known = recognisers.iter().find_map(|(kind, recognise)| Some(recognise(evidence, &flat)?.of_kind(kind)));
     let failure = known.unwrap_or_else(|| {
         Failure::new(
             DOING,
@@ -80,8 +88,25 @@ pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
             "the installer gave up, in its own words below",
             "change the requirement that it names, then build again",
         )
+        .of_kind("installation-failed")
     });
     failure.with_evidence(evidence_lines(evidence.text))
+}
+
+/// The words for another Python, by who chose the present one (`runtime.txt says python-3.11`).
+fn python_change(reason: Option<&str>) -> impl Fn(&str) -> String {
+    let said = reason.and_then(|reason| reason.split_once(" says ")).map(|(who, _)| who.to_owned());
+    move |minor| {
+        let Some(who) = said.as_deref() else { return format!("echo {minor} > .python-version") };
+        let file = who.split(' ').next().unwrap_or(who);
+        match file {
+            "BP_CPYTHON_VERSION" => format!("BP_CPYTHON_VERSION={minor}"),
+            ".python-version" => format!("echo {minor} > .python-version"),
+            "runtime.txt" => format!("echo python-{minor} > runtime.txt"),
+            _ if who.contains(" line ") => format!("change {who}, or set BP_CPYTHON_VERSION={minor}"),
+            _ => format!("set BP_CPYTHON_VERSION={minor}"),
+        }
+    }
 }
 
 /// Whether what failed is that build code of a source distribution may not run.

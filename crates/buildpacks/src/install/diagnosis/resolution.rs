@@ -55,6 +55,25 @@ pub(super) fn unknown_option(evidence: &Evidence<'_>, flat: &str) -> Option<Fail
     ))
 }
 
+/// A folder or an archive that a line names and nobody has.
+pub(super) fn missing_path(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
+    let path = between(flat, "Distribution not found at: file://", " ")
+        .or_else(|| flat.split_once("Distribution not found at: file://").map(|(_, rest)| rest.trim()))
+        .or_else(|| between(flat, "File `", "` does not exist"))?;
+    let name = std::path::Path::new(path.trim_end_matches('/')).file_name()?.to_string_lossy().into_owned();
+    let tree = evidence.tree;
+    let line = tree.requirements.iter().find(|line| line.text.contains(&name))?;
+    Some(
+        Failure::new(
+            DOING,
+            format!("{} line {}: {}", tree.files[line.file].path.display(), line.line, line.text),
+            "there is nothing at that path of the app",
+            "correct the path, or add what it names; it is read from the app's folder, and not from the file's",
+        )
+        .and_fix("look whether .gitignore or an exclude rule keeps it away"),
+    )
+}
+
 /// A package that this Python is too old or too new for.
 pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let wanted = between(flat, ") does not satisfy Python", " ")?.trim_matches(['(', ')', ',']);
@@ -64,12 +83,13 @@ pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
         .next()?;
     let (name, version) = split_requirement(who);
     let because = evidence.python_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let change = super::python_change(evidence.python_reason);
     let mut failure = Failure::new(
         DOING,
         evidence.place(name),
         format!("{name}{version} wants Python {wanted}, and this build has {}{because}", evidence.python_version),
         match crate::python::satisfying(wanted) {
-            Some(minor) => format!("choose a Python that it runs on: echo {minor} > .python-version"),
+            Some(minor) => format!("choose a Python that it runs on, for example {minor}: {}", change(minor)),
             None => "none of the Pythons that can be had fits it: take another version of it".to_owned(),
         },
     );

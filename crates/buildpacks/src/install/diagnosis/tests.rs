@@ -22,20 +22,26 @@ fn probe(probe: Probe<'_>) -> Option<String> {
 fn page(requirements: &str, said: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs_err::write(dir.path().join("requirements.txt"), requirements).unwrap();
-    let tree = read_requirements(dir.path(), Path::new("requirements.txt")).unwrap();
-    let python_reason = Some("runtime.txt says python-3.11");
-    let python_version = "3.11.7";
+    diagnosed(&read_requirements(dir.path(), Path::new("requirements.txt")).unwrap(), said).to_string()
+}
+
+fn diagnosed(tree: &RequirementsTree, said: &str) -> Failure {
+    // As it was when the words were recorded.
+    let is_new = said.contains("/python3.13/");
+    let python_reason = Some(if is_new { "runtime.txt says python-3.13" } else { "runtime.txt says python-3.11" });
+    let python_version = if is_new { "3.13.0" } else { "3.11.7" };
     let evidence = Evidence {
         text: said,
-        tree: &tree,
+        tree,
         python_version,
         python_reason,
         other_python: said.contains("other_python").then(|| "3.9".to_owned()),
         only_binary: None,
         as_of: None,
+        origin: &|address| address.contains("18401").then(|| "the variable PIP_INDEX_URL".to_owned()),
         probe: &probe,
     };
-    diagnose(&evidence).to_string()
+    diagnose(&evidence)
 }
 
 #[test]
@@ -59,6 +65,19 @@ fn every_symptom_has_its_page() {
         ("index_name", "flask\n", include_str!("said/index_name.txt")),
         ("index_refused", "flask\n", include_str!("said/index_refused.txt")),
         ("no_wheel", "torch==1.4.0\n", include_str!("said/no_wheel.txt")),
+        ("path_missing", "flask\nx @ file:///nope/x.tar.gz\n", include_str!("said/path_missing.txt")),
+        ("pip_401", "Flask\n", include_str!("said/pip_401.txt")),
+        ("pip_403", "Flask\n", include_str!("said/pip_403.txt")),
+        ("pip_500", "Flask\n", include_str!("said/pip_500.txt")),
+        ("pip_certificate", "Flask\n", include_str!("said/pip_certificate.txt")),
+        ("pip_name", "Flask\n", include_str!("said/pip_name.txt")),
+        (
+            "pip_hash",
+            "# pip-compile --generate-hashes\nclick==8.1.7 --hash=sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
+            include_str!("said/pip_hash.txt"),
+        ),
+        ("python_too_new", "old-imp==1.0\n", include_str!("said/python_too_new.txt")),
+        ("python_too_new_distutils", "numpy==1.19.5\n", include_str!("said/python_too_new_distutils.txt")),
         ("python_too_old", "django==6.0\n", include_str!("said/python_too_old.txt")),
         ("unknown", "flask\nqiskitt-nope-nope==1\n", include_str!("said/unknown.txt")),
         ("unknown_import_name", "flask\ncv2\n", include_str!("said/unknown_import_name.txt")),
@@ -70,6 +89,48 @@ fn every_symptom_has_its_page() {
     ];
     for (name, requirements, said) in symptoms {
         insta::assert_snapshot!(name, page(requirements, said));
+    }
+}
+
+#[test]
+fn every_page_has_a_kind_and_another_hash_says_how_each_tool_locks_again() {
+    let said = include_str!("said/hash_mismatch.txt");
+    for (file, head, command) in [
+        ("uv.lock", "", "uv lock --upgrade-package tabulate"),
+        ("poetry.lock", "", "poetry update --lock tabulate"),
+        ("pdm.lock", "", "pdm update --no-sync tabulate"),
+        ("Pipfile.lock", "", "pipenv upgrade tabulate"),
+        ("pylock.toml", "", "hoist check --lock pylock.toml"),
+        ("requirements.txt", "#    uv export --no-dev -o requirements.txt\n", "uv export --no-dev"),
+        ("requirements.txt", "#\n#    pip-compile --generate-hashes in.txt\n", "pip-compile --generate-hashes in.txt"),
+        ("requirements.txt", "", "uv pip compile --generate-hashes"),
+    ] {
+        let mut listed = crate::install::Listed::of(file, head);
+        listed.push(Some("tabulate"), "tabulate==0.10.0", 7, "tabulate==0.10.0");
+        let failure = diagnosed(&listed.tree, said);
+        assert_eq!(failure.page.code, "hash-mismatch");
+        let text = failure.to_string();
+        assert!(text.contains(&format!("{file} line 7: tabulate==0.10.0")) && text.contains(command), "{text}");
+        assert_eq!(text.contains("or write the hash"), file == "requirements.txt", "{text}");
+    }
+    let other = diagnosed(&crate::install::Listed::default().tree, "error: The moon is full\n");
+    assert_eq!(other.page.code, "installation-failed");
+}
+
+#[test]
+fn another_python_is_chosen_where_this_one_was() {
+    let change = |reason| python_change(reason)("3.9");
+    for (reason, words) in [
+        (None, "echo 3.9 > .python-version"),
+        (Some("the default; .python-version chooses another"), "echo 3.9 > .python-version"),
+        (Some("runtime.txt says python-3.11"), "echo python-3.9 > runtime.txt"),
+        (Some("BP_CPYTHON_VERSION says 3.11"), "BP_CPYTHON_VERSION=3.9"),
+        (
+            Some("pyproject.toml line 3 (requires-python) says >=3.11"),
+            "change pyproject.toml line 3 (requires-python), or set BP_CPYTHON_VERSION=3.9",
+        ),
+    ] {
+        assert_eq!(change(reason), words);
     }
 }
 

@@ -1,0 +1,263 @@
+//! The line that an app without a Procfile would need, by what lies in it: web frameworks are seen by the text of the sources, which are read and
+//! never run. The line works with what the app requires; what would be better, or is missing, is said beside it. Knows no processes and no buildpacks.
+
+mod servers;
+mod sources;
+
+use crate::context::Context;
+use crate::encoding::decode_text;
+use crate::failure::Failure;
+
+use servers::{Interface, Made, PORT, Served, serve};
+use sources::{Module, Source, Sources, is_project_installed, requires};
+
+/// A line for a Procfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Proposal {
+    /// The line, `web: gunicorn shop:app`, and what it lacks.
+    served: Served,
+    /// What was seen: `app.py line 3 makes the Flask app called app`.
+    seen: String,
+    /// What must be changed in the app first.
+    first: Option<String>,
+}
+
+/// What is looked at.
+struct App<'a> {
+    context: &'a Context,
+    sources: Sources,
+    /// Whether the build installs the project itself.
+    is_installed: bool,
+}
+
+/// Frameworks whose app is an object, the call that makes it, and how it is served.
+const FRAMEWORKS: &[(&str, &str, Interface)] = &[
+    ("FastAPI", "FastAPI", Interface::Asgi),
+    ("Starlette", "Starlette", Interface::Asgi),
+    ("Litestar", "Litestar", Interface::Asgi),
+    ("Quart", "Quart", Interface::Quart),
+    ("Flask", "Flask", Interface::Flask),
+    ("Dash", "Dash", Interface::Wsgi),
+];
+/// Functions that make an app.
+const FACTORIES: [&str; 3] = ["create_app", "make_app", "get_app"];
+
+/// What an app without a process is told: the line that it probably needs, and that nothing is started without one.
+pub(crate) fn explain(context: &Context) -> Failure {
+    let doing = "looking for the process that the image starts";
+    let why = "nothing names the program that an image of this app starts, and a Python without one would only wait for input";
+    let Some(Proposal { served, seen, first }) = propose(context) else {
+        return Failure::new(
+            doing,
+            "there is no Procfile, and no file that tells how the app is started",
+            why,
+            "write a line like this one into a file called Procfile: web: python FILE.py",
+        );
+    };
+    let Served { line, needs, better } = served;
+    let write = format!("write this line into a file called Procfile: {line}");
+    let seen = format!("there is no Procfile, and {seen}");
+    let mut failure = match first {
+        Some(first) => Failure::new(doing, seen, why, first).and_fix(format!("then {write}")),
+        None => Failure::new(doing, seen, why, write),
+    };
+    if let Some(package) = needs {
+        failure = failure.and_fix(format!("and add {package} to what the app requires"));
+    }
+    let command = line.trim_start_matches("web: ").replace('\'', "\"");
+    failure = failure.and_fix(format!("or for this build alone: --env 'BP_PROCFILE_DEFAULT_PROCESS={command}'"));
+    if let Some((package, line)) = better {
+        let fix = format!("better for more than a try: add {package} to what the app requires, and write {line}");
+        failure = failure.and_fix(fix);
+    }
+    failure
+}
+
+/// The line that fits best.
+fn propose(context: &Context) -> Option<Proposal> {
+    let app = App { context, sources: Sources::read(context), is_installed: is_project_installed(context) };
+    app.django()
+        .or_else(|| app.streamlit())
+        .or_else(|| app.gradio())
+        .or_else(|| app.object())
+        .or_else(|| app.factory())
+        .or_else(|| app.script())
+        .or_else(|| app.package())
+        .or_else(|| app.file())
+}
+
+/// A line that lacks nothing.
+fn line(line: String, seen: String) -> Proposal {
+    Proposal { served: Served { line, needs: None, better: None }, seen, first: None }
+}
+
+impl App<'_> {
+    fn serve(&self, interface: Interface, made: Made, module: &Module, name: &str) -> Served {
+        serve(interface, made, module, name, &|package| requires(self.context, package))
+    }
+
+    /// `manage.py`, wherever it lies, and the package with `wsgi.py` or `asgi.py` below its folder.
+    fn django(&self) -> Option<Proposal> {
+        let is_manage = |source: &&Source| {
+            source.path.ends_with("manage.py")
+                && (source.path.components().count() == 1 || source.text.contains("DJANGO_SETTINGS_MODULE"))
+        };
+        let manage = self.sources.0.iter().find(is_manage)?;
+        let home = manage.path.parent()?;
+        let of = |file: &str, maker: &str| {
+            let is_it = |source: &&Source| {
+                source.path.starts_with(home) && source.path.ends_with(file) && source.text.contains(maker)
+            };
+            let source = self.sources.0.iter().find(is_it)?;
+            let below = source.path.strip_prefix(home).ok()?.with_extension("");
+            let name = below.iter().map(|part| part.to_str()).collect::<Option<Vec<_>>>()?.join(".");
+            let before = match home.to_str()? {
+                "" => String::new(),
+                home => format!("PYTHONPATH={home} "),
+            };
+            Some((source.shown(), Module { name, before }))
+        };
+        let has = |package: &str| requires(self.context, package);
+        let runserver = format!("web: python {} runserver --noreload 0.0.0.0:{PORT}", manage.shown());
+        let wsgi = of("wsgi.py", "get_wsgi_application");
+        let is_async = !has("gunicorn") && !has("waitress") && ["uvicorn", "daphne", "hypercorn"].into_iter().any(has);
+        let asgi = of("asgi.py", "get_asgi_application").filter(|_| is_async || wsgi.is_none());
+        let interface = if asgi.is_some() { Interface::Asgi } else { Interface::Wsgi };
+        let Some((file, module)) = asgi.or(wsgi) else {
+            return Some(line(runserver, format!("{} is Django's", manage.shown())));
+        };
+        let mut served = self.serve(interface, Made::Object, &module, "application");
+        if let Some(package) = served.needs.take() {
+            served = Served { better: Some((package, served.line)), line: runserver, needs: None };
+        }
+        Some(Proposal { served, seen: format!("{} and {file} are Django's", manage.shown()), first: None })
+    }
+
+    fn streamlit(&self) -> Option<Proposal> {
+        let source = self.sources.0.iter().find(|source| source.imports("streamlit"))?;
+        let file = source.shown();
+        let options = format!("--server.address 0.0.0.0 --server.port {PORT} --server.headless true");
+        Some(line(format!("web: streamlit run {file} {options}"), format!("{file} imports streamlit")))
+    }
+
+    fn gradio(&self) -> Option<Proposal> {
+        let launches = |source: &&Source| source.imports("gradio") && source.text.contains(".launch(");
+        let file = self.sources.0.iter().find(launches)?.shown();
+        let command = format!("web: GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT={PORT} python {file}");
+        Some(line(command, format!("{file} launches a Gradio app")))
+    }
+
+    /// `app = FastAPI()` at the left margin.
+    fn object(&self) -> Option<Proposal> {
+        self.sources.0.iter().find_map(|source| {
+            let module = source.module(self.is_installed)?;
+            source.text.lines().enumerate().find_map(|(index, text)| {
+                let (name, maker) = assigned(text)?;
+                let (framework, _, interface) = FRAMEWORKS.iter().find(|(_, known, _)| *known == maker)?;
+                let seen = format!("{} line {} makes the {framework} app called {name}", source.shown(), index + 1);
+                if *framework == "Dash" {
+                    return Some(self.dash(source, &module, name, seen));
+                }
+                Some(Proposal { served: self.serve(*interface, Made::Object, &module, name), seen, first: None })
+            })
+        })
+    }
+
+    /// Dash keeps its WSGI app in an attribute, which servers take by a name of its own.
+    fn dash(&self, source: &Source, module: &Module, app: &str, seen: String) -> Proposal {
+        let attribute = format!("{app}.server");
+        let is_server = |text: &&str| text.split_once('=').is_some_and(|(_, value)| value.trim() == attribute);
+        let named = source.text.lines().filter(|text| !text.starts_with([' ', '\t', '#'])).find(is_server);
+        let named = named.and_then(|text| text.split(['=', ':']).next()).map(str::trim);
+        let served = self.serve(Interface::Wsgi, Made::Object, module, named.unwrap_or("server"));
+        let runs = [".run(", ".run_server("].iter().any(|call| source.text.contains(&format!("{app}{call}")));
+        let own = format!("web: HOST=0.0.0.0 PORT={PORT} python {}", source.shown());
+        let add = format!("add the line `server = {attribute}` to {}", source.shown());
+        match (named, served.needs) {
+            (Some(_), None) => Proposal { served, seen, first: None },
+            (Some(_), Some(package)) if runs => Proposal {
+                served: Served { line: own, needs: None, better: Some((package, served.line)) },
+                seen,
+                first: None,
+            },
+            (None, _) if runs => line(own, seen),
+            (named, _) => Proposal { served, seen, first: named.is_none().then_some(add) },
+        }
+    }
+
+    /// `def create_app(…)` at the left margin.
+    fn factory(&self) -> Option<Proposal> {
+        let makers = [
+            ("flask", "Flask", Interface::Flask),
+            ("fastapi", "FastAPI", Interface::Asgi),
+            ("starlette", "Starlette", Interface::Asgi),
+        ];
+        self.sources.0.iter().find_map(|source| {
+            let (_, framework, interface) = makers.iter().find(|(package, ..)| source.imports(package))?;
+            let module = source.module(self.is_installed)?;
+            let name = FACTORIES.into_iter().find(|name| {
+                let start = format!("def {name}(");
+                source.text.lines().any(|line| line.starts_with(&start))
+            })?;
+            let seen = format!("{} has a function {name} that makes a {framework} app", source.shown());
+            Some(Proposal { served: self.serve(*interface, Made::Factory, &module, name), seen, first: None })
+        })
+    }
+
+    /// The first of the project's own programs, or what it calls, where the project itself is not installed.
+    fn script(&self) -> Option<Proposal> {
+        let text = decode_text(&fs_err::read(self.context.app_file("pyproject.toml")?).ok()?).ok()?;
+        let document: toml::Table = text.parse().ok()?;
+        let of = |path: &[&str]| {
+            let first = document.get(path[0])?;
+            let table = path[1..].iter().try_fold(first, |value, key| value.get(key))?.as_table()?;
+            let (name, target) = table.iter().next()?;
+            Some((path.join("."), name.clone(), target.as_str().unwrap_or_default().to_owned()))
+        };
+        let (key, name, target) = of(&["project", "scripts"]).or_else(|| of(&["tool", "poetry", "scripts"]))?;
+        let seen = format!("{key} of pyproject.toml names the program {name}");
+        if self.is_installed {
+            return Some(line(format!("web: {name}"), seen));
+        }
+        let (module, function) = target.split_once(':')?;
+        let function = function.split('[').next().unwrap_or(function).trim();
+        let found = self.sources.of_module(module.trim())?.module(false)?;
+        let first = function.split('.').next().unwrap_or(function);
+        let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
+        let program = format!("import sys; from {} import {first}; sys.exit({function}())", found.name);
+        let seen = format!("{seen}, which is not installed because the project is not");
+        function.chars().all(is_word).then(|| line(format!("web: {}python -c '{program}'", found.before), seen))
+    }
+
+    /// A package that `python -m` starts.
+    fn package(&self) -> Option<Proposal> {
+        let is_program =
+            |source: &&Source| source.path.ends_with("__main__.py") && source.path.components().count() > 1;
+        let source = self.sources.0.iter().find(is_program)?;
+        let module = source.module(self.is_installed)?;
+        let name = module.name.strip_suffix(".__main__")?;
+        Some(line(format!("web: {}python -m {name}", module.before), format!("{} is a program", source.shown())))
+    }
+
+    /// A file that is called as programs are, or the only one.
+    fn file(&self) -> Option<Proposal> {
+        let at_root = |source: &&Source| source.path.components().count() == 1 && !source.path.ends_with("setup.py");
+        let at_root: Vec<&Source> = self.sources.0.iter().filter(at_root).collect();
+        let usual = self.sources.0.iter().find(|source| source.is_usual());
+        let source = usual.or_else(|| (at_root.len() == 1).then(|| at_root[0]))?;
+        let path = source.shown();
+        Some(line(format!("web: python {path}"), format!("{path} looks like the program")))
+    }
+}
+
+/// `app` and `FastAPI` of `app: X = fastapi.FastAPI(…)` at the left margin.
+fn assigned(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once('=')?;
+    let name = name.split(':').next()?.trim_end();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let called = value.trim_start().split('(').next().filter(|_| value.contains('('))?.trim();
+    is_name.then_some((name, called.rsplit('.').next()?))
+}
+
+#[cfg(test)]
+mod tests;
