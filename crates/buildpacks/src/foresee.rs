@@ -101,7 +101,10 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
     match procfile::foresee(&context) {
         Ok(Some((has_default, warnings))) => {
             found.has_default_process = has_default;
-            found.warnings.extend(warnings.into_iter().map(|text| Warning::new("procfile", text)));
+            found.warnings.extend(warnings.into_iter().map(|text| {
+                let text = if text.starts_with("line ") { format!("Procfile {text}") } else { text };
+                Warning::new("procfile", text)
+            }));
         }
         Ok(None) => {}
         Err(failure) => {
@@ -117,6 +120,11 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
     let is_new = |failure: &Failure| !found.refusals.iter().any(|known| known.page.seen == failure.page.seen);
     let unfit = unfit.filter(is_new);
     found.refusals.extend(unfit);
+    // Who asks for a Python and who asks for packages may stumble over the same file.
+    let mut malformed = std::collections::BTreeSet::new();
+    found
+        .refusals
+        .retain(|failure| failure.page.code != "file-malformed" || malformed.insert(failure.page.doing.clone()));
     found
 }
 

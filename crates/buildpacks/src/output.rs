@@ -48,7 +48,6 @@ impl Output {
     }
 
     fn line(&self, indent: &str, text: &str) {
-        let text = crate::install::mask_credentials(text);
         let mut block = String::with_capacity(text.len() + 8);
         for line in text.trim_end().lines() {
             block.push_str(indent);

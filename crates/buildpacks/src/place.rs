@@ -19,11 +19,17 @@ pub struct Place {
     pub columns: Option<(usize, usize)>,
 }
 
-/// The place that the first of these texts speaks of which speaks of one.
+/// The place that the first of these texts speaks of which speaks of one. The last text may name the file whose lines the others speak of (`reading
+/// the Procfile`, `line 2: …`).
 pub fn place_of<'a>(app_dir: &Path, texts: impl IntoIterator<Item = &'a str>) -> Option<Place> {
     let texts: Vec<&str> = texts.into_iter().collect();
+    let whole = texts.last().and_then(|text| file_in(app_dir, text));
+    let of_whole = |text: &&str| {
+        let rest = text.strip_prefix("line ")?;
+        place_at(app_dir, whole.clone()?, rest)
+    };
     // A line is worth more than a file that an earlier text names.
-    let of_line = || texts.iter().find_map(|text| with_line(app_dir, text));
+    let of_line = || texts.iter().find_map(|text| of_whole(text).or_else(|| with_line(app_dir, text)));
     of_line().or_else(|| texts.iter().find_map(|text| of_file(app_dir, text)))
 }
 
@@ -31,17 +37,27 @@ pub fn place_of<'a>(app_dir: &Path, texts: impl IntoIterator<Item = &'a str>) ->
 fn with_line(app_dir: &Path, text: &str) -> Option<Place> {
     text.match_indices(" line ").find_map(|(at, mark)| {
         let file = file_at(app_dir, text[..at].rsplit(' ').next()?)?;
-        let rest = &text[at + mark.len()..];
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let line: usize = rest[..digits].parse().ok().filter(|line| *line > 0)?;
-        let columns = read(app_dir, &file).and_then(|whole| columns(whole.lines().nth(line - 1)?, &rest[digits..]));
-        Some(Place { file, line: Some(line), columns })
+        place_at(app_dir, file, &text[at + mark.len()..])
     })
+}
+
+/// The place in a file that `3: flask==3` speaks of.
+fn place_at(app_dir: &Path, file: PathBuf, rest: &str) -> Option<Place> {
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let line: usize = rest[..digits].parse().ok().filter(|line| *line > 0)?;
+    let columns = read(app_dir, &file).and_then(|whole| columns(whole.lines().nth(line - 1)?, &rest[digits..]));
+    Some(Place { file, line: Some(line), columns })
+}
+
+/// The first word that is a file of the app; what is quoted from one names none.
+fn file_in(app_dir: &Path, text: &str) -> Option<PathBuf> {
+    let unquoted = text.split('`').step_by(2);
+    unquoted.flat_map(|part| part.split(' ')).find_map(|word| file_at(app_dir, word))
 }
 
 /// A file alone; `.python-version says 3.7` quotes what stands in it.
 fn of_file(app_dir: &Path, text: &str) -> Option<Place> {
-    let file = text.split(' ').find_map(|word| file_at(app_dir, word))?;
+    let file = file_in(app_dir, text)?;
     let quoted =
         text.split_once(" says ").map(|(_, said)| said.split(';').next().unwrap_or(said).trim_matches(['`', ' ']));
     let found = quoted.filter(|quoted| !quoted.is_empty()).and_then(|quoted| {
@@ -110,6 +126,8 @@ mod tests {
         ] {
             assert_eq!(of(&[text]), Some((file.to_owned(), line, columns)), "{text}");
         }
+        assert_eq!(of(&["line 2: `3.7`", "reading the .python-version"]), Some((".python-version".into(), 2, (1, 4))));
+        assert_eq!(of(&["it is `uv.lock x`"]), None, "what is quoted is no place");
         assert_eq!(of(&["nothing.txt line 3: x", "BP_AS_OF is `x`", "../../etc/passwd line 1"]), None);
         assert_eq!(of(&["uv.lock is odd", "requirements.txt line 1: six"]).unwrap().1, 1, "a line is worth more");
     }

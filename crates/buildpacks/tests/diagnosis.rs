@@ -74,7 +74,7 @@ fn a_name_that_is_none_is_told_with_what_is_meant() {
     assert_says(&world.page("bs4\n"), &["comes with `beautifulsoup4`"]);
     assert_says(&world.page("PIL\n"), &["comes with `pillow`"]);
     assert_says(&world.page("sqlite3\n"), &["the module is part of Python itself", "remove the line"]);
-    assert_says(&world.page("numpi\n"), &["did you mean `numpy`"]);
+    assert_says(&world.page("numpi\n"), &["did you mean one of these: numpy"]);
     assert_says(&world.page("own-thing-of-ours\n"), &["PIP_EXTRA_INDEX_URL"]);
 }
 

@@ -132,7 +132,7 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
             code: page.code,
             message: format!("{}: {}: {}", page.doing, page.seen.join("; "), page.why.join("; ")),
             fixes: page.fix.clone(),
-            place: place(&page.seen).or_else(|| place(std::slice::from_ref(&page.doing))),
+            place: place(&[page.seen.clone(), vec![page.doing.clone()]].concat()),
         }
     };
     let odd = |warning: &hoist_buildpacks::Warning| Problem {

@@ -84,8 +84,9 @@ fn a_stale_lock_says_what_drifted_and_a_fine_app_nothing() {
 
 #[test]
 fn credentials_are_in_no_problem() {
-    let line = "six\nlib @ https://me:s3cret-word@h/lib.whl extra words\nfoo bar\n";
-    let app = tree(&[("main.py", ""), ("Procfile", "web: x\n"), ("requirements.txt", line)]);
-    let said = run(hoist().args(["check", "--json"]).arg(app.path()));
+    let project = "[[tool.uv.index]]\nurl = https://me:s3cret-word@host/simple\n";
+    let app = tree(&[("main.py", ""), ("Procfile", "web: x\n"), ("pyproject.toml", project)]);
+    let said = run(hoist().args(["check", "--json"]).arg(app.path())).code(1);
+    assert!(said.stdout.contains("***@host/simple"), "{}", said.stdout);
     assert!(!format!("{}{}", said.stdout, said.stderr).contains("s3cret-word"), "{}{}", said.stdout, said.stderr);
 }

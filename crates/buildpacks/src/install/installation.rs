@@ -15,7 +15,7 @@ use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
 use super::lock::{Lock, Resolutions, lock_installed};
-use super::settings::{NEWEST, Settings};
+use super::settings::{NEWEST, Settings, mask_credentials};
 use super::uv::{UV_VERSION, Uv, UvError};
 use super::vendored;
 use super::wanted::{Listed, Wanted};
@@ -293,8 +293,8 @@ impl Installation<'_> {
         }
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
         if text.contains("(from versions: none)") {
-            // pip says that there is none and not why, unless it is asked with more words.
-            let asked = process::run(command.arg("-vv")).map_err(|error| io(&error))?;
+            // pip says that there is none and not why, unless it is asked with more words (one of which `--quiet` takes away).
+            let asked = process::run(command.arg("-vvv")).map_err(|error| io(&error))?;
             text.push_str(&unreachable_lines(&String::from_utf8_lossy(&asked.stdout)));
         }
         Err(self.diagnosed(&text, &|_| None))

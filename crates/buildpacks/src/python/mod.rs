@@ -116,6 +116,9 @@ struct PythonMetadata {
     /// What uv was asked for, for a standalone build.
     #[serde(default)]
     wanted: String,
+    /// The user's own list of standalone builds, where one is named: another list may have other builds of the same version.
+    #[serde(default)]
+    list: String,
     /// The interpreter below the layer; `usr/bin/python<minor>` without it.
     #[serde(default)]
     executable: Option<PathBuf>,
@@ -128,7 +131,12 @@ impl PythonMetadata {
             Origin::Debian(suite) => (suite, base.to_owned(), base_packages(context)),
             Origin::Standalone => (standalone::SUITE, String::new(), String::new()),
         };
+        let list = match choice.python.origin {
+            Origin::Debian(_) => None,
+            Origin::Standalone => settings::settings(context).uv.remove(requests::LIST_VARIABLE),
+        };
         Self {
+            list: list.map(|list| settings::mask_credentials(&list.to_string_lossy())).unwrap_or_default(),
             minor: choice.python.minor.to_owned(),
             suite: suite.to_owned(),
             base,
@@ -155,6 +163,7 @@ impl PythonMetadata {
             architecture,
             layout,
             wanted,
+            list,
             package: _,
             packages: _,
             executable: _,
@@ -164,6 +173,7 @@ impl PythonMetadata {
         for (what, new, was) in [
             ("the version", minor, &old.minor),
             ("the wish", wanted, &old.wanted),
+            ("the list of standalone builds", list, &old.list),
             ("the suite", suite, &old.suite),
             ("the base", base, &old.base),
             ("the layer's place", place, &old.place),
@@ -483,6 +493,7 @@ mod tests {
             package: "3.13.5-2".into(),
             packages: Vec::new(),
             wanted: String::new(),
+            list: String::new(),
             executable: None,
         };
         assert_eq!(old.differences(&old), Vec::<String>::new());

@@ -76,11 +76,7 @@ pub(super) fn missing_path(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
 
 /// A package that this Python is too old or too new for.
 pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
-    let wanted = between(flat, ") does not satisfy Python", " ")?.trim_matches(['(', ')', ',']);
-    let who = between(flat, &format!("{wanted} and "), " depends on Python")
-        .or_else(|| between(flat, "and ", " depends on Python"))?
-        .rsplit(' ')
-        .next()?;
+    let (who, wanted) = unfit(flat)?;
     let (name, version) = split_requirement(who);
     let because = evidence.python_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     let change = super::python_change(evidence.python_reason);
@@ -98,6 +94,20 @@ pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
             .and_fix(format!("or require {name}=={other}, the newest that runs on Python {}", evidence.python_version));
     }
     Some(failure)
+}
+
+/// Who wants which Python: "the current Python version (3.11.7) does not satisfy Python>=3.12 and django==6.0 depends on Python>=3.12", or
+/// "django==6.0 requires Python >=3.12".
+fn unfit(flat: &str) -> Option<(&str, &str)> {
+    // "all versions of django require Python >=3.12", too.
+    let said = flat.split_once(" requires Python ").or_else(|| flat.split_once(" require Python "));
+    if let Some((before, after)) = said {
+        return Some((before.rsplit(' ').next()?, after.split(' ').next()?.trim_end_matches(['.', ','])));
+    }
+    let wanted = between(flat, ") does not satisfy Python", " ")?.trim_matches(['(', ')', ',']);
+    let who = between(flat, &format!("{wanted} and "), " depends on Python")
+        .or_else(|| between(flat, "and ", " depends on Python"))?;
+    Some((who.rsplit(' ').next()?, wanted))
 }
 
 /// A name that the index does not know.
@@ -280,7 +290,7 @@ fn direct_side(evidence: &Evidence<'_>, demand: &Demand) -> String {
     }
 }
 
-/// Takes apart uv's sentences: "X depends on Y", "you require Z and W".
+/// Takes apart uv's sentences: "X depends on Y", "all versions of X depend on Y", "you require Z and W".
 fn demands(flat: &str) -> Vec<Demand> {
     let mut found = Vec::new();
     let clean = |word: &str| word.trim_matches(['`', ',', '.', ':']).to_owned();
@@ -293,10 +303,13 @@ fn demands(flat: &str) -> Vec<Demand> {
             found.push(Demand { by, name: name.to_lowercase(), constraint: constraint.to_owned() });
         }
     };
-    for (at, _) in flat.match_indices(" depends on ") {
-        let by = clean(flat[..at].rsplit(' ').next().unwrap_or_default());
-        let what = clean(flat[at + " depends on ".len()..].split(' ').next().unwrap_or_default());
-        push(Some(by), &what);
+    // "all versions of X depend on Y", too.
+    for verb in [" depends on ", " depend on "] {
+        for (at, _) in flat.match_indices(verb) {
+            let by = clean(flat[..at].rsplit(' ').next().unwrap_or_default());
+            let what = clean(flat[at + verb.len()..].split(' ').next().unwrap_or_default());
+            push(Some(by), &what);
+        }
     }
     for (at, _) in flat.match_indices("you require ") {
         // "we can conclude that you require …" restates what was said before.
