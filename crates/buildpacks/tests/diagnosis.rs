@@ -122,8 +122,11 @@ fn wheels_for_other_machines_are_told() {
 
 const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A lock of each manager for acme 1.0, with a hash that is not its file's: the buildpack, the files, the command that locks anew.
-fn locks() -> Vec<(&'static str, Vec<(&'static str, String)>, &'static str)> {
+/// The buildpack, the files of an app, the command that locks anew.
+type Lock = (&'static str, Vec<(&'static str, String)>, &'static str);
+
+/// A lock of each manager for acme 1.0, with a hash that is not its file's.
+fn locks() -> Vec<Lock> {
     let project =
         "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"acme==1.0\"]\n";
     let wheel = "acme-1.0-py3-none-any.whl";

@@ -4,7 +4,7 @@
 /// What stands in the place of a credential.
 const MASK: &str = "***";
 /// What stands in hoist's own advice in the place of one.
-const EXAMPLES: [&str; 2] = ["user:token", "token"];
+const EXAMPLE: &str = "user:token";
 /// Shorter ones are words that stand in any text.
 const MIN_SECRET: usize = 6;
 /// Parts of names (of variables, of what follows the `?` of an address) whose values are secret.
@@ -28,7 +28,7 @@ pub(crate) fn mask_credentials(text: &str) -> String {
         let (address, after) = after.split_at(after.find(ends).unwrap_or(after.len()));
         let address = match login_of(address) {
             Some(login) => {
-                result.push_str(if EXAMPLES.contains(&login) { login } else { MASK });
+                result.push_str(if login == EXAMPLE { login } else { MASK });
                 &address[login.len()..]
             }
             None => address,
@@ -120,15 +120,12 @@ fn unescape(text: &str) -> String {
     while let Some((&first, after)) = rest.split_first() {
         let digits =
             (first == b'%').then(|| after.get(..2)).flatten().and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            bytes.push(byte);
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())

@@ -15,17 +15,17 @@ impl Origins {
         let mut origins = Self::default();
         for name in names {
             if let Some(value) = environment.get(*name) {
-                origins.push(&value.to_string_lossy(), format!("the variable {name}"));
+                origins.push(&value.to_string_lossy(), &format!("the variable {name}"));
             }
         }
         origins
     }
 
     /// Adds addresses between blanks, with who names them.
-    pub(super) fn push(&mut self, addresses: &str, who: String) {
+    pub(super) fn push(&mut self, addresses: &str, who: &str) {
         for address in addresses.split([' ', ',', '\n']) {
             if let Some(host) = host(address) {
-                self.0.push((host, who.clone()));
+                self.0.push((host, who.to_owned()));
             }
         }
     }
@@ -62,7 +62,7 @@ mod tests {
     fn who_names_an_index_is_found_by_its_host() {
         let environment = Environment::from([("PIP_INDEX_URL".to_owned(), "https://me:x@Own.example:8/simple".into())]);
         let mut origins = Origins::of_variables(&environment, &["PIP_INDEX_URL", "UV_INDEX"]);
-        origins.push("https://a.example/ https://b.example/simple", "the binding `i` of type pip".to_owned());
+        origins.push("https://a.example/ https://b.example/simple", "the binding `i` of type pip");
         let dir = tempfile::tempdir().unwrap();
         fs_err::write(dir.path().join("r.txt"), "six\n--extra-index-url=https://u:p@line.example/simple\n").unwrap();
         let tree = crate::pip::requirements::read_requirements(dir.path(), "r.txt".as_ref()).unwrap();

@@ -91,7 +91,7 @@ pub(crate) fn settings(context: &Context) -> Settings {
         let conf = format!("pip.conf of the binding `{}`", binding.name);
         for ((name, value), who) in machine.chain(from_conf.into_iter().map(|pair| (pair, conf.clone()))) {
             if INDEXES.contains(&name.as_str()) && !environment.contains_key(&name) {
-                origins.push(&value, format!("{name}, in {who}"));
+                origins.push(&value, &format!("{name}, in {who}"));
             }
             environment.entry(name).or_insert_with(|| value.into());
         }

@@ -197,8 +197,8 @@ fn fetch(interpreter: &Interpreter, settings: &Settings, hash: &str, dir: &Path)
         let text = settings.secrets.mask(&String::from_utf8_lossy(&output.stderr));
         // That there is no uv is what follows; a certificate or a name that is not known is why.
         let why = text.lines().find(|line| line.contains("after connection broken by"));
-        let last = text.lines().rev().find(|line| line.contains("ERROR")).or(text.lines().last());
-        let message = why.or(last).unwrap_or("no message").trim().to_owned();
+        let error = text.lines().rev().find(|line| line.contains("ERROR")).or(text.lines().last());
+        let message = why.or(error).unwrap_or("no message").trim().to_owned();
         return Err(UvError::Fetch { message });
     }
     let mut command = process::command(&interpreter.executable, &Environment::new());

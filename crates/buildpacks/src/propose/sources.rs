@@ -97,7 +97,7 @@ impl Source {
     /// How likely a file of this name is started; the less the likelier.
     fn rank(&self) -> usize {
         let is_it = |name: &&str| self.path.file_name().is_some_and(|file| file == *name);
-        STARTED.iter().position(|name| is_it(&name)).unwrap_or(STARTED.len())
+        STARTED.iter().position(is_it).unwrap_or(STARTED.len())
     }
 
     /// Whether it is called as files are that people start.

@@ -158,7 +158,7 @@ impl LocalEngine {
         }
         let foresight = self.foresee(&staged.app_dir, &variables(request, staged));
         match foresight.missing_process {
-            Some(problem) if !foresight.problems.iter().any(|other| other.is_fatal()) => {
+            Some(problem) if !foresight.problems.iter().any(crate::check::Problem::is_fatal) => {
                 Err(PlatformError::NoProcess { message: problem.message, hint: problem.fixes.join("\n") })
             }
             _ => Ok(()),

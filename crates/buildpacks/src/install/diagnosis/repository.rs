@@ -19,7 +19,7 @@ const CAUSES: &[(&str, &str, &str)] = &[
     (
         "could not read Username",
         "the repository wants credentials, or it is not there",
-        "check the spelling; for a private one put a token into the address (git+https://token@host/…), or publish a wheel of it to a private index",
+        "check the spelling; for a private one put a token into the address (git+https://user:token@host/…), or publish a wheel of it to a private index",
     ),
     (
         "could not read Password",

@@ -89,7 +89,9 @@ pub(super) fn wrong_python(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
             None => "none of the Pythons that can be had fits it: take another version of it".to_owned(),
         },
     );
-    if let Some(other) = (evidence.probe)(Probe::Highest(name)) {
+    // An index that does not say which Pythons its files are for answers with the same version.
+    let other = (evidence.probe)(Probe::Highest(name)).filter(|other| !version.ends_with(other.as_str()));
+    if let Some(other) = other {
         failure = failure
             .and_fix(format!("or require {name}=={other}, the newest that runs on Python {}", evidence.python_version));
     }
