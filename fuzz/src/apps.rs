@@ -67,9 +67,17 @@ pub(super) fn python_versions(data: &[u8]) {
 }
 
 pub(super) fn python_projects(data: &[u8]) {
-    for name in
-        ["pyproject.toml", "mise.toml", "Pipfile", "Pipfile.lock", "setup.cfg", "uv.lock", "poetry.lock", "pdm.lock"]
-    {
+    for name in [
+        "pyproject.toml",
+        "mise.toml",
+        "Pipfile",
+        "Pipfile.lock",
+        "setup.cfg",
+        "setup.py",
+        "uv.lock",
+        "poetry.lock",
+        "pdm.lock",
+    ] {
         foresee(name, data);
     }
 }

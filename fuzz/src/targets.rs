@@ -214,6 +214,7 @@ pub const TARGETS: &[Target] = &[
             "[project]\nrequires-python = \">=3.9\"\n[project.scripts]\na = \"b:c\"\n[tool.poetry.dependencies]\npython = \"^3.9\"\n[tools]\npython = [\"3.11\"]\n[requires]\npython_version = \"3.11\"\n",
             "{\"_meta\": {\"requires\": {\"python_version\": \"3.11\"}}}",
             "requires-python = \">=3.11\"\n[[package]]\n[metadata]\npython-versions = \"~3.9\"\n[[metadata.targets]]\nrequires_python = \">=3.9\"\n[options]\npython_requires = >=3.9\n",
+            "L = '>=3.9'  # it\nsetup(x=\"a\\\"b\", y=''z, python_requires=L, **{'python_requires': r'>=3' ',<4'})\n",
         ],
     },
     Target {

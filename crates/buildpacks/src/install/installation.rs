@@ -14,7 +14,7 @@ use super::environment::{Mark, VirtualEnvironment};
 use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
-use super::lock::{Lock, Resolutions, lock_installed};
+use super::lock::{Lock, Resolutions, Sought, WheelFiles, lock_installed};
 use super::settings::{NEWEST, Settings, mask_credentials};
 use super::uv::{UV_VERSION, Uv, UvError};
 use super::vendored;
@@ -460,13 +460,19 @@ impl Installation<'_> {
 
     /// What was chosen, written down and remembered.
     fn lock(&self, distributions: &[Distribution]) -> Result<Lock, Failure> {
-        // Of what may have been built here no wheel of the index is the source.
-        let uv = self.uv.as_ref().ok().filter(|_| source_build(self.wanted, self.settings).is_none());
-        let free: Vec<&Distribution> = distributions.iter().filter(|one| !self.is_bound(one)).collect();
-        let bound = self.bound(Some(distributions))?;
+        // Where settings or options want builds in place of wheels, no wheel of the index is the source.
+        let wants_builds = self.settings.source_build().is_some() || self.wanted.wants_builds();
+        let uv = self.uv.as_ref().ok().filter(|_| !wants_builds);
         let mut places = self.indexes();
-        places.extend(bound.map(Into::into));
-        let lock = lock_installed(uv, &self.interpreter.executable, distributions, &free, places, self.temporary)
+        places.extend(self.bound(Some(distributions))?.map(Into::into));
+        let none = WheelFiles::new();
+        let sought = Sought {
+            free: distributions.iter().filter(|one| !self.is_bound(one)).collect(),
+            places,
+            known: self.wanted.listed().filter(|_| !wants_builds).map_or(&none, |listed| &listed.wheel_files),
+            may_be_built: !self.deny_source_builds,
+        };
+        let lock = lock_installed(uv, &self.interpreter.executable, distributions, sought, self.temporary)
             .map_err(|error| uv_failure(&error))?;
         if let Some((resolutions, id)) = &self.resolutions {
             resolutions.remember(id, &lock);

@@ -1,6 +1,7 @@
 //! What was really chosen, as lines that an installer can take again: `name==version --hash=sha256:…`. Kept in the layer's metadata, and
 //! for a day in the machine's cache, so that the next image with the same requirements resolves nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +12,16 @@ use serde::Deserialize;
 use super::distributions::Distribution;
 use super::uv::{Uv, UvError};
 use crate::keep;
+use crate::sbom::read_start;
 
 /// How long a resolution is believed by other images. The image's own environment is kept until its requirements change.
 const BELIEVED: Duration = Duration::from_hours(24);
+
+/// WHEEL is a few lines; a stranger's is not read further.
+const MAX_WHEEL_BYTES: u64 = 64 << 10;
+
+/// Wheels of packages by name: their files' names and SHA-256.
+pub(super) type WheelFiles = BTreeMap<String, Vec<(String, String)>>;
 
 /// A lock: lines sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,20 +45,43 @@ struct PyLockPackage {
 
 #[derive(Deserialize)]
 struct PyLockFile {
+    name: Option<String>,
+    url: Option<String>,
+    path: Option<String>,
     #[serde(default)]
-    hashes: toml::Table,
+    hashes: BTreeMap<String, String>,
 }
 
-/// The lock of what is installed. Hashes come from uv's cache, without network; what has none there is locked without. `places` are the indexes of
-/// the project, and the file of those requirements that are not `free` to come from any of them.
-pub(crate) fn lock_installed(
+impl PyLockFile {
+    /// The name of the file and its SHA-256.
+    fn named_hash(mut self) -> Option<(String, String)> {
+        let place = self.name.or(self.url).or(self.path)?;
+        let name = place.rsplit('/').next().unwrap_or_default().replace("%2B", "+");
+        Some((name, self.hashes.remove("sha256")?))
+    }
+}
+
+/// Where the hashes of what is installed are looked for.
+pub(super) struct Sought<'a> {
+    /// What may come from any index.
+    pub(super) free: Vec<&'a Distribution>,
+    /// The indexes of the project as arguments, and the file of those requirements that come from one of them alone.
+    pub(super) places: Vec<OsString>,
+    /// The wheels that a lock names. uv is not asked when they are of all packages.
+    pub(super) known: &'a WheelFiles,
+    /// Whether something may have been built here: then only the tags of what is installed tell of which wheel it came, if of any.
+    pub(super) may_be_built: bool,
+}
+
+/// The lock of what is installed. Hashes come from a lock or from uv's cache, without network; what has none there is locked without.
+pub(super) fn lock_installed(
     uv: Option<&Uv>,
     python: &Path,
     distributions: &[Distribution],
-    free: &[&Distribution],
-    places: Vec<OsString>,
+    sought: Sought<'_>,
     temporary: &Path,
 ) -> Result<Lock, UvError> {
+    let Sought { free, places, known, may_be_built } = sought;
     let io = |source| UvError::Io { action: "writing the lock", source };
     let is_direct = |d: &&Distribution| d.info_dir.join("direct_url.json").exists();
     let (direct, registry): (Vec<_>, Vec<_>) = distributions.iter().partition(is_direct);
@@ -59,8 +90,9 @@ pub(crate) fn lock_installed(
     let pins_path = temporary.join("pins.txt");
     let lock_path = temporary.join("pylock.toml");
     fs::write(&pins_path, &pins).map_err(io)?;
-    let mut hashes = toml::Table::new();
-    if let Some(uv) = uv {
+    let mut wheels = known.clone();
+    let is_known = registry.iter().all(|d| known.contains_key(&d.name));
+    if let Some(uv) = uv.filter(|_| !is_known) {
         let fixed = [
             "pip",
             "compile",
@@ -78,12 +110,12 @@ pub(crate) fn lock_installed(
         arguments.extend(places);
         arguments.push(pins_path.into());
         if uv.run(temporary, arguments)?.ok {
-            hashes = wheel_hashes(&fs::read_to_string(&lock_path).map_err(io)?);
+            wheels.extend(wheels_of(&fs::read_to_string(&lock_path).map_err(io)?));
         }
     }
     let mut lines: Vec<String> = registry
         .iter()
-        .map(|d| match hashes.get(&d.name).and_then(toml::Value::as_str) {
+        .map(|d| match wheels.get(&d.name).and_then(|wheels| hash_among(wheels, &tags_of(d), may_be_built)) {
             Some(hash) => format!("{}=={} --hash=sha256:{hash}", d.name, d.version),
             None => format!("{}=={}", d.name, d.version),
         })
@@ -93,14 +125,50 @@ pub(crate) fn lock_installed(
     Ok(Lock { lines })
 }
 
-/// Name to SHA-256 of the one wheel that a pylock.toml for this machine names.
-fn wheel_hashes(pylock: &str) -> toml::Table {
-    let Ok(lock) = toml::from_str::<PyLock>(pylock) else { return toml::Table::new() };
-    lock.packages
-        .into_iter()
-        .filter(|package| package.version.is_some() && package.wheels.len() == 1)
-        .filter_map(|package| Some((package.name, package.wheels.into_iter().next()?.hashes.remove("sha256")?)))
+/// The wheels that a pylock.toml names for each package, with their SHA-256.
+fn wheels_of(pylock: &str) -> WheelFiles {
+    let Ok(lock) = toml::from_str::<PyLock>(pylock) else { return WheelFiles::new() };
+    let locked = lock.packages.into_iter().filter(|package| package.version.is_some());
+    locked
+        .map(|package| (package.name, package.wheels.into_iter().filter_map(PyLockFile::named_hash).collect()))
         .collect()
+}
+
+/// The tags of what is installed, as its WHEEL has them (the "binary distribution format" specification), in order.
+fn tags_of(distribution: &Distribution) -> Vec<String> {
+    let text = read_start(&distribution.info_dir.join("WHEEL"), MAX_WHEEL_BYTES).unwrap_or_default();
+    let tags = text.lines().filter_map(|line| line.strip_prefix("Tag:"));
+    // Some write several as one.
+    let mut tags: Vec<String> = tags.filter_map(|tag| tags_of_name(&format!("{}.whl", tag.trim()))).flatten().collect();
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// The tags that the name of a wheel means: `py2.py3-none-any` is two.
+fn tags_of_name(file_name: &str) -> Option<Vec<String>> {
+    let mut parts = file_name.strip_suffix(".whl")?.rsplit('-');
+    let (platforms, abis, pythons) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut tags = Vec::new();
+    for python in pythons.split('.') {
+        for abi in abis.split('.') {
+            tags.extend(platforms.split('.').map(|platform| format!("{python}-{abi}-{platform}")));
+        }
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    Some(tags)
+}
+
+/// The SHA-256 of the wheel with these tags; without such, of the only one there is where nothing can have been built.
+fn hash_among<'a>(wheels: &'a [(String, String)], tags: &[String], may_be_built: bool) -> Option<&'a str> {
+    let is_it = |(name, _): &&(String, String)| tags_of_name(name).is_some_and(|of_name| of_name == tags);
+    let mut found = wheels.iter().filter(is_it).map(|(_, hash)| hash.as_str());
+    match (found.next(), found.next(), wheels) {
+        (Some(hash), None, _) => Some(hash),
+        (None, _, [(_, only)]) if !may_be_built => Some(only),
+        _ => None,
+    }
 }
 
 fn direct_line(distribution: &Distribution) -> String {
@@ -184,10 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn hashes_come_from_the_chosen_wheel() {
-        let pylock = "lock-version='1.0'\n[[packages]]\nname='a'\nversion='1'\nwheels=[{url='u',hashes={sha256='ff'}}]\n[[packages]]\nname='b'\nversion='1'\nsdist={url='u',hashes={sha256='00'}}\n";
-        let hashes = wheel_hashes(pylock);
-        assert_eq!(hashes.get("a").and_then(toml::Value::as_str), Some("ff"));
-        assert!(!hashes.contains_key("b"));
+    fn hashes_come_from_the_wheel_whose_tags_are_installed() {
+        let pylock = "lock-version='1.0'\n[[packages]]\nname='a'\nversion='1'\nwheels=[{url='https://h/a-1-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl',hashes={sha256='ff'}},{url='https://h/a-1-cp313-cp313-manylinux_2_28_x86_64.whl',hashes={sha256='ee'}}]\n[[packages]]\nname='b'\nversion='1'\nsdist={url='u',hashes={sha256='00'}}\n[[packages]]\nname='c'\nversion='1'\nwheels=[{name='c-1-py2.py3-none-any.whl',url='u',hashes={sha256='cc'}}]\n";
+        let wheels = wheels_of(pylock);
+        let of = |name: &str, tags: &[&str], may_be_built: bool| {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            hash_among(&wheels[name], &tags, may_be_built).map(str::to_owned)
+        };
+        assert_eq!(of("a", &["cp313-cp313-manylinux_2_28_x86_64"], true).as_deref(), Some("ee"));
+        let old = ["cp313-cp313-manylinux2014_x86_64", "cp313-cp313-manylinux_2_17_x86_64"];
+        assert_eq!(of("a", &old, true).as_deref(), Some("ff"));
+        assert_eq!(of("a", &["cp313-cp313-linux_x86_64"], false), None, "it was built here, or is another one");
+        assert_eq!(of("b", &["py3-none-any"], true), None);
+        assert_eq!(of("c", &["py2-none-any", "py3-none-any"], true).as_deref(), Some("cc"));
+        assert_eq!(of("c", &["py3-none-any"], false).as_deref(), Some("cc"), "wheels may be tagged carelessly");
+        assert_eq!(of("c", &["py3-none-any"], true), None);
     }
 }

@@ -85,6 +85,7 @@ impl<'a> LockedList<'a> {
                 let version = version.as_ref().filter(|version| Version::parse(version).is_some());
                 let Some(version) = version else { return Err(self.refuse(package, "it has no version")) };
                 self.check_platform(package)?;
+                self.note_wheels(package);
                 format!("{name}=={version}{}", self.hashes(package)?)
             }
             Origin::Url(url) => format!("{name} @ {}{}", self.url(package, url)?, self.hashes(package)?),
@@ -223,6 +224,19 @@ impl<'a> LockedList<'a> {
         } else {
             self.listed.push(name, shown, line, relative);
             self.listed.tree.local_paths.push(inside.to_owned());
+        }
+    }
+
+    /// Remembers the wheels of a package, so that the one which is installed is known by its hash.
+    fn note_wheels(&mut self, package: &LockedPackage) {
+        let of = |file: &LockedFile| {
+            let name = file.name.as_deref()?.rsplit('/').next()?.replace("%2B", "+");
+            Some((name, file.hash.strip_prefix("sha256:")?.to_owned()))
+        };
+        let files: Vec<(String, String)> =
+            package.files.iter().filter_map(of).filter(|(name, _)| is_wheel(name)).collect();
+        if !files.is_empty() {
+            self.listed.wheel_files.insert(normalize(&package.name), files);
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use hoist_debian::{Sha256, hex};
 
+use super::lock::WheelFiles;
 use super::settings::mask_credentials;
 use super::wheels::Wheels;
 use crate::pip::requirements::{RequirementLine, RequirementsFile, RequirementsTree, source_build_in};
@@ -33,6 +34,8 @@ pub(crate) struct Listed {
     pub(crate) bound: Vec<Bound>,
     /// What is known of the Pythons that its wheels are for.
     pub(crate) wheels: Wheels,
+    /// The wheels of what is locked by name, where the lock has their names and hashes.
+    pub(super) wheel_files: WheelFiles,
 }
 
 /// A package index of a project.
@@ -83,7 +86,7 @@ impl Listed {
         self.push_index_for(name, url, false);
     }
 
-    /// Adds an index; an explicit one only has what [`Self::bind`] takes from it.
+    /// Adds an index; an explicit one only has what [`Self::push_bound`] takes from it.
     pub(crate) fn push_index_for(&mut self, name: &str, url: &str, explicit: bool) {
         match self.indexes.iter_mut().find(|index| index.url == url) {
             Some(known) => known.explicit &= explicit,
@@ -196,6 +199,12 @@ impl Wanted {
             Self::Requirements(tree) => tree.source_build(),
             Self::Locked(listed) | Self::Project(listed) => source_build_in(&listed.text).map(|(_, line)| line),
         }
+    }
+
+    /// Whether an option says that packages are built though there are wheels of them.
+    pub(crate) fn wants_builds(&self) -> bool {
+        let has = |text: &str| text.lines().any(|line| line.trim_start().starts_with("--no-binary"));
+        self.tree().files.iter().any(|file| has(&file.text)) || self.listed().is_some_and(|listed| has(&listed.text))
     }
 
     /// Whether every version is locked with a hash, so that it does not matter which index a file comes from.

@@ -142,10 +142,14 @@ fn differences(it: &Manifest, scratch_dir: &Path) -> Vec<String> {
     let line = text.lines().position(|line| line == it.line).map_or(0, |index| index + 1);
     assert!(line > 0, "{} of {} has no line {:?}", it.file, it.project, it.line);
     let mut found = Vec::new();
-    let mut check = |name: &str, bytes: Vec<u8>, exit: i32, says: &[&str]| {
+    let mut check = |name: &str, bytes: Option<Vec<u8>>, exit: i32, says: &[&str]| {
         let app_dir = scratch_dir.join(format!("{}-{}-{name}", it.project, it.file).replace(' ', "-"));
         made::copy(&root_dir().join("fixtures/apps").join(it.project), &app_dir).unwrap();
-        fs_err::write(app_dir.join(it.file), bytes).unwrap();
+        fs_err::remove_file(app_dir.join(it.file)).unwrap();
+        match bytes {
+            Some(bytes) => fs_err::write(app_dir.join(it.file), bytes).unwrap(),
+            None => std::os::unix::fs::symlink("/etc/hostname", app_dir.join(it.file)).unwrap(),
+        }
         let started = Instant::now();
         let said = run(hoist().arg("check").arg(&app_dir));
         let all = format!("{}{}", said.stdout, said.stderr);
@@ -162,11 +166,12 @@ fn differences(it: &Manifest, scratch_dir: &Path) -> Vec<String> {
         }
     };
     for way in WAYS {
-        check(way.name, (way.change)(it, &text), way.exit, way.says);
+        check(way.name, Some((way.change)(it, &text)), way.exit, way.says);
     }
     for (name, change) in HARMLESS {
-        check(name, change(it, &text), 0, &[]);
+        check(name, Some(change(it, &text)), 0, &[]);
     }
+    check("a link out of the app", None, 2, &["the link FILE leads out of the source"]);
     found
 }
 
