@@ -1,4 +1,4 @@
-//! Standalone builds of Python from a mirror of the user's own: a folder and a server with a list of builds and an archive of the right layout,
+//! Standalone builds of Python from a mirror of the user's own: a server with a list of builds and an archive of the right layout,
 //! made here of the interpreter that hoist makes of Debian's packages. What is wrong with a mirror is told apart.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // helpers fail as loudly as their tests
 
@@ -13,7 +13,7 @@ use hoist_image::Digest;
 use support::{Said, hoist, run, shared_store, tree};
 
 const PROGRAM: &str = "import sys, ssl, sqlite3\nprint('%d.%d' % sys.version_info[:2], sys.base_prefix)\n";
-/// Both tests need the archive.
+/// The archive, made once.
 static MADE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
 fn app(mirror: &Path) -> (tempfile::TempDir, String) {
@@ -66,43 +66,6 @@ fn build(name: &str, app: &Path, list: &str, args: &[&str]) -> Said {
     command.args(["build", name, "-e", "HOIST_PYTHON_SOURCE=standalone", "-e", "UV_HTTP_RETRIES=0"]);
     command.args(["-e", &format!("UV_PYTHON_DOWNLOADS_JSON_URL={list}")]).args(args).arg("--path").arg(app);
     run(&mut command)
-}
-
-#[test]
-fn an_app_runs_on_a_build_of_the_users_own_folder() {
-    let mirror = tree(&[]);
-    let archive = archive();
-    let file = mirror.path().join("cpython-3.13.5-own.tar.gz");
-    fs_err::write(&file, &archive).unwrap();
-    let at = format!("file://{}", mirror.path().join("list.json").display());
-    let write = |text: &str| fs_err::write(mirror.path().join("list.json"), text).unwrap();
-    let machine = std::env::consts::ARCH;
-    let url = format!("file://{}", file.display());
-    let (app, volume) = app(mirror.path());
-    let wrong = |text: &str, words: &[&str]| {
-        write(text);
-        let said = build("test/standalone", app.path(), &at, &["--volume", &volume]).code(1);
-        for words in words {
-            assert!(said.stderr.contains(words), "{words:?} is not in\n{}", said.stderr);
-        }
-    };
-    let other = if machine == "x86_64" { "aarch64" } else { "x86_64" };
-    wrong(&list(other, &url, &archive), &["none of this version for this machine"]);
-    wrong(&list(machine, &url, b"another"), &["another checksum than the list says", "UV_PYTHON_DOWNLOADS_JSON_URL"]);
-    wrong(&list(machine, &format!("{url}.no"), &archive), &["No such file", "--volume DIR:DIR:ro"]);
-    wrong("{", &["is no list of standalone builds"]);
-    let half = mirror.path().join("half.tar.gz");
-    fs_err::write(&half, &archive[..archive.len() / 2]).unwrap();
-    wrong(&list(machine, &format!("file://{}", half.display()), &archive), &["the archive is damaged"]);
-
-    write(&list(machine, &url, &archive));
-    let said = build("test/standalone", app.path(), &at, &["--volume", &volume]).ok();
-    let said = said.says("fetching a standalone build of Python 3.13").says("3.13.5 of python-build-standalone");
-    assert!(!said.stderr.contains(mirror.path().to_str().unwrap()), "the mirror is not told of: {}", said.stderr);
-    let printed = run(hoist().args(["run", "test/standalone"])).ok().stdout;
-    assert!(printed.starts_with("3.13 /layers/hoist_python/python/cpython-3.13.5"), "{printed}");
-    build("test/standalone", app.path(), &at, &["--volume", &volume]).ok().says("3.13.5").says("unchanged");
-    run(hoist().args(["image", "rm", "test/standalone"])).ok();
 }
 
 #[test]
