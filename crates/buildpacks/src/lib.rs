@@ -18,6 +18,7 @@ mod encoding;
 mod entry;
 mod failure;
 mod foresee;
+mod image_settings;
 mod install;
 mod job_template;
 mod keep;

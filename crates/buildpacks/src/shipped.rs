@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
         &crate::pipenv::PipenvBuildpack,
         &crate::pylock::PylockBuildpack,
         &crate::pip::Pip,
+        &crate::image_settings::ImageSettings,
         &crate::procfile::ProcfileBuildpack,
         &crate::job_template::JobTemplate,
     ]
