@@ -8,6 +8,9 @@ use crate::binding::Bindings;
 use crate::layer::Layer;
 use crate::output::Output;
 
+/// Names the folder that the builds of a machine share.
+pub(crate) const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
+
 /// Environment variables. Names that are not Unicode are dropped at the door.
 pub type Environment = BTreeMap<String, OsString>;
 
@@ -76,6 +79,11 @@ impl Context {
     pub fn variable_of_this_build(&self, name: &str) -> Option<String> {
         let text = fs_err::read_to_string(self.platform_dir.join("env").join(name)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The folder `name` of the cache that builds share (`HOIST_CACHE_DIR`), or else of this build's own.
+    pub(crate) fn cache_dir(&self, own: &Path, name: &str) -> PathBuf {
+        self.variable(CACHE_VARIABLE).map_or_else(|| own.to_owned(), PathBuf::from).join(name)
     }
 
     /// A file of the app, when it is there as a regular file inside of the app (links are followed as long as they stay inside).

@@ -8,11 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod as_of;
 mod binding;
 mod buildpack;
 mod bytecode;
 mod context;
+mod deb_packages;
 mod dependencies;
 mod encoding;
 mod entry;

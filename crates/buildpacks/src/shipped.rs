@@ -8,6 +8,7 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The buildpacks of this crate, in the default order.
 pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
     vec![
+        &crate::deb_packages::DebPackages,
         &crate::python::Python,
         &crate::uv_lock::UvBuildpack,
         &crate::poetry::PoetryBuildpack,
@@ -69,7 +70,7 @@ pub fn shipped() -> Vec<ShippedBuildpack> {
         .collect()
 }
 
-/// The default order: one group, led by the interpreter. Whatever an app's Python needs after that is seen by the optional ones.
+/// The default order: one group, which the interpreter makes. Whatever an app needs before and after that is seen by the optional ones.
 pub fn default_order() -> Vec<Vec<OrderEntry>> {
     vec![
         all()

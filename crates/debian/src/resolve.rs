@@ -279,7 +279,8 @@ fn hits(relation: &Dependency, other: &Package) -> bool {
     })
 }
 
-/// Existing names that differ little: at most a third of the letters.
+/// Existing names that differ little, by at most a third of the letters; and the longest one that the name goes on from behind a dash, as that of a
+/// package which was taken apart or went (`libgl1-mesa-glx`) does.
 fn near_names(index: &Index, name: &str) -> Vec<String> {
     let limit = name.len().div_ceil(3).min(3);
     let start: String = name.chars().take(1).collect();
@@ -291,7 +292,11 @@ fn near_names(index: &Index, name: &str) -> Vec<String> {
         .filter(|(distance, _)| *distance <= limit)
         .collect();
     names.sort();
-    names.into_iter().take(4).map(|(_, name)| name).collect()
+    let shorter = name.match_indices('-').rev().map(|(at, _)| &name[..at]).find(|shorter| index.contains(shorter));
+    let near = names.into_iter().take(3).map(|(_, name)| name);
+    let mut near: Vec<String> = near.chain(shorter.map(str::to_owned)).collect();
+    near.dedup();
+    near
 }
 
 /// Edit distance.

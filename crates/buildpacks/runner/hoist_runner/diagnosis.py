@@ -72,11 +72,11 @@ def explain_import(error, root):
     elif isinstance(error, ImportError) and "cannot open shared object file" in str(error):
         library = str(error).split(":")[0].strip()
         package = package_of(library)
-        hint = "the image needs the Debian package %s" % package if package else "the image lacks the system library"
+        hint = "write the Debian package %s into a file apt.txt" % package if package else "the image lacks the system library: write the Debian package that has it into a file apt.txt"
         if library == "libcuda.so.1":
             hint = "the NVIDIA driver brings it: run the job on a machine with a GPU, or require a build for the CPU"
         if library in ("libGL.so.1", "libgthread-2.0.so.0"):
-            hint = "use opencv-python-headless instead of opencv-python in requirements.txt, or add " + package
+            hint = "use opencv-python-headless instead of opencv-python in requirements.txt, or write %s into a file apt.txt" % package
         verdict.update(kind="system_library", module=library, message="%s is missing%s" % (library, where), hint=hint)
     else:
         text = traceback.format_exception_only(type(error), error)[-1].strip()

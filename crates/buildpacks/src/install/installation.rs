@@ -1,7 +1,7 @@
 //! Brings an environment to what the requirements say: a remembered resolution, else uv resolving and installing at once, else pip for what
 //! uv refuses. Then makes the result deterministic, compiles what is new, and writes down what was chosen.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -38,6 +38,8 @@ pub(crate) struct Installation<'a> {
     pub(crate) app_dir: &'a Path,
     /// The root of the build image.
     pub(crate) root_dir: &'a Path,
+    /// Where the packages of Debian that the app asked for have their libraries.
+    pub(crate) library_path: &'a OsStr,
     pub(crate) wanted: &'a Wanted,
     pub(crate) interpreter: &'a Interpreter,
     pub(crate) settings: &'a Settings,
@@ -383,7 +385,9 @@ impl Installation<'_> {
         if fresh.is_empty() {
             return;
         }
-        let Some(provided) = Provided::read(self.root_dir, &self.interpreter.executable) else { return };
+        let Some(provided) = Provided::read(self.root_dir, &self.interpreter.executable, self.library_path) else {
+            return;
+        };
         let all: Vec<PathBuf> = looked.iter().flat_map(|looked| looked.libraries.iter().cloned()).collect();
         let missing = libraries::missing(&fresh, &all, &self.environment.site_packages, &provided);
         for missing in missing.iter().take(MAX_LIBRARY_WARNINGS) {

@@ -6,6 +6,7 @@
 //! paths or loads them by hand, and a false alarm is worse than none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -44,8 +45,9 @@ pub(crate) struct Missing {
 }
 
 impl Provided {
-    /// As the base's lists and the folder beside the interpreter say; none where the base has no list.
-    pub(crate) fn read(root: &Path, interpreter: &Path) -> Option<Self> {
+    /// As the base's lists, the folder beside the interpreter and those of `library_path` (of packages that the app asked for) say; none where
+    /// the base has no list.
+    pub(crate) fn read(root: &Path, interpreter: &Path, library_path: &OsStr) -> Option<Self> {
         let run_packages = fs::read_to_string(root.join(RUN_PACKAGES)).ok()?;
         let run_packages: BTreeSet<&str> = run_packages.lines().map(str::trim).collect();
         let mut provided = Self::default();
@@ -61,14 +63,16 @@ impl Provided {
                 }
             }
         }
-        provided.add_folder(interpreter.parent()?.parent()?.join("lib").as_path());
+        // The interpreter's own lie beside its `bin`, in `lib/x86_64-linux-gnu`.
+        let own = interpreter.parent()?.parent()?.join("lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+        for folder in std::env::split_paths(library_path).filter(|path| path.is_absolute()).chain([own]) {
+            provided.add_folder(&folder);
+        }
         Some(provided)
     }
 
-    /// The interpreter's own: `lib/x86_64-linux-gnu` beside its `bin`.
-    fn add_folder(&mut self, lib_dir: &Path) {
-        let own = lib_dir.join(format!("{}-linux-gnu", std::env::consts::ARCH));
-        let names = fs::read_dir(own).into_iter().flatten().flatten();
+    fn add_folder(&mut self, folder: &Path) {
+        let names = fs::read_dir(folder).into_iter().flatten().flatten();
         self.libraries.extend(names.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     }
 
@@ -174,11 +178,14 @@ impl Missing {
         packages.sort_unstable();
         packages.dedup();
         let whose = match packages.as_slice() {
-            [] => return "take a run image that has it if the app uses this part".to_owned(),
+            [] => return "write the package of Debian that has it into apt.txt if the app uses this part".to_owned(),
             [one] => format!("Debian's {one} has it"),
             many => format!("Debian's {} have them", many.join(", ")),
         };
-        format!("{whose}: take a run image with that if the app uses this part")
+        format!(
+            "{whose}: write {} into apt.txt if the app uses this part",
+            if packages.len() == 1 { "it" } else { "them" }
+        )
     }
 }
 
@@ -232,23 +239,29 @@ mod tests {
         fs::create_dir_all(site.path().join("pkg.libs")).unwrap();
         fs::copy("/bin/sh", site.path().join("_module.so")).unwrap();
         let files = [PathBuf::from("_module.so")];
-        let look = |base: &Path, all: &[PathBuf]| {
-            let provided = Provided::read(base, Path::new("/x/bin/python3")).unwrap();
+        let look = |base: &Path, all: &[PathBuf], own: &Path| {
+            let provided = Provided::read(base, Path::new("/x/bin/python3"), own.as_os_str()).unwrap();
             missing(&[("pkg", &files)], all, site.path(), &provided)
         };
         let without = base("libz.so.1", "libc.so.6");
-        let found = look(without.path(), &files);
+        let found = look(without.path(), &files, Path::new(""));
         let expected = Missing {
             distribution: "pkg".into(),
             file: "_module.so".into(),
             libraries: vec![("libc.so.6".into(), Some("built".into()))],
         };
         assert_eq!(found, [expected]);
-        assert_eq!(look(base("libc.so.6", "libz.so.1").path(), &files), [], "the run image has it");
+        assert_eq!(look(base("libc.so.6", "libz.so.1").path(), &files, Path::new("")), [], "the run image has it");
         let bundled = [files[0].clone(), "pkg.libs/libc.so.6".into()];
-        assert_eq!(look(without.path(), &bundled), [], "the wheel has it");
+        assert_eq!(look(without.path(), &bundled, Path::new("")), [], "the wheel has it");
+        fs::create_dir(site.path().join("layer")).unwrap();
+        fs::write(site.path().join("layer/libc.so.6"), "").unwrap();
+        assert_eq!(look(without.path(), &files, &site.path().join("layer")), [], "the app asked for the package");
         fs::remove_file(without.path().join(RUN_PACKAGES)).unwrap();
-        assert!(Provided::read(without.path(), Path::new("/x/bin/python3")).is_none(), "nothing is known");
+        assert!(
+            Provided::read(without.path(), Path::new("/x/bin/python3"), OsStr::new("")).is_none(),
+            "nothing is known"
+        );
     }
 
     #[test]
@@ -266,16 +279,19 @@ mod tests {
         );
         assert_eq!(
             lines("x", &[("libgomp.so.1", Some("libgomp1"))])[1],
-            "Debian's libgomp1 has it: take a run image with that if the app uses this part"
+            "Debian's libgomp1 has it: write it into apt.txt if the app uses this part"
         );
         let many = [("a.so", Some("a")), ("b.so", Some("b")), ("c.so", Some("a")), ("d.so", None), ("e.so", None)];
         assert_eq!(
             lines("x", &many),
             [
                 "x wants a.so, b.so, c.so, d.so and 1 more (a.so), which the image will not have",
-                "Debian's a, b have them: take a run image with that if the app uses this part"
+                "Debian's a, b have them: write them into apt.txt if the app uses this part"
             ]
         );
-        assert_eq!(lines("x", &[("libq.so", None)])[1], "take a run image that has it if the app uses this part");
+        assert_eq!(
+            lines("x", &[("libq.so", None)])[1],
+            "write the package of Debian that has it into apt.txt if the app uses this part"
+        );
     }
 }

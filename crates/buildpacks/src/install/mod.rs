@@ -25,6 +25,7 @@ mod vendored;
 mod wanted;
 mod wheels;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use fs_err as fs;
@@ -42,7 +43,7 @@ use environment::VirtualEnvironment;
 use installation::Installation;
 use interpreter::Interpreter;
 use key::{EnvironmentKey, Verdict};
-pub(crate) use libraries::RUN_PACKAGES;
+pub(crate) use libraries::{RUN_PACKAGES, is_library};
 use lock::{Lock, Resolutions};
 pub(crate) use locked::{LockedFile, LockedList, LockedPackage, Origin, push_project};
 pub(crate) use names::{distance as name_distance, distribution_of_import, is_standard_library};
@@ -51,11 +52,6 @@ pub(crate) use settings::mask_credentials;
 use uv::{UV_VERSION, Uv, UvError};
 pub(crate) use wanted::{Listed, Wanted};
 pub(crate) use wheels::fits;
-
-/// The folder that all builds of a machine share, where the platform allows it.
-const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
-/// `deny` while the shared folder can be written.
-const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
 
 /// The layer that is the environment.
 const LAYER: &str = "env";
@@ -160,7 +156,7 @@ fn install_into(
 ) -> Result<(), Failure> {
     let Choice { buildpack, wanted, interpreter, settings, key } = choice;
     let common = context.common;
-    let deny_source_builds = common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny");
+    let deny_source_builds = settings::denies_source_builds(common);
     if deny_source_builds && let Some(line) = installation::source_build(wanted, settings) {
         return Err(installation::source_build_needed("").and_seen(line));
     }
@@ -190,6 +186,7 @@ fn install_into(
     let installation = Installation {
         app_dir: &common.app_dir,
         root_dir: &common.root_dir,
+        library_path: common.environment.get("LD_LIBRARY_PATH").map_or(OsStr::new(""), OsString::as_os_str),
         wanted,
         interpreter,
         settings,
@@ -256,7 +253,7 @@ fn write_layer(
 
 /// The shared folder, or a layer of this image's own that only later builds see.
 fn cache_dir(context: &BuildContext<'_>) -> Result<PathBuf, Failure> {
-    if let Some(dir) = context.common.variable(CACHE_VARIABLE) {
+    if let Some(dir) = context.common.variable(crate::context::CACHE_VARIABLE) {
         let dir = PathBuf::from(dir).join("pip");
         fs::create_dir_all(&dir).map_err(|error| Failure::io("using the shared cache", &error))?;
         return Ok(dir);

@@ -79,6 +79,14 @@ pub(super) const STRATEGY: &str = "UV_INDEX_STRATEGY";
 /// Of all indexes the best version, as pip does.
 pub(super) const PIPS_STRATEGY: &str = "unsafe-best-match";
 
+/// `deny` while the shared folder can be written.
+const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
+
+/// Whether no code of others may run now, because what it leaves would reach other apps.
+pub(super) fn denies_source_builds(context: &Context) -> bool {
+    context.variable(SOURCE_BUILDS_VARIABLE) == Some("deny")
+}
+
 /// Collects the settings of a build.
 pub(crate) fn settings(context: &Context) -> Settings {
     let mut environment = context.environment.clone();
@@ -111,7 +119,9 @@ pub(crate) fn settings(context: &Context) -> Settings {
         environment.entry("SSL_CERT_FILE".into()).or_insert_with(|| path.clone().into());
         environment.entry("PIP_CERT".into()).or_insert_with(|| path.into());
     }
-    environment.retain(|name, _| !FORBIDDEN.contains(&name.as_str()) && !name.starts_with("PYTHON"));
+    // Compilers and their kin that came as packages find their libraries by it; where it could change what runs beside the shared cache, it goes.
+    let may_load = |name: &str| name == "LD_LIBRARY_PATH" && !denies_source_builds(context);
+    environment.retain(|name, _| may_load(name) || !FORBIDDEN.contains(&name.as_str()) && !name.starts_with("PYTHON"));
     keep_existing_find_links(&mut environment);
     environment.insert("PIP_CONFIG_FILE".into(), "/dev/null".into());
     environment.insert("PIP_DISABLE_PIP_VERSION_CHECK".into(), "1".into());
@@ -411,16 +421,25 @@ mod tests {
     #[test]
     fn hostile_variables_do_not_reach_the_installer() {
         let mut environment = Environment::new();
-        for name in ["PIP_TARGET", "UV_PYTHON", "PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "UV_CACHE_DIR", "PYTHONHOME"]
-        {
+        for name in [
+            "PIP_TARGET",
+            "UV_PYTHON",
+            "PYTHONPATH",
+            "VIRTUAL_ENV",
+            "LD_PRELOAD",
+            "UV_CACHE_DIR",
+            "PYTHONHOME",
+            "LD_LIBRARY_PATH",
+        ] {
             environment.insert(name.into(), "/evil".into());
         }
         environment.insert("MY_TOKEN".into(), "kept".into());
+        environment.insert(SOURCE_BUILDS_VARIABLE.into(), "deny".into());
         environment.insert("SSL_CERT_FILE".into(), "/does/not/exist".into());
         environment.insert("PIP_FIND_LINKS".into(), "/does/not/exist https://links/".into());
         let settings = settings(&context(environment, Bindings::default()));
         let names: Vec<&str> = settings.uv.keys().map(String::as_str).collect();
-        assert_eq!(names, ["LANG", "MY_TOKEN", "UV_FIND_LINKS"]);
+        assert_eq!(names, [SOURCE_BUILDS_VARIABLE, "LANG", "MY_TOKEN", "UV_FIND_LINKS"]);
         assert_eq!(settings.uv["UV_FIND_LINKS"], "https://links/");
         assert!(!settings.pip.contains_key("PIP_TARGET"));
     }

@@ -16,11 +16,12 @@ mod version;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_debian::{LockedPackage, Sha256, hex, native_architecture};
+use hoist_debian::native_architecture;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::{ArchiveError, base_packages, base_suite};
 use crate::buildpack::{Buildpack, Detection};
-use crate::context::{BuildContext, Context, DetectContext};
+use crate::context::{BuildContext, CACHE_VARIABLE, Context, DetectContext};
 use crate::failure::{Failure, Warning, chain};
 use crate::install::interpreter::{
     EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, PIP_WHEEL_VARIABLE, REASON_VARIABLE, VERSION_VARIABLE,
@@ -30,17 +31,16 @@ use crate::install::uv::{UV_VERSION, Uv};
 use crate::layer::EnvironmentChange::{Default, Override};
 use crate::layer::EnvironmentScope::{Build, Launch};
 use crate::layer::{Layer, LayerTypes};
-use crate::sbom::debian::PackageLicences;
-use crate::sbom::{Bill, Component, Licences, purl_encoded};
+use crate::sbom::Bill;
+use crate::sbom::debian::component;
 
+pub(crate) use install::multiarch;
 use install::{InstallError, install_build_tools, install_interpreter};
-use packages::{Archive, PackageSet, PackagesError};
+use packages::{Archive, PackageSet};
 use shelf::Shelf;
 pub(crate) use version::satisfying;
 use version::{Available, Choice, Origin, OriginKind, Supply};
 
-/// The folder that all builds of a machine share, where the platform allows it.
-const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
 /// Changed when this buildpack writes its layers in another way.
 const LAYOUT: u32 = 2;
 
@@ -238,11 +238,6 @@ fn make(
     Ok(metadata)
 }
 
-/// The folder that builds share, or else one of this build's.
-fn cache_dir(context: &Context, temporary: &Path, name: &str) -> PathBuf {
-    context.variable(CACHE_VARIABLE).map_or_else(|| temporary.to_owned(), PathBuf::from).join(name)
-}
-
 fn make_of_debian(
     context: &BuildContext<'_>,
     choice: &Choice,
@@ -252,8 +247,8 @@ fn make_of_debian(
     temporary: &Path,
 ) -> Result<(), Failure> {
     let minor = choice.python.minor;
-    let cache_dir = cache_dir(context.common, temporary, "debian");
-    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let cache_dir = context.common.cache_dir(temporary, "debian");
+    let unavailable = |error: ArchiveError| explain_packages(&error, minor, suite);
     let archive = Archive::open(context.common, suite, &cache_dir).map_err(unavailable)?;
     let set = archive.packages(suite, minor).map_err(unavailable)?;
     let shelf = Shelf::new(&cache_dir, &ingredients(metadata, tools, &set));
@@ -280,7 +275,7 @@ fn install_debs(
     [dir, tools_dir]: [&Path; 2],
     suite: &str,
 ) -> Result<(PathBuf, Option<PathBuf>), Failure> {
-    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let unavailable = |error: ArchiveError| explain_packages(&error, minor, suite);
     let debs = archive.fetch(&set.launch).map_err(unavailable)?;
     let tool_debs = archive.fetch(&set.build).map_err(unavailable)?;
     let python = install_interpreter(dir, tools_dir, &debs, minor).map_err(|error| explain_install(&error))?;
@@ -309,7 +304,7 @@ fn make_standalone(
     metadata: &mut PythonMetadata,
     temporary: &Path,
 ) -> Result<(), Failure> {
-    let cache_dir = cache_dir(context.common, temporary, "standalone");
+    let cache_dir = context.common.cache_dir(temporary, "standalone");
     let settings = settings::settings(context.common);
     let places = standalone::Places { layer_dir: layer.dir(), tools_dir: tools.dir() };
     let named =
@@ -343,7 +338,7 @@ fn make_standalone(
 
 /// The pinned uv: kept, or fetched by a Python of Debian, for there is no other one yet.
 fn uv(context: &BuildContext<'_>, settings: &settings::Settings, temporary: &Path) -> Result<Uv, Failure> {
-    let bin_dir = cache_dir(context.common, temporary, "pip").join("uv-bin");
+    let bin_dir = context.common.cache_dir(temporary, "pip").join("uv-bin");
     let uv_cache_dir = temporary.join("uv");
     if let Some(uv) = Uv::kept(settings, &bin_dir, &uv_cache_dir, temporary) {
         return Ok(uv);
@@ -359,9 +354,9 @@ fn uv(context: &BuildContext<'_>, settings: &settings::Settings, temporary: &Pat
             "take a base of Debian",
         ));
     };
-    let unavailable = |error: PackagesError| explain_packages(&error, minor, suite);
+    let unavailable = |error: ArchiveError| explain_packages(&error, minor, suite);
     let archive =
-        Archive::open(context.common, suite, &cache_dir(context.common, temporary, "debian")).map_err(unavailable)?;
+        Archive::open(context.common, suite, &context.common.cache_dir(temporary, "debian")).map_err(unavailable)?;
     let set = archive.packages(suite, minor).map_err(unavailable)?;
     let dirs = [temporary.join("python"), temporary.join("python-build")];
     for dir in &dirs {
@@ -424,22 +419,7 @@ pub(crate) fn on_this_base(context: &Context) -> Vec<String> {
 }
 
 /// The suite of the base: `VERSION_CODENAME` of os-release.
-fn base_suite(context: &Context) -> String {
-    let text = fs::read_to_string(context.root_dir.join("etc/os-release"))
-        .or_else(|_| fs::read_to_string(context.root_dir.join("usr/lib/os-release")))
-        .unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map_or_else(|| "trixie".to_owned(), |name| name.trim_matches(['"', '\'']).to_owned())
-}
-
-/// A digest of the list of the base's packages; empty for a base without one.
-fn base_packages(context: &Context) -> String {
-    let status = fs::read(context.root_dir.join("var/lib/dpkg/status")).unwrap_or_default();
-    if status.is_empty() { String::new() } else { hex(&Sha256::digest(status))[..16].to_owned() }
-}
-
-fn explain_packages(error: &PackagesError, minor: &str, suite: &str) -> Failure {
+fn explain_packages(error: &ArchiveError, minor: &str, suite: &str) -> Failure {
     Failure::new(
         format!("fetching Python {minor} from Debian's {suite}"),
         chain(error),
@@ -455,25 +435,6 @@ fn explain_install(error: &InstallError) -> Failure {
         "the package is not as expected, or the file system of the build does not take it",
         "look for a full disk, then build again; if that does not help, report it",
     )
-}
-
-/// A package of Debian as a component of the bill.
-fn component(package: &LockedPackage, suite: &str, licences: &PackageLicences) -> Component {
-    let LockedPackage { name, version, architecture, filename, sha256, .. } = package;
-    let encoded = |text: &str| purl_encoded(text).replace(':', "%3A");
-    let purl = format!("pkg:deb/debian/{}@{}?arch={architecture}&distro={suite}", encoded(name), encoded(version));
-    // Python's own copyright file is one for people.
-    let is_python = ["python3.", "libpython3."].iter().any(|start| name.starts_with(start));
-    let of_python = || is_python.then(|| Licences::of_id("Python-2.0"));
-    Component {
-        name: name.clone(),
-        version: version.clone(),
-        purl,
-        licences: licences.get(name).cloned().or_else(of_python).unwrap_or_default(),
-        sha256: Some(sha256.clone()),
-        archive: filename.rsplit('/').next().map(str::to_owned),
-        ..Component::default()
-    }
 }
 
 #[cfg(test)]

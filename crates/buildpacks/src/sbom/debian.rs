@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fs_err as fs;
-use hoist_debian::{Paragraph, parse_paragraphs};
+use hoist_debian::{LockedPackage, Paragraph, parse_paragraphs};
 
 use super::licence::{Licences, Term};
-use super::read_start;
+use super::{Component, purl_encoded, read_start};
 
 /// A copyright file is no longer; the largest of Debian has some megabytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -24,6 +24,25 @@ pub(crate) fn is_copyright(path: &str) -> bool {
     match below.split_once('/') {
         Some((_, name)) => name == "copyright",
         None => !below.is_empty(),
+    }
+}
+
+/// A package of a suite as a component of a bill.
+pub(crate) fn component(package: &LockedPackage, suite: &str, licences: &PackageLicences) -> Component {
+    let LockedPackage { name, version, architecture, filename, sha256, .. } = package;
+    let encoded = |text: &str| purl_encoded(text).replace(':', "%3A");
+    let purl = format!("pkg:deb/debian/{}@{}?arch={architecture}&distro={suite}", encoded(name), encoded(version));
+    // Python's own copyright file is one for people.
+    let is_python = ["python3.", "libpython3."].iter().any(|start| name.starts_with(start));
+    let of_python = || is_python.then(|| Licences::of_id("Python-2.0"));
+    Component {
+        name: name.clone(),
+        version: version.clone(),
+        purl,
+        licences: licences.get(name).cloned().or_else(of_python).unwrap_or_default(),
+        sha256: Some(sha256.clone()),
+        archive: filename.rsplit('/').next().map(str::to_owned),
+        ..Component::default()
     }
 }
 

@@ -169,7 +169,7 @@ pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
             DOING,
             seen,
             format!("{what} has no wheel for Python {} here, and its build misses {library}", evidence.python_version),
-            format!("use a build image that has the Debian package {package}"),
+            format!("write {package} into a file apt.txt: hoist installs that package of Debian for the build"),
         ),
         None if flat.contains("No module named '") => {
             let module = between(flat, "No module named '", "'").unwrap_or("?");
