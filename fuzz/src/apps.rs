@@ -19,6 +19,19 @@ fn foresee_beside(name: &str, data: &[u8], others: &[(&str, &str)]) {
     std::fs::remove_file(dir.join(name)).expect("the file");
 }
 
+pub(super) fn environment_yml(data: &[u8]) {
+    foresee("environment.yml", data);
+}
+
+pub(super) fn package_list(data: &[u8]) {
+    foresee("package-list.txt", data);
+}
+
+pub(super) fn condarc(data: &[u8]) {
+    let environment = "channels: [a, c, defaults]\ndependencies: [numpy]\n";
+    foresee_beside(".condarc", data, &[("environment.yml", environment)]);
+}
+
 pub(super) fn uv_lock(data: &[u8]) {
     foresee_beside("uv.lock", data, &[("pyproject.toml", include_str!("../../fixtures/apps/uv-lock/pyproject.toml"))]);
 }

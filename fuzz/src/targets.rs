@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use apps::{
-    pdm_lock, pipfile, pipfile_lock, poetry_lock, procfile, pylock, pyproject, python_projects, python_versions,
-    requirements, sources, uv_lock,
+    condarc, environment_yml, package_list, pdm_lock, pipfile, pipfile_lock, poetry_lock, procfile, pylock, pyproject,
+    python_projects, python_versions, requirements, sources, uv_lock,
 };
 use hoist_image::{LoadLimits, Reference, Store, TarFile};
 use hoist_service::{PlanqkJson, ResultScanner, Signature};
@@ -162,6 +162,25 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "tar", run: tar, seeds: &[] },
     Target { name: "archive", run: archive, seeds: &[] },
+    Target {
+        name: "environment_yml",
+        run: environment_yml,
+        seeds: &[
+            "channels: [ours]\ndependencies:\n  - python=3.11\n  - a::b >=1\n  - pip:\n    - -r x.txt\nvariables: {A: b}\n",
+        ],
+    },
+    Target {
+        name: "package_list",
+        run: package_list,
+        seeds: &["# platform: linux-64\n@EXPLICIT\nfile:///c/linux-64/a-1-0.conda#00\n", "python=3.11.9=h1_0\n"],
+    },
+    Target {
+        name: "condarc",
+        run: condarc,
+        seeds: &[
+            "channel_alias: https://m.invalid\ncustom_channels: {a: b}\nmirrored_channels:\n  c: [https://u:p@h.invalid]\n",
+        ],
+    },
     Target { name: "uv_lock", run: uv_lock, seeds: &[include_str!("../../fixtures/apps/uv-lock/uv.lock")] },
     Target {
         name: "poetry_lock",

@@ -74,7 +74,11 @@ fn start(python: &Path, files: &[&Path]) -> Result<std::process::Child, Bytecode
     let mut child = process::start(&mut compiler(python)).map_err(started)?;
     let list = files.iter().map(|path| path.as_os_str()).collect::<Vec<_>>().join(OsStr::new("\0"));
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(list.as_bytes()).map_err(started)?;
+        match stdin.write_all(list.as_bytes()) {
+            // An interpreter that ended before it read says why on its way out.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => return Err(started(error)),
+            _ => {}
+        }
     }
     Ok(child)
 }

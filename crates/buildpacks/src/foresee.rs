@@ -54,6 +54,24 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         bindings: Bindings::default(),
     };
     let mut found = Foresight::default();
+    #[cfg(feature = "conda")]
+    if let Some(read) = crate::conda::foresee(&context) {
+        match read {
+            Ok((file, inputs)) => {
+                found.python = Some((inputs.python(), format!("{file} chooses it")));
+                found.packages = Some(Packages {
+                    file,
+                    manager: "conda",
+                    reason: "conda's file leads in this app".to_owned(),
+                    count: inputs.count(),
+                });
+                found.warnings.extend(inputs.warnings.into_iter().map(|text| Warning::new("conda", text)));
+            }
+            Err(failure) => found.refusals.push(failure.of_kind("dependencies")),
+        }
+        foresee_processes(&context, &mut found);
+        return found;
+    }
     let (detection, choice) = python::foresee(&context, suite);
     if let Detection::Fail { reasons } = detection {
         found.refusals.push(unrecognised(&reasons));
@@ -98,7 +116,13 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         Ok(None) => {}
         Err(failure) => found.refusals.push(failure.of_kind("dependencies")),
     }
-    match procfile::foresee(&context) {
+    foresee_processes(&context, &mut found);
+    found
+}
+
+/// What would be started.
+fn foresee_processes(context: &Context, found: &mut Foresight) {
+    match procfile::foresee(context) {
         Ok(Some((has_default, warnings))) => {
             found.has_default_process = has_default;
             found.warnings.extend(warnings.into_iter().map(|text| {
@@ -113,10 +137,10 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         }
     }
     if !found.has_default_process {
-        found.missing_process = Some(propose::explain(&context).of_kind("process-missing"));
+        found.missing_process = Some(propose::explain(context).of_kind("process-missing"));
     }
     // The Procfile is read for the service as well.
-    let unfit = job_template::foresee(&context).err().map(|failure| failure.of_kind("service"));
+    let unfit = job_template::foresee(context).err().map(|failure| failure.of_kind("service"));
     let is_new = |failure: &Failure| !found.refusals.iter().any(|known| known.page.seen == failure.page.seen);
     let unfit = unfit.filter(is_new);
     found.refusals.extend(unfit);
@@ -125,7 +149,6 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
     found
         .refusals
         .retain(|failure| failure.page.code != "file-malformed" || malformed.insert(failure.page.doing.clone()));
-    found
 }
 
 /// Detect says in lines what a failure says in parts.

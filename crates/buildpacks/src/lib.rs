@@ -13,6 +13,8 @@ mod as_of;
 mod binding;
 mod buildpack;
 mod bytecode;
+#[cfg(feature = "conda")]
+mod conda;
 mod context;
 mod deb_packages;
 mod dependencies;

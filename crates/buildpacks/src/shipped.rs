@@ -9,6 +9,8 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
     vec![
         &crate::deb_packages::DebPackages,
+        #[cfg(feature = "conda")]
+        &crate::conda::Conda,
         &crate::python::Python,
         &crate::uv_lock::UvBuildpack,
         &crate::poetry::PoetryBuildpack,
@@ -70,18 +72,22 @@ pub fn shipped() -> Vec<ShippedBuildpack> {
         .collect()
 }
 
-/// The default order: one group, which the interpreter makes. Whatever an app needs before and after that is seen by the optional ones.
+/// The default order: a group that conda leads, where a file of its own does, and one led by the interpreter. Whatever an app needs before and after
+/// that is seen by the optional ones.
 pub fn default_order() -> Vec<Vec<OrderEntry>> {
-    vec![
-        all()
-            .into_iter()
-            .map(|buildpack| OrderEntry {
-                id: buildpack.id(),
-                version: VERSION,
-                optional: buildpack.id() != "hoist/python",
-            })
-            .collect(),
-    ]
+    const LEADERS: [&str; 2] = ["hoist/conda", "hoist/python"];
+    const OF_ANY_PYTHON: [&str; 4] =
+        ["hoist/deb-packages", "hoist/image-settings", "hoist/procfile", "hoist/job-template"];
+    let ids: Vec<&'static str> = all().into_iter().map(Buildpack::id).collect();
+    let entry = |id: &'static str| OrderEntry { id, version: VERSION, optional: !LEADERS.contains(&id) };
+    let groups = LEADERS.iter().filter(|leader| ids.contains(leader)).map(|leader| {
+        let takes_part = |id: &&'static str| match *leader {
+            "hoist/conda" => id == leader || OF_ANY_PYTHON.contains(id),
+            _ => *id != "hoist/conda",
+        };
+        ids.iter().copied().filter(takes_part).map(entry).collect()
+    });
+    groups.collect()
 }
 
 fn buildpack_toml(buildpack: &dyn Buildpack) -> String {

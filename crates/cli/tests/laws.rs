@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("events", 0),
     ("image", 1),
     ("sandbox", 1),
+    ("conda", 1),
     ("debian", 1),
     ("launcher", 1),
     ("service", 1),

@@ -1,6 +1,7 @@
 //! One OCI layer for each installed distribution of a Python environment.
 //!
-//! A buildpack asks for it with `[metadata.hoist] split = "distributions"`. Every file belongs to the distribution whose RECORD names it,
+//! A buildpack asks for it with `[metadata.hoist] split = "distributions"`. Every file belongs to the distribution whose RECORD names it, or to
+//! the package of conda's whose `conda-meta/<name>-<version>-<build>.json` does,
 //! bytecode to the distribution of its source; small distributions share a fixed number of buckets, by a hash of their name, so that a
 //! changed pin changes one layer; what no RECORD names is the base. The result depends on nothing but the files.
 
@@ -27,6 +28,7 @@ struct Distribution {
     name: String,
     /// The directory that RECORD's paths start from.
     site_dir: PathBuf,
+    /// What belongs to it without being named; for a package of conda's that is its RECORD.
     info_dir: PathBuf,
     record: PathBuf,
 }
@@ -83,7 +85,7 @@ fn owners<'a>(
     let mut owners = HashMap::new();
     for (index, distribution) in distributions.iter().enumerate() {
         let text = read_record(content, restored, &distribution.record)?;
-        for path in record_paths(&text) {
+        for path in listed_paths(&distribution.record, &text) {
             let path = resolve(&distribution.site_dir, &path).filter(|path| path.starts_with(layer_dir));
             if let Some((path, _)) = path.and_then(|path| content.entries.get_key_value(&path)) {
                 owners.entry(path.as_path()).or_insert(index);
@@ -108,8 +110,34 @@ fn find_distributions(content: &Content) -> Vec<Distribution> {
             record: path.clone(),
         });
     }
+    found.extend(content.entries.keys().filter_map(|path| conda_package(path)));
     found.sort_by(|a, b| (&a.name, &a.info_dir).cmp(&(&b.name, &b.info_dir)));
     found
+}
+
+/// `<prefix>/conda-meta/libfoo-1.4-h0_0.json` lists the files of the package `libfoo` in an environment of conda's.
+fn conda_package(path: &Path) -> Option<Distribution> {
+    let dir = path.parent().filter(|dir| dir.file_name() == Some(OsStr::new("conda-meta")))?;
+    let stem = path.file_name()?.to_str()?.strip_suffix(".json")?;
+    let name = stem.rsplitn(3, '-').nth(2)?;
+    Some(Distribution {
+        // No distribution of pip's has a dot in its normalised name.
+        name: format!("{}.conda", normalize(name)),
+        site_dir: dir.parent()?.to_owned(),
+        info_dir: path.to_owned(),
+        record: path.to_owned(),
+    })
+}
+
+/// The files that a RECORD names, or the list of a package of conda's.
+fn listed_paths(record: &Path, text: &str) -> Vec<String> {
+    if record.extension() != Some(OsStr::new("json")) {
+        return record_paths(text).collect();
+    }
+    let Ok(mut about) = serde_json::from_str::<serde_json::Value>(text) else { return Vec::new() };
+    let Some(files) = about.get_mut("files").and_then(serde_json::Value::as_array_mut) else { return Vec::new() };
+    let files = std::mem::take(files);
+    files.into_iter().filter_map(|file| file.as_str().map(str::to_owned)).collect()
 }
 
 /// PEP 503: lower case, and one `-` for each run of `-`, `_` and `.`.
@@ -217,6 +245,15 @@ fn group_names(distributions: &[Distribution], sizes: &[u64], max_layers: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_of_condas_has_the_files_of_its_list() {
+        let found = conda_package(Path::new("/l/conda/conda-meta/lib-foo-1.4-h0_0.json")).unwrap();
+        assert_eq!((found.name.as_str(), found.site_dir.as_path()), ("lib-foo.conda", Path::new("/l/conda")));
+        assert_eq!(listed_paths(&found.record, r#"{"files": ["lib/a", 1, "bin/b"]}"#), ["lib/a", "bin/b"]);
+        assert!(listed_paths(&found.record, "{").is_empty());
+        assert!(conda_package(Path::new("/l/conda/conda-meta/history")).is_none());
+    }
 
     #[test]
     fn bytecode_belongs_to_its_source() {

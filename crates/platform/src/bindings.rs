@@ -31,6 +31,13 @@ pub(crate) fn write_platform_dir(
         // Written anew, not copied with its permissions: the build's user is another one. The folder is closed to all others.
         fs::write(bindings.join("pip/client.pem"), fs::read(certificate).map_err(failed)?).map_err(failed)?;
     }
+    if !host.conda.files.is_empty() || !host.conda.variables.is_empty() {
+        binding(&bindings, "condarc", "condarc").map_err(failed)?;
+        for (number, text) in host.conda.files.iter().enumerate() {
+            fs::write(bindings.join(format!("condarc/{number:02}.condarc")), text).map_err(failed)?;
+        }
+        fs::write(bindings.join("condarc/settings.json"), json(&host.conda.variables)).map_err(failed)?;
+    }
     if let Some(bundle) = &host.ca_bundle {
         binding(&bindings, "ca-certificates", "ca-certificates").map_err(failed)?;
         fs::copy(bundle, bindings.join("ca-certificates/ca.pem")).map_err(failed)?;

@@ -24,9 +24,37 @@ pub struct HostTrust {
     pub index_settings: BTreeMap<String, String>,
     /// The certificate and key (PEM, one file) with which pip tells an index who asks (`PIP_CLIENT_CERT`).
     pub client_certificate: Option<PathBuf>,
+    /// conda's `.condarc` files, the later ones winning, and variables (`CONDA_CHANNEL_ALIAS`, `CONDA_OVERRIDE_CUDA`, …).
+    pub conda: CondaSettings,
     /// Folders of the host that the settings name (`find-links`); they are shown to the build read-only at the same path.
     pub local_index_dirs: Vec<PathBuf>,
 }
+
+/// What the machine says of conda.
+#[derive(Debug, Clone, Default)]
+pub struct CondaSettings {
+    /// The texts of the machine's and the user's file.
+    pub files: Vec<String>,
+    /// Variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Where conda looks for settings of the machine.
+const SYSTEM_CONDARC: [&str; 4] =
+    ["/etc/conda/.condarc", "/etc/conda/condarc", "/opt/conda/.condarc", "/var/lib/conda/.condarc"];
+const CONDA_NAMES: [&str; 9] = [
+    "CONDA_CHANNEL_ALIAS",
+    "CONDA_CHANNELS",
+    "CONDA_DEFAULT_CHANNELS",
+    "CONDA_CHANNEL_PRIORITY",
+    "CONDA_SSL_VERIFY",
+    "CONDA_OVERRIDE_CUDA",
+    "CONDA_OVERRIDE_GLIBC",
+    "CONDA_OVERRIDE_LINUX",
+    "CONDA_OVERRIDE_ARCHSPEC",
+];
+/// Settings of conda are small.
+const MAX_CONDARC_BYTES: u64 = 1 << 20;
 
 const PROXY_NAMES: [&str; 8] =
     ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"];
@@ -109,8 +137,34 @@ impl HostTrust {
             .filter(|path| fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() <= MAX_CA_BYTES));
         settings.remove("PIP_CLIENT_CERT");
         settings.retain(|name, _| PIP_NAMES.contains(&name.as_str()) || UV_NAMES.contains(&name.as_str()));
-        let local_index_dirs = keep_reachable_find_links(&mut settings);
-        Self { proxies, ca_bundle, index_settings: settings, client_certificate, local_index_dirs }
+        let mut local_index_dirs = keep_reachable_find_links(&mut settings);
+        let conda = CondaSettings::from_environment(variable);
+        local_index_dirs.extend(conda.local_dirs());
+        local_index_dirs.sort();
+        local_index_dirs.dedup();
+        Self { proxies, ca_bundle, index_settings: settings, client_certificate, conda, local_index_dirs }
+    }
+}
+
+impl CondaSettings {
+    fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut paths: Vec<PathBuf> = SYSTEM_CONDARC.iter().map(PathBuf::from).collect();
+        if let Some(home) = variable("HOME").map(PathBuf::from) {
+            let config_dir = variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
+            paths.extend([config_dir.join("conda/.condarc"), home.join(".conda/.condarc"), home.join(".condarc")]);
+        }
+        paths.extend(variable("CONDARC").map(PathBuf::from));
+        let files = paths.iter().filter_map(|path| read_bounded(path, MAX_CONDARC_BYTES)).collect();
+        let named = |name: &&str| Some(((*name).to_owned(), variable(name)?));
+        Self { files, variables: CONDA_NAMES.iter().filter_map(named).collect() }
+    }
+
+    /// Folders that are channels: every whole path of a folder that the settings name. Certificates are the business of the host's bundle.
+    fn local_dirs(&self) -> Vec<PathBuf> {
+        let texts = self.files.iter().chain(self.variables.values());
+        let words = texts.flat_map(|text| text.split(|c: char| c.is_whitespace() || "\"',[]{}".contains(c)));
+        let paths = words.map(|word| word.strip_prefix("file://").unwrap_or(word)).filter(|word| word.len() > 1);
+        paths.map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir()).collect()
     }
 }
 
@@ -245,6 +299,23 @@ mod tests {
         });
         assert_eq!(trust.local_index_dirs, [dir.path()]);
         assert_eq!(trust.index_settings["PIP_FIND_LINKS"], format!("{} https://links.invalid/x", dir.path().display()));
+    }
+
+    #[test]
+    fn the_settings_of_conda_are_read_and_folders_that_are_channels_are_shown_to_the_build() {
+        let home = tempfile::tempdir().unwrap();
+        let channel = tempfile::tempdir().unwrap();
+        let text = format!("channels:\n  - file://{}\n  - /not/there\n", channel.path().display());
+        fs::write(home.path().join(".condarc"), &text).unwrap();
+        let trust = HostTrust::from_environment(&|name| match name {
+            "HOME" => Some(home.path().display().to_string()),
+            "CONDA_OVERRIDE_CUDA" => Some("12.4".into()),
+            "CONDA_EXE" => Some("/opt/x".into()),
+            _ => None,
+        });
+        assert_eq!(trust.conda.files.last(), Some(&text));
+        assert_eq!(trust.conda.variables.len(), 1);
+        assert_eq!(trust.local_index_dirs, [channel.path()]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub use chosen::ChosenError;
 pub use create::{BuilderError, BuilderRequest, CreatedBuilder, LifecycleError};
 pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
-pub use host::HostTrust;
+pub use host::{CondaSettings, HostTrust};
 pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;

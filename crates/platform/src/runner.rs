@@ -23,8 +23,16 @@ use crate::request::BuildLimits;
 /// Where a buildpack finds the shared cache.
 pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
 /// Those of hoist's own buildpacks that fetch something.
-const CACHING: [&str; 7] =
-    ["hoist/python", "hoist/uv", "hoist/poetry", "hoist/pdm", "hoist/pipenv", "hoist/pylock", "hoist/pip"];
+const CACHING: [&str; 8] = [
+    "hoist/python",
+    "hoist/conda",
+    "hoist/uv",
+    "hoist/poetry",
+    "hoist/pdm",
+    "hoist/pipenv",
+    "hoist/pylock",
+    "hoist/pip",
+];
 /// A buildpack of hoist's own ends with this code when it has to run a stranger's build script (`EX_TEMPFAIL` of sysexits.h).
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.

@@ -6,12 +6,12 @@ use crate::failure::Failure;
 
 pub(super) const DOING: &str = "choosing how to install the app's packages";
 
-/// A file that needs conda, alone.
+/// A file that needs conda, alone, and nobody to read it.
 pub(super) fn foreign(file: &str) -> Failure {
     Failure::new(
         DOING,
         format!("{file}, and no other file that asks for packages"),
-        "this version of hoist installs no packages of conda",
+        "this hoist was compiled without what installs packages of conda (the feature `conda`)",
         "write what pip can install into requirements.txt, and the Python into .python-version",
     )
 }
@@ -20,8 +20,8 @@ pub(super) fn foreign(file: &str) -> Failure {
 pub(super) fn ambiguous(context: &Context, first: &str, others: &[&str]) -> Failure {
     let tell = |file: &&str| format!("{file} ({})", manager_of(file));
     let list: Vec<String> = others.iter().map(tell).collect();
-    let words: Vec<&str> =
-        std::iter::once(&first).chain(others).map(|file| manager_of(file)).filter(|word| *word != "conda").collect();
+    let all = std::iter::once(&first).chain(others).map(|file| manager_of(file));
+    let words: Vec<&str> = all.filter(|word| *word != "conda" || cfg!(feature = "conda")).collect();
     let variable = MANAGER_VARIABLES[0];
     let mut failure = Failure::new(
         DOING,
@@ -57,7 +57,8 @@ fn manager_of(file: &str) -> &'static str {
 
 /// A word that is no manager.
 pub(super) fn unknown_manager(word: &str) -> Failure {
-    let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::word).collect();
+    let conda = cfg!(feature = "conda").then_some("conda");
+    let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::word).chain(conda).collect();
     Failure::new(
         DOING,
         format!("{} is `{word}`", MANAGER_VARIABLES[0]),

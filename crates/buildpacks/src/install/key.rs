@@ -132,6 +132,21 @@ fn named_files_hash(files: &[PathBuf], app_dir: &Path) -> String {
     hex(&hasher.finalize())
 }
 
+/// The digest of all that requirements take from the app itself, and of the settings that can change what is installed.
+pub(crate) fn surroundings(tree: &RequirementsTree, settings: &Settings, app_dir: &Path) -> String {
+    let mut hasher = Sha256::new();
+    for file in &tree.files {
+        hasher.update(file.path.to_string_lossy().as_bytes());
+        hasher.update([0]);
+        hasher.update(file.text.as_bytes());
+        hasher.update([0]);
+    }
+    hasher.update(local_hash(&local_paths(tree, settings, app_dir), app_dir));
+    hasher.update(settings.fingerprint());
+    hasher.update(named_files_hash(&settings.files(), app_dir));
+    hex(&hasher.finalize())
+}
+
 /// What of the app is required by path or looked into for packages.
 fn local_paths(tree: &RequirementsTree, settings: &Settings, app_dir: &Path) -> Vec<PathBuf> {
     let of_settings = settings.link_folders().into_iter();

@@ -3,7 +3,7 @@
 mod lines;
 pub(crate) mod project;
 pub(crate) mod requirements;
-mod unreadable;
+pub(crate) mod unreadable;
 
 use std::path::Path;
 

@@ -115,6 +115,14 @@ pub(crate) fn read_requirements(app_dir: &Path, path: &Path) -> Result<Requireme
     Ok(tree)
 }
 
+/// Reads lines that stand in another kind of file, `path`, at the same numbers as there, and what they include.
+pub(crate) fn read_lines(app_dir: &Path, path: &Path, text: &str) -> Result<RequirementsTree, RequirementsError> {
+    let mut tree = RequirementsTree::default();
+    let file = RequirementsFile { path: path.to_owned(), text: text.to_owned(), plain: false };
+    take_file(app_dir, file, &mut Vec::new(), false, &mut tree)?;
+    Ok(tree)
+}
+
 /// `way` are the lines that led here, from the first file.
 fn read_file(
     app_dir: &Path,
@@ -138,8 +146,19 @@ fn read_file(
         return Err(RequirementsError::TooMany);
     }
     let file = load(app_dir, &relative, included_from)?;
+    take_file(app_dir, file, way, constraint, tree)
+}
+
+/// What a file says, and what it includes.
+fn take_file(
+    app_dir: &Path,
+    file: RequirementsFile,
+    way: &mut Vec<(PathBuf, usize)>,
+    constraint: bool,
+    tree: &mut RequirementsTree,
+) -> Result<(), RequirementsError> {
     let number = tree.files.len();
-    let text = file.text.clone();
+    let (relative, text) = (file.path.clone(), file.text.clone());
     tree.files.push(file);
     let base = relative.parent().unwrap_or(Path::new("")).to_owned();
     for (line, text) in logical_lines(&text) {

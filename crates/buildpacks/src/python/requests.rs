@@ -222,6 +222,7 @@ mod tests {
             "pyproject.toml line 2 (requires-python) says >=3.9",
         ),
         ("setup.cfg", "[options]\npython_requires = >=3.9\n", "setup.cfg line 2 (python_requires) says >=3.9"),
+        ("setup.py", "setup(python_requires='>=3.9')\n", "setup.py line 1 (python_requires) says >=3.9"),
         ("uv.lock", "requires-python = '>=3.9'\n", "uv.lock line 1 (requires-python) says >=3.9"),
         ("poetry.lock", "[metadata]\npython-versions = '^3.9'\n", "poetry.lock line 2 (python-versions) says ^3.9"),
         (

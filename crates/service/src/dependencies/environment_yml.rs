@@ -60,6 +60,9 @@ impl EnvironmentYml {
                         }
                     }
                 }
+                misspelt if misspelt.to_ascii_lowercase().starts_with("dep") => {
+                    return Err(bad(key.line, format!("{misspelt} is no key; dependencies is meant")));
+                }
                 _ => {}
             }
         }

@@ -64,6 +64,7 @@ impl Manager {
     pub fn of_word(word: &str) -> Option<Self> {
         match word {
             "pip" => Some(Self::Pip),
+            "conda" => Some(Self::Conda),
             "poetry" => Some(Self::Poetry),
             "uv" => Some(Self::Uv),
             "pdm" => Some(Self::Pdm),
@@ -120,18 +121,6 @@ pub enum DependencyError {
         /// The file's name.
         file: String,
     },
-    /// Packages that only conda has, or that are declared for conda.
-    #[error("{file} needs conda for {packages}, and hoist's conda buildpack is not there yet")]
-    NeedsConda {
-        /// The file.
-        file: String,
-        /// The packages with their lines.
-        packages: String,
-        /// Their lines for requirements.txt, where the package is known on PyPI.
-        lines: Vec<String>,
-        /// Those that are not known there.
-        unknown: Vec<String>,
-    },
     /// An `environment.yml` that is none.
     #[error("{file} line {line}: {why}")]
     Yaml {
@@ -172,20 +161,6 @@ impl DependencyError {
                 )
             }
             Self::NotThere { .. } => "leave out --dependencies to see what there is".to_owned(),
-            Self::NeedsConda { lines, unknown, .. } => {
-                let mut hint = String::new();
-                if !lines.is_empty() {
-                    hint = format!("move them to requirements.txt, which works today:\n{}", lines.join("\n"));
-                }
-                if !unknown.is_empty() {
-                    let separator = if hint.is_empty() { "" } else { "\n" };
-                    let unknown = unknown.join(", ");
-                    hint = format!(
-                        "{hint}{separator}no PyPI package is known for {unknown}: leave it out where pip's wheels bring what it has, else wait for the conda buildpack"
-                    );
-                }
-                hint + "\nor build from an existing requirements.txt alone: --dependencies requirements.txt"
-            }
             Self::Yaml { .. } => "correct that line; indentation is by spaces".to_owned(),
             Self::MissingInclude { included, .. } => format!("write {included} or remove the line"),
             Self::Lift { .. } => "look at the file's permissions and for a full disk".to_owned(),
@@ -300,6 +275,20 @@ fn listed(managers: &[Manager], leads: Manager) -> String {
     others.map(|manager| manager.files()[0]).collect::<Vec<_>>().join(" and ")
 }
 
+/// UTF-8 with or without a mark, and UTF-16 with one, as PowerShell writes it.
+fn decoded(bytes: &[u8]) -> String {
+    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 /// The user code's own wish for a Python leads over a template's.
 fn lift_python_files(app: &mut StagedApp<'_>, layout: &Layout) -> Result<(), DependencyError> {
     let dir = layout.user_code_dir();
@@ -337,7 +326,7 @@ impl Lifting<'_, '_> {
             return Err(lift(std::io::Error::other(format!("it is larger than {MAX_BYTES} bytes"))));
         }
         let bytes = fs::read(&path).map_err(lift)?;
-        Ok(String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes)).into_owned())
+        Ok(decoded(&bytes))
     }
 
     fn write(&mut self, name: &str, text: &str) -> Result<(), DependencyError> {
@@ -377,25 +366,27 @@ impl Lifting<'_, '_> {
         if at_root && more.is_empty() && root_has { Ok(()) } else { self.write("requirements.txt", &text) }
     }
 
-    /// `environment.yml` leads: by pip where that suffices.
+    /// `environment.yml` leads: by pip where that suffices, and by the buildpack for conda otherwise.
     fn conda(&mut self, beside_requirements: bool) -> Result<Dependencies, DependencyError> {
         let file = self.dir.join(self.name_of(Manager::Conda));
         let name = file.display().to_string();
         let environment = EnvironmentYml::parse(&name, &self.read(&file)?)?;
         let mut python = None;
         let mut lines = Vec::new();
-        let mut needs_conda: Vec<&Located> = Vec::new();
+        let mut needs_conda = false;
         for entry in &environment.conda {
             let (package, version) = conda::split(&entry.text);
             match package.as_str() {
                 "python" => python = conda::python(&version, format!("{name} line {}", entry.line)),
                 "pip" => {}
                 "setuptools" | "wheel" => lines.extend(conda::pypi_line(&entry.text)),
-                _ => needs_conda.push(entry),
+                _ => needs_conda = true,
             }
         }
-        if !needs_conda.is_empty() {
-            return Err(needs_conda_error(name, &needs_conda));
+        if needs_conda {
+            self.files(Manager::Conda)?;
+            let reason = Some("it asks for packages of conda's".to_owned());
+            return Ok(Dependencies { manager: Manager::Conda, file, reason, python: None, variables: Vec::new() });
         }
         for entry in &environment.pip {
             lines.extend(self.pip_line(&name, entry)?);
@@ -449,9 +440,11 @@ impl Lifting<'_, '_> {
 
     /// Removes from the staged root what does not lead, so that no buildpack takes it.
     fn drop_losers(&mut self, leads: Manager) -> Result<(), DependencyError> {
+        let yml = self.read(Path::new(self.name_of(Manager::Conda))).unwrap_or_default();
+        let included = leads == Manager::Conda && yml.contains("requirements.txt");
         for manager in Manager::ALL.into_iter().filter(|manager| *manager != leads && *manager != Manager::Pyproject) {
             for name in manager.files() {
-                if self.app.root().join(name).is_file() {
+                if self.app.root().join(name).is_file() && !(included && manager == Manager::Pip) {
                     let path = Path::new(name);
                     self.app.remove(path).map_err(|source| DependencyError::Lift { path: path.to_owned(), source })?;
                 }
@@ -459,19 +452,6 @@ impl Lifting<'_, '_> {
         }
         Ok(())
     }
-}
-
-fn needs_conda_error(file: String, packages: &[&Located]) -> DependencyError {
-    let (mut lines, mut unknown) = (Vec::new(), Vec::new());
-    for package in packages {
-        match conda::pypi_line(&package.text) {
-            Some(line) => lines.push(line),
-            None => unknown.push(conda::split(&package.text).0),
-        }
-    }
-    let packages: Vec<String> =
-        packages.iter().map(|package| format!("{} (line {})", package.text, package.line)).collect();
-    DependencyError::NeedsConda { file, packages: packages.join(", "), lines, unknown }
 }
 
 fn append(text: &mut String, more: &str) {

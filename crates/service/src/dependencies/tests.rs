@@ -58,17 +58,10 @@ fn a_yml_alone_becomes_requirements() {
 }
 
 #[test]
-fn real_conda_packages_are_named_with_their_pypi_lines() {
-    let dir = tree(&[
-        ("environment.yml", "dependencies:\n - python=3.11\n - numpy=1.26\n - gcc\n"),
-        ("requirements.txt", ""),
-    ]);
-    let error = lift(dir.path(), &Layout::PlanQk, None).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "environment.yml needs conda for numpy=1.26 (line 3), gcc (line 4), and hoist's conda buildpack is not there yet"
-    );
-    assert!(error.hint().contains("numpy==1.26.*") && error.hint().contains("gcc"), "{}", error.hint());
+fn packages_of_conda_are_left_to_its_buildpack() {
+    let both =
+        [("environment.yml", "dependencies:\n - python=3.11\n - numpy=1.26\n - gcc\n"), ("requirements.txt", "")];
+    let dir = tree(&both);
     let forced = lift(dir.path(), &Layout::PlanQk, Some(Manager::Pip)).unwrap().unwrap();
     assert_eq!(forced.manager, Manager::Pip);
     assert_eq!(
@@ -76,6 +69,15 @@ fn real_conda_packages_are_named_with_their_pypi_lines() {
         Some(PythonRequest { version: "3.11".into(), origin: "environment.yml line 2".into() }),
         "its pins were made for that Python"
     );
+    // What does not lead goes out of the staged copy.
+    let dir = tree(&both);
+    let found = lift(dir.path(), &Layout::PlanQk, None).unwrap().unwrap();
+    assert_eq!((found.manager, found.python), (Manager::Conda, None));
+    assert!(dir.path().join("environment.yml").is_file() && !dir.path().join("requirements.txt").exists());
+    let beside = "dependencies:\n - numpy\n - pip:\n   - -r requirements.txt\n";
+    let dir = tree(&[("environment.yml", beside), ("requirements.txt", "")]);
+    assert_eq!(lift(dir.path(), &Layout::PlanQk, None).unwrap().unwrap().manager, Manager::Conda);
+    assert!(dir.path().join("requirements.txt").is_file(), "the environment includes it");
 }
 
 #[test]

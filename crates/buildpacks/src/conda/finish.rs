@@ -1,0 +1,272 @@
+//! What is done with an environment once its packages are unpacked, and its Python may run: `pip:`, bytecode, variables, the bill of materials.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use hoist_conda::{Package, installed};
+use serde_json::Value;
+
+use super::{CACHE_VARIABLE, Work, diagnosis, sbom};
+use crate::bytecode;
+use crate::failure::{Failure, chain};
+use crate::install::distributions::{self, Distribution};
+use crate::install::interpreter::{
+    EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, REASON_VARIABLE, VERSION_VARIABLE,
+};
+use crate::install::lock::Lock;
+use crate::install::uv::{UV_VERSION, Uv};
+use crate::install::{self, mask_credentials, settings};
+use crate::layer::EnvironmentChange::{Default, Override, Prepend};
+use crate::layer::EnvironmentScope::{All, Build, Launch};
+use crate::process;
+use crate::sbom::{Bill, Component};
+
+/// Variables that would change whose code runs.
+const FORBIDDEN: [&str; 6] = ["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "CONDA_PREFIX"];
+impl Work<'_> {
+    /// Keeps uv where it is found again when the shared cache is not there. Without it the environment's own pip does.
+    pub(super) fn keep_uv(&self) -> Result<(), Failure> {
+        let Some(shared) = self.context.common.variable(CACHE_VARIABLE) else { return Ok(()) };
+        if self.inputs.pip.is_empty() {
+            return Ok(());
+        }
+        let Ok(found) = fs::read_dir(Path::new(shared).join("pip/uv-bin")) else { return Ok(()) };
+        let dir = self.uv_dir();
+        let keep = || -> std::io::Result<()> {
+            fs::create_dir_all(&dir)?;
+            for entry in found.flatten() {
+                fs::copy(entry.path(), dir.join(entry.file_name()))?;
+            }
+            Ok(())
+        };
+        keep().map_err(|error| Failure::io("keeping uv for pip's part", &error))?;
+        super::keep_cache(self.context)
+    }
+
+    fn uv_dir(&self) -> PathBuf {
+        self.context.layer("cache").dir().join("uv-bin")
+    }
+
+    /// All that is left to do.
+    pub(super) fn finish(&self) -> Result<(), Failure> {
+        let packages = installed(&self.prefix).map_err(|error| diagnosis::explain(&error, self.inputs))?;
+        let packages: Vec<Package> = packages.into_iter().map(|(package, _)| package).collect();
+        let Some(python) = packages.iter().find(|package| package.name == "python") else {
+            return Err(Failure::new(
+                format!("looking at what {} brought", self.inputs.file),
+                "there is no python among the packages",
+                "the app is started with the environment's Python",
+                "add python to the packages",
+            ));
+        };
+        let executable = self.prefix.join("bin/python");
+        let interpreter = Interpreter::of_debian(executable, &python.version, None);
+        let site_packages = self.prefix.join(format!("lib/python{}/site-packages", interpreter.minor_version()));
+        fs::create_dir_all(&site_packages).map_err(|error| Failure::io("looking at the environment", &error))?;
+        if !self.inputs.pip.is_empty() {
+            self.install_pip(&interpreter)?;
+        }
+        self.compile(&interpreter)?;
+        let of_pip =
+            of_pip(&interpreter, &site_packages).map_err(|error| Failure::io("looking at what pip brought", &error))?;
+        self.set_variables(&interpreter, &python.build)?;
+        let mut bill = Bill::new("hoist/conda", self.context.common);
+        bill.components = packages.iter().map(sbom::component).chain(of_pip).collect();
+        bill.write(&self.layer)
+    }
+
+    /// `pip:` into the environment itself, so that what conda brought is seen.
+    fn install_pip(&self, interpreter: &Interpreter) -> Result<(), Failure> {
+        let common = self.context.common;
+        let io = |error: std::io::Error| Failure::io("installing pip's part", &error);
+        let temporary = tempfile::Builder::new().prefix("hoist-conda-").tempdir().map_err(io)?;
+        let requirements = temporary.path().join("requirements.txt");
+        let lines: Vec<String> = self.inputs.pip.iter().map(|line| from_app(line, &common.app_dir)).collect();
+        fs::write(&requirements, lines.join("\n") + "\n").map_err(io)?;
+        let settings = settings::settings(common);
+        let cache_dir = self.context.layer("cache").dir().join("uv");
+        let uv = Uv::kept(&settings, &self.uv_dir(), &cache_dir, temporary.path());
+        let uv = uv.map_or_else(
+            || Uv::obtain(interpreter, &settings, &self.uv_dir(), &cache_dir, temporary.path()).ok(),
+            Some,
+        );
+        let count = self.inputs.pip.len();
+        let count = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+        let text = if let Some(uv) = uv {
+            self.context.output.step(format!("installing {count} of pip: with uv {UV_VERSION}"));
+            let arguments =
+                ["pip", "install", "--no-config", "--color", "never", "--break-system-packages", "--python"];
+            let mut arguments: Vec<std::ffi::OsString> = arguments.iter().map(Into::into).collect();
+            arguments.push(interpreter.executable.clone().into());
+            arguments.extend(settings.no_index.then(|| "--no-index".into()));
+            arguments.extend(["--requirements".into(), requirements.into()]);
+            let run = uv.run_heard(&common.app_dir, arguments, &mut |line| self.context.output.detail(line));
+            let run = run.map_err(|error| Failure::io("running uv", &error))?;
+            if run.ok {
+                return Ok(());
+            }
+            run.text
+        } else {
+            self.context.output.step(format!("installing {count} of pip: with the environment's pip"));
+            let mut command = interpreter.pip(&settings.pip, temporary.path());
+            command.args([
+                "install",
+                "--no-compile",
+                "--quiet",
+                "--no-cache-dir",
+                "--break-system-packages",
+                "--requirement",
+            ]);
+            command.arg(&requirements).current_dir(&common.app_dir);
+            let output = process::run(&mut command).map_err(io)?;
+            if output.status.success() {
+                return Ok(());
+            }
+            mask_credentials(&String::from_utf8_lossy(&output.stderr))
+        };
+        Err(diagnosis::pip(self.inputs, &text))
+    }
+
+    /// Bytecode for all sources: what packages bring of it goes by times, which are all the same in an image.
+    fn compile(&self, interpreter: &Interpreter) -> Result<(), Failure> {
+        let io = |error: std::io::Error| Failure::io("looking for sources to compile", &error);
+        let library = self.prefix.join(format!("lib/python{}", interpreter.minor_version()));
+        let mut sources = Vec::new();
+        for entry in walkdir::WalkDir::new(&library).sort_by_file_name() {
+            let Ok(entry) = entry else { continue };
+            let path = entry.path();
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("py") => sources.push(path.to_owned()),
+                Some("pyc") if path.parent().is_some_and(|dir| dir.ends_with("__pycache__")) => {
+                    fs::remove_file(path).map_err(io)?;
+                }
+                _ => {}
+            }
+        }
+        self.context.output.step(format!("compiling {} files", sources.len()));
+        bytecode::compile(&interpreter.executable, &sources).map(drop).map_err(|error| {
+            Failure::new(
+                "compiling the environment to bytecode",
+                chain(&error),
+                "the Python of the environment does not work in this base",
+                "choose another build of python; `hoist doctor` tells of the machine",
+            )
+        })
+    }
+
+    fn set_variables(&self, interpreter: &Interpreter, build: &str) -> Result<(), Failure> {
+        let layer = &self.layer;
+        let place = self.prefix.display().to_string();
+        layer.set_variable(All, "PATH", Prepend(":"), &self.prefix.join("bin").display().to_string())?;
+        layer.set_variable(All, "CONDA_PREFIX", Override, &place)?;
+        layer.set_variable(Launch, "PYTHONUNBUFFERED", Default, "1")?;
+        layer.set_variable(Launch, "PYTHONDONTWRITEBYTECODE", Default, "1")?;
+        layer.set_variable(Build, EXECUTABLE_VARIABLE, Override, &interpreter.executable.display().to_string())?;
+        layer.set_variable(Build, VERSION_VARIABLE, Override, &interpreter.version)?;
+        let identity = format!("{} ({build}, conda)", interpreter.version);
+        layer.set_variable(Build, IDENTITY_VARIABLE, Override, &identity)?;
+        layer.set_variable(Build, REASON_VARIABLE, Override, &format!("{} chose it", self.inputs.file))?;
+        let mut variables = self.of_packages();
+        variables.extend(self.inputs.variables.iter().cloned());
+        for (name, value) in &variables {
+            if FORBIDDEN.contains(&name.as_str()) {
+                self.context.output.warning(format!("{name} is not set: it would change whose code runs"));
+                continue;
+            }
+            layer.set_variable(All, name, Override, value)?;
+        }
+        self.tell_of_scripts();
+        Ok(())
+    }
+
+    /// Variables that packages set when an environment is activated (`etc/conda/env_vars.d`).
+    fn of_packages(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        let Ok(files) = fs::read_dir(self.prefix.join("etc/conda/env_vars.d")) else { return found };
+        let mut paths: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let Ok(Value::Object(values)) = serde_json::from_slice(&fs::read(&path).unwrap_or_default()) else {
+                continue;
+            };
+            let is_name =
+                |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let texts = values.into_iter().filter(|(name, _)| is_name(name));
+            found.extend(texts.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))));
+        }
+        found
+    }
+
+    /// Shell scripts of packages, which nobody runs in an image.
+    fn tell_of_scripts(&self) {
+        let Ok(files) = fs::read_dir(self.prefix.join("etc/conda/activate.d")) else { return };
+        let mut names: Vec<String> = files
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name.ends_with(".sh"))
+            .collect();
+        names.sort();
+        if !names.is_empty() {
+            let list = names.join(", ");
+            self.context
+                .output
+                .warning(format!("packages bring scripts for `conda activate`, which an image does not run: {list}"));
+            self.context
+                .output
+                .detail("where the app needs what they set, write it below variables: in environment.yml");
+        }
+    }
+}
+
+/// What pip brought, for the bill of materials; what installers note of themselves goes.
+fn of_pip(interpreter: &Interpreter, site_packages: &Path) -> std::io::Result<Vec<Component>> {
+    let tag = format!("cpython-{}", interpreter.minor_version().replace('.', ""));
+    let is_of_pip = |distribution: &Distribution| {
+        let installer = fs::read_to_string(distribution.info_dir.join("INSTALLER")).unwrap_or_default();
+        matches!(installer.trim(), "uv" | "pip")
+    };
+    let found: Vec<Distribution> = distributions::installed(site_packages)?.into_iter().filter(is_of_pip).collect();
+    for distribution in &found {
+        if let Some(fresh) = distributions::look(distribution, site_packages, &tag)?.fresh {
+            fresh.finish(site_packages, &tag)?;
+        }
+    }
+    Ok(install::sbom::components(&found, &Lock::default()))
+}
+
+/// A line of `pip:` as a requirements file elsewhere has it: files are named from the app's folder.
+fn from_app(line: &str, app_dir: &Path) -> String {
+    for flag in ["-r", "-c", "--requirement", "--constraint"] {
+        let Some(rest) = line.strip_prefix(flag).filter(|rest| rest.starts_with([' ', '=']) || flag.len() == 2) else {
+            continue;
+        };
+        let name = rest.trim_start_matches(['=', ' ']).trim();
+        if !name.contains("://") && !name.starts_with('-') {
+            return format!("{flag} {}", app_dir.join(name).display());
+        }
+    }
+    if let Some(rest) = line.strip_prefix("-e ").map(str::trim).filter(|rest| rest.starts_with('.')) {
+        return format!("-e {}", app_dir.join(rest).display());
+    }
+    line.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_pip_name_files_from_the_apps_folder() {
+        let of = |line: &str| from_app(line, Path::new("/workspace"));
+        assert_eq!(of("-r requirements.txt"), "-r /workspace/requirements.txt");
+        assert_eq!(of("-r./more.txt"), "-r /workspace/./more.txt");
+        assert_eq!(of("--constraint=c.txt"), "--constraint /workspace/c.txt");
+        assert_eq!(of("-e ."), "-e /workspace/.");
+        assert_eq!(of("requests>=2"), "requests>=2");
+        assert_eq!(of("-r https://x.invalid/r.txt"), "-r https://x.invalid/r.txt");
+    }
+}

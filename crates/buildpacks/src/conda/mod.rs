@@ -1,0 +1,273 @@
+//! `hoist/conda`: an environment of conda's packages as a layer: Python, libraries and programs of channels, and what `pip:` adds.
+//!
+//! Packages are chosen and unpacked while the shared cache is there, because nothing of them runs then. Their Python is started (to compile, and
+//! for `pip:`) only where the shared cache cannot be written: the buildpack asks the platform to be run again for that, as pip's does for a build
+//! script.
+
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "conda writes the ends of its names in small letters"
+)]
+
+mod diagnosis;
+mod finish;
+mod inputs;
+mod key;
+mod sbom;
+
+use std::path::PathBuf;
+
+use fs_err as fs;
+use hoist_conda::{CondaError, Engine, Located, Network, Solution, Task, virtual_packages};
+use serde::{Deserialize, Serialize};
+
+use crate::as_of::{self, AsOf};
+use crate::buildpack::{Buildpack, Detection, Provide, Require};
+use crate::context::{BuildContext, Context, DetectContext};
+use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
+use crate::layer::{Layer, LayerTypes};
+
+use inputs::{Asked, Inputs};
+use key::EnvironmentKey;
+
+/// The folder that all builds of a machine share, where the platform allows it.
+const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
+/// `deny` while the shared folder can be written.
+const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
+const LAYER: &str = "env";
+/// The environment below the layer: were it the layer itself, the lifecycle would put its libraries before those of every program.
+const PREFIX: &str = "conda";
+const TYPES: LayerTypes = LayerTypes { build: true, launch: true, cache: true };
+
+/// The buildpack.
+pub(crate) struct Conda;
+
+impl Buildpack for Conda {
+    fn id(&self) -> &'static str {
+        "hoist/conda"
+    }
+
+    fn name(&self) -> &'static str {
+        "Hoist conda"
+    }
+
+    fn description(&self) -> &'static str {
+        "Installs environment.yml, package-list.txt, conda-lock.yml or pixi.lock from conda's channels"
+    }
+
+    fn detect(&self, context: &DetectContext<'_>) -> Result<Detection, Failure> {
+        if inputs::leader(context.common).is_none() {
+            return Ok(Detection::fail("no environment.yml or lock of conda's leads in this app"));
+        }
+        let requires =
+            ["python", "site-packages"].map(|name| Require::new(name).with("build", true).with("launch", true));
+        Ok(Detection::Pass {
+            provides: ["python", "site-packages"].map(Provide::new).into(),
+            requires: requires.into(),
+        })
+    }
+
+    fn build(&self, context: &mut BuildContext<'_>) -> Result<(), Failure> {
+        let Some(file) = inputs::leader(context.common) else { return Ok(()) };
+        let inputs = inputs::read(context.common, &file)?;
+        context.output.step(format!("packages from {file}"));
+        for warning in &inputs.warnings {
+            context.output.warning(warning);
+        }
+        build_environment(context, &inputs)
+    }
+}
+
+/// What can be said before a build: whether conda's file leads, and whether it can be read.
+pub(crate) fn foresee(context: &Context) -> Option<Result<(String, Inputs), Failure>> {
+    let file = inputs::leader(context)?;
+    Some(inputs::read(context, &file).map(|inputs| (file, inputs)))
+}
+
+/// What is remembered of the environment between builds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Metadata {
+    #[serde(flatten)]
+    key: EnvironmentKey,
+    /// `name=version=build`.
+    packages: Vec<String>,
+    /// Whether all is done; else the packages are there, and their Python has not run yet.
+    finished: bool,
+    hoist: Split,
+}
+
+/// Tells hoist's exporter that this layer may become one layer for each package.
+#[derive(Debug, Serialize, Deserialize)]
+struct Split {
+    split: String,
+}
+
+impl Metadata {
+    fn new(key: EnvironmentKey, packages: Vec<String>, finished: bool) -> Self {
+        Self { key, packages, finished, hoist: Split { split: "distributions".to_owned() } }
+    }
+}
+
+/// All that one build of an environment needs.
+struct Work<'a> {
+    context: &'a BuildContext<'a>,
+    inputs: &'a Inputs,
+    layer: Layer,
+    prefix: PathBuf,
+}
+
+fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), Failure> {
+    let layer = context.layer(LAYER);
+    let prefix = layer.dir().join(PREFIX);
+    let key = EnvironmentKey::new(inputs, &prefix);
+    let old: Option<Metadata> = if layer.has_content() { layer.metadata() } else { None };
+    let work = Work { context, inputs, layer, prefix };
+    let mut packages = Vec::new();
+    if let Some(old) = old {
+        let reasons = key.differences(&old.key);
+        if reasons.is_empty() && old.finished {
+            context.output.step(format!("{} packages, unchanged", old.packages.len()));
+            keep_cache(context)?;
+            return work.layer.write(TYPES, &old);
+        }
+        if reasons.is_empty() {
+            packages = old.packages;
+        } else {
+            context.output.step(format!("installing anew: {}", reasons.join("; ")));
+            work.layer.explain(&reasons);
+        }
+    }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    if packages.is_empty() {
+        packages = work.install()?;
+        work.layer.write(TYPES, &Metadata::new(key.clone(), packages.clone(), false))?;
+        if context.common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny") {
+            work.keep_uv()?;
+            return Err(Failure::new(
+                "finishing the environment",
+                format!("{} packages of conda's are unpacked", packages.len()),
+                "their Python is started now, without the cache that builds share",
+                "nothing needs to be done",
+            )
+            .with_exit_code(EXIT_NEEDS_SOURCE_BUILD));
+        }
+    }
+    let finished = work.finish();
+    if finished.is_err() {
+        work.layer.clear()?;
+    }
+    finished?;
+    keep_cache(context)?;
+    work.layer.write(TYPES, &Metadata::new(key, packages, true))
+}
+
+impl Work<'_> {
+    /// Chooses and unpacks. Nothing that was unpacked runs.
+    fn install(&self) -> Result<Vec<String>, Failure> {
+        let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
+        let common = self.context.common;
+        let cache_dir = self.cache_dir()?;
+        let engine = Engine::new(&cache_dir, &network(common), &self.inputs.settings).map_err(explain)?;
+        let solution = self.choose(&engine)?;
+        let packages: Vec<String> = solution
+            .packages()
+            .iter()
+            .map(|package| format!("{}={}={}", package.name, package.version, package.build))
+            .collect();
+        self.context.output.step(format!("installing {} packages with rattler", packages.len()));
+        self.layer.clear()?;
+        self.layer.create()?;
+        if let Err(error) = engine.install(&self.prefix, &solution) {
+            self.layer.clear()?;
+            return Err(explain(error));
+        }
+        if packages.is_empty() {
+            return Err(Failure::new(
+                format!("installing {}", self.inputs.file),
+                "no package was chosen",
+                "an app of Python needs at least Python",
+                "name packages below dependencies:",
+            ));
+        }
+        Ok(packages)
+    }
+
+    fn choose(&self, engine: &Engine) -> Result<Solution, Failure> {
+        let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
+        match &self.inputs.asked {
+            Asked::Locked(locked) => Ok(locked.solution.clone()),
+            Asked::Archives(archives) => engine.explicit(archives).map_err(explain),
+            Asked::Specs(specs) => {
+                if let Some(as_of) = &self.inputs.as_of {
+                    self.context.output.detail(format!("as the channels were on {}", as_of.written()));
+                }
+                let today = self.solve(engine, specs, self.inputs.as_of.as_ref());
+                today.map_err(|error| self.propose_day(engine, specs, &error))
+            }
+        }
+    }
+
+    fn solve(&self, engine: &Engine, specs: &[Located], as_of: Option<&AsOf>) -> Result<Solution, CondaError> {
+        let settings = &self.inputs.settings;
+        engine.solve(&Task {
+            specs: specs.to_vec(),
+            channels: self.inputs.channels.clone(),
+            virtual_packages: virtual_packages(&self.inputs.glibc, &settings.overrides)?,
+            any_channel: settings.any_channel,
+            before: as_of.map(AsOf::end),
+        })
+    }
+
+    /// What does not fit together today may have done so when the app was written: then its day, after that was tried.
+    fn propose_day(&self, engine: &Engine, specs: &[Located], error: &CondaError) -> Failure {
+        let failure = diagnosis::explain(error, self.inputs);
+        if self.inputs.as_of.is_some() || !matches!(error, CondaError::Unsolvable { .. }) {
+            return failure;
+        }
+        let Some(day) = as_of::suggested(self.context.common) else { return failure };
+        let written = day.written();
+        self.context
+            .output
+            .step(format!("trying the packages of {written}, when the newest file of the app was written"));
+        if self.solve(engine, specs, Some(&day)).is_err() {
+            return failure;
+        }
+        failure.and_fix(format!(
+            "or take the packages of {written}, when the newest file of the app was written; as they were then, they fit together: --as-of {written} (or {}={written})",
+            as_of::VARIABLE
+        ))
+    }
+
+    /// The shared folder, or a layer of this image's own that only later builds see.
+    fn cache_dir(&self) -> Result<PathBuf, Failure> {
+        let dir = if let Some(dir) = self.context.common.variable(CACHE_VARIABLE) {
+            PathBuf::from(dir).join("conda")
+        } else {
+            let layer = self.context.layer("cache");
+            layer.create()?;
+            layer.dir().to_owned()
+        };
+        fs::create_dir_all(&dir).map_err(|error| Failure::io("using the cache of packages", &error))?;
+        Ok(dir)
+    }
+}
+
+/// A restored layer stays only when its types are written again.
+fn keep_cache(context: &BuildContext<'_>) -> Result<(), Failure> {
+    let layer = context.layer("cache");
+    if layer.has_content() {
+        layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
+    }
+    Ok(())
+}
+
+fn network(context: &Context) -> Network {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+    let proxies = names.iter().filter_map(|name| {
+        let value = context.variable(name).or_else(|| context.variable(&name.to_lowercase()))?;
+        Some(((*name).to_owned(), value.to_owned()))
+    });
+    let of_variable = context.variable("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_file());
+    let bound = || context.bindings.of_type("ca-certificates").find_map(|binding| binding.path("ca.pem"));
+    Network { ca_bundle: of_variable.or_else(bound), proxies: proxies.collect() }
+}
