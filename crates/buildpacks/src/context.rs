@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::binding::Bindings;
-use crate::layer::Layer;
+use crate::failure::Failure;
+use crate::layer::{Layer, LayerTypes};
 use crate::output::Output;
 
 /// Names the folder that the builds of a machine share.
@@ -108,6 +109,29 @@ impl BuildContext<'_> {
     /// Adds a label to the image.
     pub fn add_label(&mut self, key: impl Into<String>, value: impl Into<String>) {
         self.labels.push((key.into(), value.into()));
+    }
+
+    /// The folder `name` of the cache that builds share, or else a layer of this image's own that only later builds see.
+    pub(crate) fn download_cache(&self, name: &str) -> Result<PathBuf, Failure> {
+        let dir = if let Some(shared) = self.common.variable(CACHE_VARIABLE) {
+            PathBuf::from(shared).join(name)
+        } else {
+            let layer = self.layer("cache");
+            layer.create()?;
+            self.keep_download_cache()?;
+            layer.dir().to_owned()
+        };
+        fs_err::create_dir_all(&dir).map_err(|error| Failure::io("using the cache of packages", &error))?;
+        Ok(dir)
+    }
+
+    /// Keeps that layer: a restored one stays only when its types are written again.
+    pub(crate) fn keep_download_cache(&self) -> Result<(), Failure> {
+        let layer = self.layer("cache");
+        if layer.has_content() {
+            layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
+        }
+        Ok(())
     }
 
     /// Leaves a plan entry to later buildpacks.

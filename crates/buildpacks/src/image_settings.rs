@@ -9,6 +9,7 @@ use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, DetectContext, Environment};
 use crate::failure::Failure;
 use crate::layer::{LayerTypes, write_if_changed};
+use crate::procfile_command::is_variable_name;
 
 const LABELS: &str = "BP_IMAGE_LABELS";
 const OCI: &str = "BP_OCI_";
@@ -102,7 +103,7 @@ fn variables(environment: &Environment) -> Result<BTreeMap<String, String>, Fail
                 format!("set {variable} to a shorter text, or leave it out"),
             )
         })?;
-        if !is_name(name) {
+        if !is_variable_name(name) {
             return Err(Failure::new(
                 DOING_VARIABLES,
                 format!("{variable} names the variable `{name}`"),
@@ -149,11 +150,6 @@ fn labels(environment: &Environment) -> Result<Vec<(String, String)>, Failure> {
         }
     }
     Ok(found)
-}
-
-fn is_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

@@ -49,11 +49,15 @@ struct Word {
     bare_bytes: usize,
 }
 
+/// Whether a shell could set a variable of this name.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 fn assignment(word: &Word) -> Option<(&str, &str)> {
     let (name, value) = word.text.split_once('=')?;
-    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (is_name && name.len() < word.bare_bytes).then_some((name, value))
+    (is_variable_name(name) && name.len() < word.bare_bytes).then_some((name, value))
 }
 
 /// The words; none where only a shell can tell.

@@ -7,7 +7,7 @@ use fs_err as fs;
 use hoist_conda::{Package, installed};
 use serde_json::Value;
 
-use super::{CACHE_VARIABLE, Work, diagnosis, sbom};
+use super::{Work, diagnosis, sbom};
 use crate::bytecode;
 use crate::failure::{Failure, chain};
 use crate::install::distributions::{self, Distribution};
@@ -27,7 +27,7 @@ const FORBIDDEN: [&str; 6] = ["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", 
 impl Work<'_> {
     /// Keeps uv where it is found again when the shared cache is not there. Without it the environment's own pip does.
     pub(super) fn keep_uv(&self) -> Result<(), Failure> {
-        let Some(shared) = self.context.common.variable(CACHE_VARIABLE) else { return Ok(()) };
+        let Some(shared) = self.context.common.variable(crate::context::CACHE_VARIABLE) else { return Ok(()) };
         if self.inputs.pip.is_empty() {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl Work<'_> {
             Ok(())
         };
         keep().map_err(|error| Failure::io("keeping uv for pip's part", &error))?;
-        super::keep_cache(self.context)
+        self.context.keep_download_cache()
     }
 
     fn uv_dir(&self) -> PathBuf {

@@ -10,6 +10,7 @@ use hoist_conda::{
 use super::diagnosis;
 use crate::as_of::AsOf;
 use crate::context::Context;
+use crate::dependencies::{MANAGER_VARIABLES, REQUIREMENT_VARIABLE};
 use crate::encoding::decode_text;
 use crate::failure::Failure;
 use crate::install::key::surroundings;
@@ -23,8 +24,6 @@ const FILES: [&str; 6] =
 /// Another manager's files: beside one of these the rule of pip's buildpack speaks.
 const RIVALS: [&str; 7] =
     ["requirements.txt", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock", "Pipfile", "pylock.toml"];
-/// The variables that decide between several package managers.
-const MANAGER_VARIABLES: [&str; 2] = ["BP_PYTHON_PACKAGE_MANAGER", "HOIST_PACKAGE_MANAGER"];
 /// The platform numbers the machine's files.
 const MAX_CONDARC_FILES: usize = 16;
 /// Which environment of a pixi.lock is installed.
@@ -67,7 +66,7 @@ pub(crate) enum Asked {
 pub(crate) fn leader(context: &Context) -> Option<String> {
     let there = |name: &str| context.app_file(name).is_some();
     let manager = MANAGER_VARIABLES.iter().find_map(|name| context.variable(name));
-    if manager.is_some_and(|word| word != "conda") || context.variable("BP_PIP_REQUIREMENT").is_some() {
+    if manager.is_some_and(|word| word != "conda") || context.variable(REQUIREMENT_VARIABLE).is_some() {
         return None;
     }
     let file = FILES.iter().copied().find(|name| there(name))?;

@@ -17,7 +17,6 @@ mod sbom;
 
 use std::path::PathBuf;
 
-use fs_err as fs;
 use hoist_conda::{CondaError, Engine, Located, Network, Solution, Task, virtual_packages};
 use serde::{Deserialize, Serialize};
 
@@ -25,15 +24,13 @@ use crate::as_of::{self, AsOf};
 use crate::buildpack::{Buildpack, Detection, Provide, Require};
 use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
+use crate::install::packages as counted;
+use crate::install::settings::denies_source_builds;
 use crate::layer::{Layer, LayerTypes};
 
 use inputs::{Asked, Inputs};
 use key::EnvironmentKey;
 
-/// The folder that all builds of a machine share, where the platform allows it.
-const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
-/// `deny` while the shared folder can be written.
-const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
 const LAYER: &str = "env";
 /// The environment below the layer: were it the layer itself, the lifecycle would put its libraries before those of every program.
 const PREFIX: &str = "conda";
@@ -126,8 +123,8 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
     if let Some(old) = old {
         let reasons = key.differences(&old.key);
         if reasons.is_empty() && old.finished {
-            context.output.step(format!("{} packages, unchanged", old.packages.len()));
-            keep_cache(context)?;
+            context.output.step(format!("{}, unchanged", counted(old.packages.len())));
+            context.keep_download_cache()?;
             return work.layer.write(TYPES, &old);
         }
         if reasons.is_empty() {
@@ -141,11 +138,11 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
     if packages.is_empty() {
         packages = work.install()?;
         work.layer.write(TYPES, &Metadata::new(key.clone(), packages.clone(), false))?;
-        if context.common.variable(SOURCE_BUILDS_VARIABLE) == Some("deny") {
+        if denies_source_builds(context.common) {
             work.keep_uv()?;
             return Err(Failure::new(
                 "finishing the environment",
-                format!("{} packages of conda's are unpacked", packages.len()),
+                format!("{} of conda's are unpacked", counted(packages.len())),
                 "their Python is started now, without the cache that builds share",
                 "nothing needs to be done",
             )
@@ -157,7 +154,7 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
         work.layer.clear()?;
     }
     finished?;
-    keep_cache(context)?;
+    context.keep_download_cache()?;
     work.layer.write(TYPES, &Metadata::new(key, packages, true))
 }
 
@@ -166,7 +163,7 @@ impl Work<'_> {
     fn install(&self) -> Result<Vec<String>, Failure> {
         let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
         let common = self.context.common;
-        let cache_dir = self.cache_dir()?;
+        let cache_dir = self.context.download_cache("conda")?;
         let engine = Engine::new(&cache_dir, &network(common), &self.inputs.settings).map_err(explain)?;
         let solution = self.choose(&engine)?;
         let packages: Vec<String> = solution
@@ -174,7 +171,7 @@ impl Work<'_> {
             .iter()
             .map(|package| format!("{}={}={}", package.name, package.version, package.build))
             .collect();
-        self.context.output.step(format!("installing {} packages with rattler", packages.len()));
+        self.context.output.step(format!("installing {} with rattler", counted(packages.len())));
         self.layer.clear()?;
         self.layer.create()?;
         if let Err(error) = engine.install(&self.prefix, &solution) {
@@ -237,28 +234,6 @@ impl Work<'_> {
             as_of::VARIABLE
         ))
     }
-
-    /// The shared folder, or a layer of this image's own that only later builds see.
-    fn cache_dir(&self) -> Result<PathBuf, Failure> {
-        let dir = if let Some(dir) = self.context.common.variable(CACHE_VARIABLE) {
-            PathBuf::from(dir).join("conda")
-        } else {
-            let layer = self.context.layer("cache");
-            layer.create()?;
-            layer.dir().to_owned()
-        };
-        fs::create_dir_all(&dir).map_err(|error| Failure::io("using the cache of packages", &error))?;
-        Ok(dir)
-    }
-}
-
-/// A restored layer stays only when its types are written again.
-fn keep_cache(context: &BuildContext<'_>) -> Result<(), Failure> {
-    let layer = context.layer("cache");
-    if layer.has_content() {
-        layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
-    }
-    Ok(())
 }
 
 fn network(context: &Context) -> Network {

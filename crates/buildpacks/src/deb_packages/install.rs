@@ -9,6 +9,7 @@ use hoist_debian::{UnpackError, UnpackOptions, unpack_into};
 
 use crate::install::is_library;
 use crate::layer::{EnvironmentChange, EnvironmentScope};
+use crate::python::merged_usr;
 use crate::sbom::debian::is_copyright;
 
 /// Parts of packages that nobody needs in an image, below `usr`. Copyright files stay until the bill is written.
@@ -123,12 +124,6 @@ fn library_folders(dir: &Path, usual: &str) -> Vec<String> {
         .collect();
     found.sort();
     found
-}
-
-/// `lib/x` is `usr/lib/x`, as on every merged Debian.
-fn merged_usr(path: &str) -> String {
-    let first = path.split('/').next().unwrap_or_default();
-    if matches!(first, "bin" | "sbin" | "lib" | "lib64") { format!("usr/{path}") } else { path.to_owned() }
 }
 
 fn is_wanted(path: &str) -> bool {

@@ -17,6 +17,7 @@ use crate::archive::{self, Archive, ArchiveError, base_suite};
 use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{Failure, chain};
+use crate::install::packages;
 use crate::layer::{EnvironmentScope, Layer, LayerTypes};
 use crate::python::multiarch;
 use crate::sbom::Bill;
@@ -66,7 +67,7 @@ impl Buildpack for DebPackages {
         if let Some(old) = old.filter(|old| layer.has_content() && (!old.for_builds || build_layer.has_content())) {
             let reasons = wanted.differences(&old);
             if reasons.is_empty() {
-                context.output.step(format!("{} of {}, unchanged", count(old.packages.len()), old.suite));
+                context.output.step(format!("{} of {}, unchanged", packages(old.packages.len()), old.suite));
                 return finish(&layer, &build_layer, &old);
             }
             context.output.step(format!("installing anew: {}", reasons.join("; ")));
@@ -192,13 +193,9 @@ fn say(context: &BuildContext<'_>, asked: &Asked, launch: &[LockedPackage], buil
     let for_builds = build.map_or(String::new(), |build| format!(", {} for this build alone", build.len()));
     context.output.step(format!(
         "{} for the image, {} MB packed{for_builds}",
-        count(launch.len()),
+        packages(launch.len()),
         bytes.div_ceil(1_000_000)
     ));
-}
-
-fn count(packages: usize) -> String {
-    format!("{packages} package{}", if packages == 1 { "" } else { "s" })
 }
 
 fn finish(layer: &Layer, build_layer: &Layer, metadata: &Metadata) -> Result<(), Failure> {

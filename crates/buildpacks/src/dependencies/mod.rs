@@ -24,9 +24,9 @@ pub(crate) use drift::{Drift, specifier_key};
 pub(crate) use explain::gone;
 
 /// The variable that names another requirements file (as in Paketo's buildpacks).
-const REQUIREMENT_VARIABLE: &str = "BP_PIP_REQUIREMENT";
+pub(crate) const REQUIREMENT_VARIABLE: &str = "BP_PIP_REQUIREMENT";
 /// The variables that decide between several package managers.
-const MANAGER_VARIABLES: [&str; 2] = ["BP_PYTHON_PACKAGE_MANAGER", "HOIST_PACKAGE_MANAGER"];
+pub(crate) const MANAGER_VARIABLES: [&str; 2] = ["BP_PYTHON_PACKAGE_MANAGER", "HOIST_PACKAGE_MANAGER"];
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "Requirements.txt", "REQUIREMENTS.txt"];
 /// Files that need conda, unless they ask for nothing but pip's.
 const CONDA: [&str; 3] = ["environment.yml", "environment.yaml", "pixi.lock"];

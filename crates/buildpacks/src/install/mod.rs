@@ -26,7 +26,6 @@ mod wanted;
 mod wheels;
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -111,7 +110,7 @@ pub(crate) fn build_environment(
         Some(Verdict::Keep) => {
             let lock = Lock { lines: old.map(|old| old.lock).unwrap_or_default() };
             context.output.step(format!("{}, unchanged", packages(lock.lines.len())));
-            keep_caches(context)?;
+            context.keep_download_cache()?;
             if !layer.has_sbom() {
                 let installed = distributions::installed(&environment.site_packages);
                 let installed = installed.map_err(|error| Failure::io("listing what is installed", &error))?;
@@ -174,7 +173,7 @@ fn install_into(
     } else {
         environment.open().map_err(opened)?;
     }
-    let cache_dir = cache_dir(context)?;
+    let cache_dir = context.download_cache("pip")?;
     // What uv remembers of an open environment's interpreter is not true of a closed one.
     let uv_cache_dir = cache_dir.join(if deny_source_builds { "uv" } else { "uv-building" });
     let uv = Uv::obtain(interpreter, settings, &cache_dir.join("uv-bin"), &uv_cache_dir, temporary.path());
@@ -251,29 +250,8 @@ fn write_layer(
     layer.write(ENVIRONMENT_TYPES, metadata)
 }
 
-/// The shared folder, or a layer of this image's own that only later builds see.
-fn cache_dir(context: &BuildContext<'_>) -> Result<PathBuf, Failure> {
-    if let Some(dir) = context.common.variable(crate::context::CACHE_VARIABLE) {
-        let dir = PathBuf::from(dir).join("pip");
-        fs::create_dir_all(&dir).map_err(|error| Failure::io("using the shared cache", &error))?;
-        return Ok(dir);
-    }
-    let layer = context.layer("cache");
-    layer.create()?;
-    keep_caches(context)?;
-    Ok(layer.dir().to_owned())
-}
-
-/// A restored layer stays only when its types are written again.
-fn keep_caches(context: &BuildContext<'_>) -> Result<(), Failure> {
-    let layer = context.layer("cache");
-    if layer.has_content() {
-        layer.write(LayerTypes { build: false, launch: false, cache: true }, &toml::Table::new())?;
-    }
-    Ok(())
-}
 /// `1 package`, `8 packages`.
-fn packages(count: usize) -> String {
+pub(crate) fn packages(count: usize) -> String {
     if count == 1 { "1 package".to_owned() } else { format!("{count} packages") }
 }
 

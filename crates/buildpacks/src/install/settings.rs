@@ -83,7 +83,7 @@ pub(super) const PIPS_STRATEGY: &str = "unsafe-best-match";
 const SOURCE_BUILDS_VARIABLE: &str = "HOIST_SOURCE_BUILDS";
 
 /// Whether no code of others may run now, because what it leaves would reach other apps.
-pub(super) fn denies_source_builds(context: &Context) -> bool {
+pub(crate) fn denies_source_builds(context: &Context) -> bool {
     context.variable(SOURCE_BUILDS_VARIABLE) == Some("deny")
 }
 

@@ -132,7 +132,7 @@ pub(crate) fn install_build_tools(dir: &Path, debs: &[PathBuf], minor: &str) -> 
 }
 
 /// `lib/x` is `usr/lib/x`, as on every merged Debian.
-fn merged_usr(path: &str) -> String {
+pub(crate) fn merged_usr(path: &str) -> String {
     let first = path.split('/').next().unwrap_or_default();
     if matches!(first, "bin" | "sbin" | "lib" | "lib64") { format!("usr/{path}") } else { path.to_owned() }
 }

@@ -34,8 +34,8 @@ use crate::layer::{Layer, LayerTypes};
 use crate::sbom::Bill;
 use crate::sbom::debian::component;
 
-pub(crate) use install::multiarch;
 use install::{InstallError, install_build_tools, install_interpreter};
+pub(crate) use install::{merged_usr, multiarch};
 use packages::{Archive, PackageSet};
 use shelf::Shelf;
 pub(crate) use version::satisfying;
@@ -418,7 +418,6 @@ pub(crate) fn on_this_base(context: &Context) -> Vec<String> {
     version::of_debian(Supply::on(&base_suite(context))).map(|python| python.release.to_string()).collect()
 }
 
-/// The suite of the base: `VERSION_CODENAME` of os-release.
 fn explain_packages(error: &ArchiveError, minor: &str, suite: &str) -> Failure {
     Failure::new(
         format!("fetching Python {minor} from Debian's {suite}"),
