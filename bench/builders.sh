@@ -11,9 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
-runs=${1:-15}
-case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/builders.sh 15" ;; esac
-[ "$(id -u)" = 0 ] || fail "must be root"
+read_runs "${1:-}" 15
 need hyperfine hyperfine; need jq jq; need docker docker.io; need dockerd docker.io
 find_hoist
 start_folder

@@ -12,21 +12,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
-runs=${1:-7}
-case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/docker.sh 7" ;; esac
-[ "$(id -u)" = 0 ] || fail "must be root"
+read_runs "${1:-}" 7
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io
 find_hoist
 start_folder
 
-say "the Debian tree"
-debian_tree base python3,python3-venv,python3-pip,ca-certificates
-
-say "docker with that tree"
-start_docker
-docker import "$trees/base.tar" hoist-bench-debian > /dev/null
-seed_folder
-$dock -t hoist-bench-base -f bench/dockerfiles/base.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of the base failed: $(tail -3 "$dir/log")"
+say "the Debian tree, and docker with it"
+docker_base
 docker tag hoist-bench-base hoist-bench-warm
 
 [ -z "${BENCH_STORE:-}" ] || cp -a "$BENCH_STORE" "$HOIST_STORE"

@@ -14,11 +14,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
-runs=${1:-7}
-case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/job.sh 7" ;; esac
+read_runs "${1:-}" 7
 # What takes ten seconds or more is measured three times, what takes half a minute once.
 slow=$((runs < 3 ? runs : 3))
-[ "$(id -u)" = 0 ] || fail "must be root"
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io; need podman podman
 need buildah buildah; need runc runc; need gcc gcc; need /usr/bin/time time
 find_hoist

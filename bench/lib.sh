@@ -6,6 +6,13 @@ fail() { echo "bench: $*" >&2; exit 3; }
 # need PROGRAM PACKAGE: fails with the Debian package that brings the program.
 need() { command -v "$1" > /dev/null || fail "$1 is missing (Debian package $2)"; }
 
+# read_runs RUNS DEFAULT: sets `runs`, the number of runs that was asked for; fails where it is none, and for who is not root.
+read_runs() {
+    runs=${1:-$2}
+    case $runs in '' | *[!0-9]*) fail "RUNS is a number: $0 $2" ;; esac
+    [ "$(id -u)" = 0 ] || fail "must be root"
+}
+
 # Sets `hoist`: the binary that HOIST names, else the one that cargo builds.
 find_hoist() {
     if [ -n "${HOIST:-}" ]; then
@@ -92,6 +99,15 @@ seed_folder() {
     mkdir "$dir/seed"
     cat "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" > "$dir/seed/ca.pem"
     printf '[global]\n%s\n' "${PIP_INDEX_URL:+index-url = $PIP_INDEX_URL}" > "$dir/seed/pip.conf"
+}
+
+# docker_base: a docker daemon with the Debian tree, and the image hoist-bench-base: Python, pip and the machine's settings for it.
+docker_base() {
+    debian_tree base python3,python3-venv,python3-pip,ca-certificates
+    start_docker
+    docker import "$trees/base.tar" hoist-bench-debian > /dev/null
+    seed_folder
+    $dock -t hoist-bench-base -f bench/dockerfiles/base.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of the base failed: $(tail -3 "$dir/log")"
 }
 
 # measure NAME ARGUMENTS: one run of hyperfine, with its figures in $dir/NAME.json.

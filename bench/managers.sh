@@ -16,11 +16,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
-runs=${1:-7}
-case $runs in '' | *[!0-9]*) fail "RUNS is a number: bench/managers.sh 7" ;; esac
+read_runs "${1:-}" 7
 slow=$((runs < 3 ? runs : 3))
 managers=${BENCH_MANAGERS:-pip uv poetry pdm pipenv}
-[ "$(id -u)" = 0 ] || fail "must be root"
 need hyperfine hyperfine; need jq jq; need mmdebstrap mmdebstrap; need docker docker.io; need dockerd docker.io
 find_hoist
 find_python
@@ -71,11 +69,7 @@ project() {
 }
 
 say "the Debian tree, docker with it, and the tools"
-debian_tree base python3,python3-venv,python3-pip,ca-certificates
-start_docker
-docker import "$trees/base.tar" hoist-bench-debian > /dev/null
-seed_folder
-$dock -t hoist-bench-base -f bench/dockerfiles/base.Dockerfile "$dir/seed" >> "$dir/log" 2>&1 || fail "docker build of the base failed: $(tail -3 "$dir/log")"
+docker_base
 path=$PATH
 for tool in uv $managers; do
     [ ! -d "$dir/tools/$tool" ] || continue
