@@ -279,9 +279,9 @@ fn pixi_lock(archives: &[String]) -> String {
 fn a_lock_and_a_list_need_no_solver() {
     let list = format!("# platform: linux-64\n@EXPLICIT\n{}\n", archives().join("\n"));
     let locks = [
-        ("package-list.txt", list, &[][..]),
-        ("conda-lock.yml", conda_lock("linux-64", &archives()), &[]),
-        ("pixi.lock", pixi_lock(&archives()), &["--env", "BP_CONDA_ENVIRONMENT=web"]),
+        ("package-list.txt", list, &["--clear-cache"][..]),
+        ("conda-lock.yml", conda_lock("linux-64", &archives()), &["--clear-cache"]),
+        ("pixi.lock", pixi_lock(&archives()), &["--clear-cache", "--env", "BP_CONDA_ENVIRONMENT=web"]),
     ];
     for (file, text, more) in locks {
         let app = tree(&[
