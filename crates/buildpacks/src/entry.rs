@@ -2,7 +2,9 @@
 //! "Buildpack Interface").
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use fs_err as fs;
 use serde::Deserialize;
@@ -24,7 +26,13 @@ const EXIT_DETECT_FAIL: u8 = 100;
 pub fn main_if_buildpack() {
     let arguments = process::own_arguments();
     let environment = process::own_environment();
-    if let Some((phase, buildpack_dir)) = phase_of(&arguments, &environment) {
+    let found = phase_of(&arguments, &environment);
+    if found.as_ref().is_some_and(|(phase, _)| *phase == Phase::Detect)
+        && arguments.get(1).is_some_and(|argument| argument == TOGETHER)
+    {
+        std::process::exit(i32::from(detect_together(&arguments[2..], &environment)));
+    }
+    if let Some((phase, buildpack_dir)) = found {
         std::process::exit(i32::from(run_phase(
             phase,
             &buildpack_dir,
@@ -33,6 +41,30 @@ pub fn main_if_buildpack() {
             &Output::stdout(),
         )));
     }
+}
+
+/// `bin/detect --together DIR PLAN DIR PLAN …` is the detection of several of these buildpacks, each with its own folder and plan.
+const TOGETHER: &str = "--together";
+/// Exit code of a process that could not say what it had to (`EX_IOERR` of sysexits.h).
+const EXIT_CANNOT_WRITE: u8 = 74;
+
+/// Asks each, and answers each with a line of JSON: which one (from 0), its exit code, what it said, how long it took.
+fn detect_together(arguments: &[OsString], environment: &Environment) -> u8 {
+    let mut stdout = std::io::stdout().lock();
+    for (asked, pair) in arguments.chunks_exact(2).enumerate() {
+        let started = Instant::now();
+        let mut environment = environment.clone();
+        environment.insert("CNB_BUILDPACK_DIR".to_owned(), pair[0].clone());
+        environment.insert("CNB_BUILD_PLAN_PATH".to_owned(), pair[1].clone());
+        let (output, said) = Output::caught();
+        let code = run_phase(Phase::Detect, Path::new(&pair[0]), &[], environment, &output);
+        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let line = serde_json::json!({ "asked": asked, "code": code, "said": said.text(), "elapsed_ms": elapsed_ms });
+        if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
+            return EXIT_CANNOT_WRITE;
+        }
+    }
+    0
 }
 
 /// The two programs of a buildpack.

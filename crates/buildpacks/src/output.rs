@@ -2,13 +2,34 @@
 
 use std::fmt::Display;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::install::mask_credentials;
 
 /// Where the lines go: standard output, or a buffer in tests. A line that cannot be written is lost; it never fails a build.
 pub struct Output {
     sink: Mutex<Box<dyn Write + Send>>,
+}
+
+/// What an [`Output::caught`] was told so far.
+#[derive(Clone, Default)]
+pub(crate) struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Output {
@@ -20,6 +41,12 @@ impl Output {
     /// Writes to `sink`.
     pub fn to(sink: Box<dyn Write + Send>) -> Self {
         Self { sink: Mutex::new(sink) }
+    }
+
+    /// Keeps everything, for who asks [`Said`] afterwards.
+    pub(crate) fn caught() -> (Self, Said) {
+        let said = Said::default();
+        (Self::to(Box::new(said.clone())), said)
     }
 
     /// The buildpack's first line, at the margin.

@@ -1,11 +1,12 @@
 //! `hoist plan`: which group applies and why others do not, in words and as JSON, without a build.
-#![allow(clippy::unwrap_used)] // helpers fail as loudly as their tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // helpers fail as loudly as their tests; a buildpack is started
 
 mod support;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use support::{executable_below, hoist, hoist_with_store, run, shared_store, tree};
 
@@ -129,4 +130,58 @@ fn a_wrong_call_of_plan_is_explained() {
     plan(&["-p", "gone"]).code(2).says("gone");
     plan(&["-p", "app", "-B", "test-gone"]).code(2).says("the builder test-gone:latest is not in the store");
     plan(&["-p", "app", "-B", "UPPER"]).code(2).says("write it in lower case");
+}
+
+/// The folder of a buildpack of hoist's own, as builders have it.
+fn own_buildpack(dir: &Path, id: &str) -> PathBuf {
+    let folder = dir.join(id);
+    fs_err::create_dir_all(folder.join("bin")).unwrap();
+    let about = format!("api = \"0.10\"\n[buildpack]\nid = \"hoist/{id}\"\nversion = \"0.1.0\"\n");
+    fs_err::write(folder.join("buildpack.toml"), about).unwrap();
+    fs_err::os::unix::fs::symlink(env!("CARGO_BIN_EXE_hoist"), folder.join("bin/detect")).unwrap();
+    folder
+}
+
+#[test]
+fn hoists_own_buildpacks_answer_together_as_they_do_alone() {
+    let dir = tree(&[("app/Procfile", "web: true\n"), ("app/requirements.txt", "flask\n")]);
+    let folders = ["pip", "poetry", "procfile"].map(|id| own_buildpack(dir.path(), id));
+    let plan = |name: &str| dir.path().join(name);
+    let detect = |args: &[PathBuf], alone: Option<&Path>| {
+        let mut command = Command::new(folders[0].join("bin/detect"));
+        command.args(args).current_dir(dir.path().join("app")).env_clear().env("CNB_PLATFORM_DIR", dir.path());
+        if let Some(folder) = alone {
+            command.env("CNB_BUILDPACK_DIR", folder).env("CNB_BUILD_PLAN_PATH", plan("alone"));
+        }
+        command.output().unwrap()
+    };
+    let mut args = vec![PathBuf::from("--together")];
+    args.extend(folders.iter().enumerate().flat_map(|(n, folder)| [folder.clone(), plan(&n.to_string())]));
+    let said = detect(&args, None);
+    assert!(said.status.success(), "{said:?}");
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(said.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for (n, folder) in folders.iter().enumerate() {
+        let _ = fs_err::remove_file(plan("alone"));
+        let alone = detect(&[], Some(folder));
+        assert_eq!(lines[n]["asked"], n);
+        assert_eq!(lines[n]["code"], alone.status.code().unwrap(), "{}", lines[n]);
+        assert_eq!(lines[n]["said"], String::from_utf8(alone.stdout).unwrap());
+        assert_eq!(fs_err::read(plan(&n.to_string())).ok(), fs_err::read(plan("alone")).ok(), "{}", folder.display());
+    }
+    assert_eq!([&lines[0]["code"], &lines[1]["code"], &lines[2]["code"]], [0, 100, 0]);
+}
+
+#[test]
+fn one_process_asks_hoists_own_buildpacks_of_all_groups() {
+    let app = tree(&[
+        ("environment.yml", "channels: [conda-forge]\ndependencies: [python, r-base]\n"),
+        ("Procfile", "web: python main.py\n"),
+    ]);
+    let plan = run(hoist().args(["--events", "json", "plan", "--json", "--path"]).arg(app.path())).ok();
+    let group = plan.json()["buildpacks"].to_string();
+    assert!(group.contains("hoist/conda") && !group.contains("hoist/pip"), "the first group applies: {group}");
+    let asked = |id: &str| plan.stderr.contains(&format!("{{\"event\":\"buildpack_finished\",\"buildpack\":\"{id}@"));
+    assert!(asked("hoist/conda") && asked("hoist/pip"), "{}", plan.stderr);
 }

@@ -3,11 +3,11 @@
 //! buildpack.md, "Phase #1: Detection"; platform.md, "detector". Groups are tried in order; the detect programs of a group run at the
 //! same time and each buildpack is asked once, in however many groups it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hoist_events::{DetectOutcome, Event, Phase, Stream};
@@ -25,6 +25,7 @@ use crate::lines::Lines;
 use crate::runner::{BuildpackCall, BuildpackExit, BuildpackPhase, RunnerError, Upper};
 use crate::setup::Site;
 use crate::timing::timed;
+use crate::together;
 use crate::tree::TreeError;
 
 /// A group of buildpacks applies.
@@ -177,7 +178,7 @@ impl DetectError {
 
 /// What a buildpack's detect left; the same for each group that it stands in.
 #[derive(Debug, Clone)]
-struct Run {
+pub(crate) struct Run {
     outcome: DetectOutcome,
     said: String,
     plan: BuildPlan,
@@ -247,13 +248,14 @@ pub(crate) fn search(
     timed(site.reporter, Phase::Detect, || {
         let lookup = |id: &str, version: &str| buildpacks.get(id, version).map(|buildpack| &buildpack.descriptor);
         let groups = flatten_order(order, &lookup).map_err(|error| unusable(buildpacks, error))?;
+        let groups: Vec<_> = groups.iter().map(|group| members(site, group, buildpacks)).collect();
+        let together = together(site, target, &groups);
         let (operator, mut runs) = (Operator::default(), BTreeMap::new());
         let mut failures: Vec<GroupFailure> = Vec::new();
         let mut untried = groups.len();
-        for group in groups {
+        for members in groups {
             untried -= 1;
-            let members = members(site, &group, buildpacks);
-            run_missing(site, target, &operator, &members, &mut runs)?;
+            run_missing(&Asking { site, target, operator: &operator, together: &together }, &members, &mut runs)?;
             match judge(site, &members, &runs) {
                 Ok(found) => return Ok(Search { failures, found: Some(found), untried }),
                 Err(failure) if failures.contains(&failure) => {}
@@ -289,38 +291,102 @@ fn members<'a>(site: &Site<'_>, group: &[GroupEntry], buildpacks: &'a Buildpacks
         .collect()
 }
 
-/// Runs the detect programs that no group before has run, as many at a time as there are processors.
-fn run_missing(
+/// Those of all groups that one process can ask, each once; nothing where that would be a single one.
+fn together<'a>(
     site: &Site<'_>,
     target: &ImageTarget,
-    operator: &Operator,
+    groups: &[Vec<(GroupEntry, &'a Buildpack)>],
+) -> Vec<&'a Buildpack> {
+    let mut found: BTreeMap<String, &Buildpack> = BTreeMap::new();
+    for (_, buildpack) in groups.iter().flatten() {
+        let name = buildpack.descriptor.full_name();
+        if site.runner.asks_together(&name) && is_for(buildpack, target) {
+            found.insert(name, buildpack);
+        }
+    }
+    if found.len() > 1 { found.into_values().collect() } else { Vec::new() }
+}
+
+/// What buildpacks answered, by their full names.
+pub(crate) type Answers = Result<Vec<(String, Run)>, DetectError>;
+
+/// What one process is started for.
+enum Job<'a> {
+    Together,
+    Alone(&'a Buildpack),
+}
+
+/// What is the same for all buildpacks that are asked.
+struct Asking<'a> {
+    site: &'a Site<'a>,
+    target: &'a ImageTarget,
+    operator: &'a Operator,
+    together: &'a [&'a Buildpack],
+}
+
+impl Asking<'_> {
+    fn ask(&self, job: &Job<'_>) -> Answers {
+        match job {
+            Job::Together => together::ask(self.site, self.target, self.operator, self.together),
+            Job::Alone(buildpack) => {
+                let run = run_detect(self.site, self.target, self.operator, buildpack)?;
+                Ok(vec![(buildpack.descriptor.full_name(), run)])
+            }
+        }
+    }
+
+    /// Does the jobs, as many at a time as there are processors, and answers what came of them in their order.
+    fn ask_all(&self, jobs: &[Job<'_>]) -> Answers {
+        let next = AtomicUsize::new(0);
+        let done: Mutex<Vec<(usize, Answers)>> = Mutex::new(Vec::new());
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < jobs.len()) {
+                        let answers = self.ask(&jobs[at]);
+                        done.lock().unwrap_or_else(PoisonError::into_inner).push((at, answers));
+                    }
+                });
+            }
+        });
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        done.sort_by_key(|(at, _)| *at);
+        let mut all = Vec::new();
+        for (_, answers) in done {
+            all.extend(answers?);
+        }
+        Ok(all)
+    }
+}
+
+/// Runs the detect programs that no group before has run: those that need a process of their own, and beside them the one process for
+/// those that are asked together; then whoever was not answered by that.
+fn run_missing(
+    asking: &Asking<'_>,
     members: &[(GroupEntry, &Buildpack)],
     runs: &mut BTreeMap<String, Run>,
 ) -> Result<(), DetectError> {
-    let missing: Vec<&Buildpack> = members
-        .iter()
-        .map(|(_, buildpack)| *buildpack)
-        .filter(|buildpack| !runs.contains_key(&buildpack.descriptor.full_name()))
-        .collect();
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Result<Run, DetectError>)>> = Mutex::new(Vec::new());
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < missing.len()) {
-                    let run = run_detect(site, target, operator, missing[at]);
-                    done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, run));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    for (at, run) in done {
-        runs.insert(missing[at].descriptor.full_name(), run?);
-    }
+    let missing = |runs: &BTreeMap<String, Run>| -> Vec<&Buildpack> {
+        let all = members.iter().map(|(_, buildpack)| *buildpack);
+        all.filter(|buildpack| !runs.contains_key(&buildpack.descriptor.full_name())).collect()
+    };
+    // They are asked with the first group that has one of them; whom that did not answer is asked alone from then on.
+    let together: BTreeSet<String> = asking.together.iter().map(|buildpack| buildpack.descriptor.full_name()).collect();
+    let were_asked = together.iter().any(|name| runs.contains_key(name));
+    let (common, alone): (Vec<&Buildpack>, Vec<&Buildpack>) = missing(runs)
+        .into_iter()
+        .partition(|buildpack| !were_asked && together.contains(&buildpack.descriptor.full_name()));
+    let first = if common.is_empty() { None } else { Some(Job::Together) };
+    let jobs: Vec<Job<'_>> = first.into_iter().chain(alone.into_iter().map(Job::Alone)).collect();
+    runs.extend(asking.ask_all(&jobs)?);
+    let rest: Vec<Job<'_>> = missing(runs).into_iter().map(Job::Alone).collect();
+    runs.extend(asking.ask_all(&rest)?);
     Ok(())
+}
+
+fn is_for(buildpack: &Buildpack, target: &ImageTarget) -> bool {
+    buildpack.descriptor.effective_targets().iter().any(|wanted| wanted.matches(target))
 }
 
 fn run_detect(
@@ -331,7 +397,7 @@ fn run_detect(
 ) -> Result<Run, DetectError> {
     let descriptor = &buildpack.descriptor;
     let name = descriptor.full_name();
-    if !descriptor.effective_targets().iter().any(|wanted| wanted.matches(target)) {
+    if !is_for(buildpack, target) {
         let said = format!("it is not made for {}/{}", target.os, target.arch);
         return Ok(Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() });
     }
@@ -349,16 +415,27 @@ fn run_detect(
         .map_err(|source| DetectError::Runner { buildpack: name.clone(), source })?;
     let elapsed_ms = elapsed_ms(started);
     site.reporter.report(&Event::BuildpackFinished { buildpack: name.clone(), phase: Phase::Detect, elapsed_ms });
-    let said = lines.finish();
-    Ok(match exit {
-        BuildpackExit::Exited(0) => match read_plan(&exchange) {
-            Ok(plan) => Run { outcome: DetectOutcome::Pass, said, plan },
-            Err(problem) => failed(-1, &said, &format!("{name}: {problem}")),
-        },
+    Ok(answered(&name, &exit, lines.finish(), || exchange.read_plan()))
+}
+
+/// What the end of a detect program, its words and its plan mean together.
+pub(crate) fn answered(
+    name: &str,
+    exit: &BuildpackExit,
+    said: String,
+    plan: impl FnOnce() -> Result<String, TreeError>,
+) -> Run {
+    match exit {
+        BuildpackExit::Exited(0) => {
+            match plan().map_err(|error| error.to_string()).and_then(|text| parse_plan(&text)) {
+                Ok(plan) => Run { outcome: DetectOutcome::Pass, said, plan },
+                Err(problem) => failed(-1, &said, &format!("{name}: {problem}")),
+            }
+        }
         BuildpackExit::Exited(100) => Run { outcome: DetectOutcome::Fail, said, plan: BuildPlan::default() },
-        BuildpackExit::Exited(code) => failed(code, &said, ""),
-        BuildpackExit::Killed { reason } => failed(-1, &said, &reason),
-    })
+        BuildpackExit::Exited(code) => failed(*code, &said, ""),
+        BuildpackExit::Killed { reason } => failed(-1, &said, reason),
+    }
 }
 
 fn failed(code: i32, said: &str, problem: &str) -> Run {
@@ -366,15 +443,14 @@ fn failed(code: i32, said: &str, problem: &str) -> Run {
     Run { outcome: DetectOutcome::Error { code }, said, plan: BuildPlan::default() }
 }
 
-fn read_plan(exchange: &Exchange) -> Result<BuildPlan, String> {
-    let text = exchange.read_plan().map_err(|error| error.to_string())?;
-    BuildPlan::parse(&text).map_err(|error| match error.hint() {
+fn parse_plan(text: &str) -> Result<BuildPlan, String> {
+    BuildPlan::parse(text).map_err(|error| match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
 }
 
-fn detect_call(
+pub(crate) fn detect_call(
     site: &Site<'_>,
     target: &ImageTarget,
     operator: &Operator,
@@ -384,12 +460,11 @@ fn detect_call(
     let descriptor = &buildpack.descriptor;
     let plan_path = exchange.plan_path();
     let platform_dir = site.directories.platform_dir.clone();
-    let mut call = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
+    let mut places = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
     if descriptor.api.at_least(8) {
-        call.extend([("CNB_PLATFORM_DIR", platform_dir.as_path()), ("CNB_BUILD_PLAN_PATH", plan_path.as_path())]);
+        places.push(("CNB_BUILD_PLAN_PATH", plan_path.as_path()));
     }
-    let initial: Environment = environment::initial(site);
-    let environment = environment::for_buildpack(site, operator, &initial, descriptor, target, &call)?;
+    let environment = detect_environment(site, target, operator, buildpack, &places)?;
     Ok(BuildpackCall {
         phase: BuildpackPhase::Detect,
         buildpack_id: descriptor.buildpack.id.clone(),
@@ -403,6 +478,22 @@ fn detect_call(
         restored_dirs: Vec::new(),
         upper: Upper::Throwaway,
     })
+}
+
+/// What bin/detect of this buildpack has for its environment; `places` are those that only its own call has.
+pub(crate) fn detect_environment(
+    site: &Site<'_>,
+    target: &ImageTarget,
+    operator: &Operator,
+    buildpack: &Buildpack,
+    places: &[(&str, &Path)],
+) -> Result<Environment, TreeError> {
+    let descriptor = &buildpack.descriptor;
+    let mut places = places.to_vec();
+    if descriptor.api.at_least(8) {
+        places.push(("CNB_PLATFORM_DIR", site.directories.platform_dir.as_path()));
+    }
+    environment::for_buildpack(site, operator, &environment::initial(site), descriptor, target, &places)
 }
 
 /// Whether a group applies, by what its buildpacks answered.

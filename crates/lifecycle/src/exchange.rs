@@ -40,17 +40,27 @@ impl Exchange {
 
     /// Where the process finds the plan.
     pub(crate) fn plan_path(&self) -> PathBuf {
-        self.inside.join(PLAN)
+        self.path(PLAN)
     }
 
-    /// What the process made of the plan. It may have put anything in its place; only a regular file is read.
+    /// Where the process finds the file of this name.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.inside.join(name)
+    }
+
+    /// What the process made of the plan.
     pub(crate) fn read_plan(&self) -> Result<String, TreeError> {
-        let path = self.host_dir.join(PLAN);
+        self.read(PLAN)
+    }
+
+    /// What the process wrote into this file; nothing where it wrote none. It may have put anything in its place; only a regular file is read.
+    pub(crate) fn read(&self, name: &str) -> Result<String, TreeError> {
+        let (path, inside) = (self.host_dir.join(name), self.path(name));
         if path.symlink_metadata().is_err() {
             return Ok(String::new());
         }
-        let bytes = read_regular(&path, &self.plan_path(), MAX_PLAN_BYTES)?;
-        String::from_utf8(bytes).map_err(|_| TreeError::NotText { path: self.plan_path() })
+        let bytes = read_regular(&path, &inside, MAX_PLAN_BYTES)?;
+        String::from_utf8(bytes).map_err(|_| TreeError::NotText { path: inside })
     }
 }
 

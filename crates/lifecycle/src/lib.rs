@@ -43,6 +43,7 @@ mod sbom;
 mod setup;
 mod split;
 mod timing;
+mod together;
 mod tree;
 
 pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target};

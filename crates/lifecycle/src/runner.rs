@@ -93,4 +93,10 @@ pub trait Runner: Sync {
         call: &BuildpackCall,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<BuildpackExit, RunnerError>;
+
+    /// Whether the detect programs of this buildpack (`id@version`) and of the others of which this is said are one program, that one
+    /// process of it may ask them all.
+    fn asks_together(&self, _buildpack: &str) -> bool {
+        false
+    }
 }

@@ -92,6 +92,10 @@ impl Runner for SandboxRunner {
         }
         Ok(first)
     }
+
+    fn asks_together(&self, buildpack: &str) -> bool {
+        self.own_buildpacks.contains(buildpack)
+    }
 }
 
 impl SandboxRunner {
@@ -148,7 +152,11 @@ impl SandboxRunner {
         if self.own_buildpacks.contains(&call.full_name()) {
             let answer = match source_builds {
                 // An interpreter that foreign code could have changed is not started where it can write to what others use.
-                SourceBuilds::Denied if self.ran_foreign_code() || !CACHING.contains(&call.buildpack_id.as_str()) => {
+                SourceBuilds::Denied
+                    if self.ran_foreign_code()
+                        || call.phase == BuildpackPhase::Detect
+                        || !CACHING.contains(&call.buildpack_id.as_str()) =>
+                {
                     "deny"
                 }
                 SourceBuilds::Denied => {

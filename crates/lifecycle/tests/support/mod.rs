@@ -7,7 +7,7 @@
     reason = "each test file uses a part; this module starts the processes"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -90,6 +90,10 @@ impl Runner for DirectRunner<'_> {
         let status = child.wait().map_err(failed)?;
         Ok(status.code().map_or(BuildpackExit::Killed { reason: "it was killed".into() }, BuildpackExit::Exited))
     }
+
+    fn asks_together(&self, buildpack: &str) -> bool {
+        self.world.own.contains(buildpack)
+    }
 }
 
 /// Everything that a test builds with.
@@ -112,6 +116,8 @@ pub(crate) struct World {
     pub(crate) portable_cache: Option<PortableCache>,
     pub(crate) launch_cache: Option<PathBuf>,
     pub(crate) platform_api: ApiVersion,
+    /// `id@version` of those that one process may ask.
+    pub(crate) own: BTreeSet<String>,
 }
 
 /// What one build did.
@@ -181,6 +187,7 @@ impl World {
             portable_cache: None,
             launch_cache: None,
             platform_api: ApiVersion::new(0, 15),
+            own: BTreeSet::new(),
         }
     }
 
