@@ -9,7 +9,7 @@ use crate::buildpack::Detection;
 use crate::context::Context;
 use crate::failure::{Failure, Warning};
 use crate::install::Wanted;
-use crate::{dependencies, job_template, procfile, propose, python};
+use crate::{deb_packages, dependencies, job_template, procfile, propose, python};
 
 /// What can be known of a build beforehand.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Foresight {
     pub python: Option<(String, String)>,
     /// The file that says which packages are installed, who installs them, and why it leads.
     pub packages: Option<Packages>,
+    /// Packages of Debian that are asked for, as relations, each with the place that asks first.
+    pub deb_packages: Vec<(String, String)>,
     /// What the build would refuse.
     pub refusals: Vec<Failure>,
     /// What it would warn of.
@@ -54,21 +56,22 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
         bindings: Bindings::default(),
     };
     let mut found = Foresight::default();
+    match deb_packages::wanted::read(&context) {
+        Ok(asked) => found.deb_packages = asked.into_iter().map(|(wanted, place)| (wanted.relation(), place)).collect(),
+        Err(failure) => found.refusals.push(failure.of_kind("deb-packages")),
+    }
     #[cfg(feature = "conda")]
-    if let Some(read) = crate::conda::foresee(&context) {
+    if let Some((leader, read)) = crate::conda::foresee(&context) {
+        let mut count = String::new();
         match read {
-            Ok((file, inputs)) => {
-                found.python = Some((inputs.python(), format!("{file} chooses it")));
-                found.packages = Some(Packages {
-                    file,
-                    manager: "conda",
-                    reason: "conda's file leads in this app".to_owned(),
-                    count: inputs.count(),
-                });
+            Ok(inputs) => {
+                count = inputs.count();
+                found.python = Some((inputs.python(), format!("{} chooses it", leader.file)));
                 found.warnings.extend(inputs.warnings.into_iter().map(|text| Warning::new("conda", text)));
             }
             Err(failure) => found.refusals.push(failure.of_kind("dependencies")),
         }
+        found.packages = Some(Packages { file: leader.file, manager: "conda", reason: leader.reason, count });
         foresee_processes(&context, &mut found);
         return found;
     }

@@ -142,12 +142,17 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
     let problems: Vec<Problem> = found.refusals.iter().map(problem).chain(found.warnings.iter().map(odd)).collect();
     let told = |packages: &hoist_buildpacks::Packages| Chosen {
         value: packages.file.clone(),
-        reason: format!("{}; {}", packages.reason, packages.count),
+        reason: [&*packages.reason, &*packages.count]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
     };
     Foresight {
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
         dependencies: found.packages.as_ref().map(told),
         manager: found.packages.as_ref().map(|packages| packages.manager),
+        deb_packages: found.deb_packages.into_iter().map(|(value, reason)| Chosen { value, reason }).collect(),
         problems,
         missing_process: found.missing_process.as_ref().map(problem),
         suggested_day: found.suggested_day,

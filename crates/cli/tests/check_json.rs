@@ -71,6 +71,66 @@ fn each_problem_has_its_kind_and_place() {
 }
 
 #[test]
+fn files_of_conda_have_their_kinds_and_places() {
+    let main = ("main.py", "");
+    let lock = "version: 1\nmetadata:\n  content_hash: {osx-64: a}\n  channels: [{url: c, used_env_vars: []}]\n  platforms: [osx-64]\n  sources: [environment.yml]\npackage:\n- name: python\n  version: 3.11.9\n  manager: conda\n  platform: osx-64\n  dependencies: {}\n  url: https://c.invalid/osx-64/python-3.11.9-h1_0.conda\n  hash: {md5: 0123456789abcdef0123456789abcdef}\n  category: main\n  optional: false\n";
+    for (file, text, expected) in [
+        ("environment.yml", "dependencies:\n  - a\n - b\n", json!(["file-malformed", 3])),
+        ("environment.yml", "dependecies: [a]\n", json!(["file-malformed", 1])),
+        ("environment.yml", "dependencies:\n  - python\n  - numpy ===\n", json!(["requirement-invalid", 3])),
+        ("environment.yml", "channels:\n  - ftp://h/c\ndependencies: [python, numpy]\n", json!(["channel-invalid", 2])),
+        (
+            "environment.yml",
+            "dependencies:\n- python\n- pip\n- numpy\n- pip:\n  - -r gone.txt\n",
+            json!(["include-missing", 6]),
+        ),
+        ("conda-lock.yml", lock, json!(["lock-platform", 5])),
+        ("pixi.lock", "version: 6\nenvironments: [\n", json!(["file-malformed", 3])),
+        ("pixi.lock", "version: 1000\n", json!(["file-malformed", null])),
+        ("package-list.txt", "# platform: osx-arm64\na=1=b\n", json!(["lock-platform", 1])),
+        ("package-list.txt", "@EXPLICIT\na=1\n", json!(["file-malformed", 2])),
+    ] {
+        let found = problems(&[main, (file, text)]);
+        assert_eq!(found.len(), 1, "{file}: {found:?}");
+        let place = json!([found[0]["code"], found[0]["line"]]);
+        assert_eq!((&found[0]["file"], place), (&json!(file), expected), "{found:?}");
+    }
+    // Refused or not, it is the file that leads.
+    for text in [lock, &lock.replace("osx-64", "linux-64")] {
+        let app = tree(&[main, ("conda-lock.yml", text), ("Procfile", "web: python main.py\n")]);
+        let said = run(hoist().args(["check", "--json"]).arg(app.path())).json();
+        assert_eq!((&said["dependencies"], &said["manager"]), (&json!("conda-lock.yml"), &json!("conda")));
+        let said = run(hoist().arg("check").arg(app.path()));
+        assert!(!said.stdout.contains("none declared"), "{}", said.stdout);
+    }
+    let app = tree(&[main, ("environment.yml", "dependencies: [python, numpy]\n"), ("Procfile", "web: x\n")]);
+    let said = run(hoist().args(["check", "--json", "--env", "CONDA_OVERRIDE_CUDA=a b"]).arg(app.path())).code(1);
+    assert_eq!(said.json()["problems"][0]["code"], json!("conda-override"));
+}
+
+#[test]
+fn packages_of_debian_are_told_and_what_is_none_is_refused() {
+    let project = "[com.heroku.buildpacks.deb-packages]\ninstall = ['ffmpeg']\n";
+    let app = tree(&[
+        ("main.py", ""),
+        ("Procfile", "web: python main.py\n"),
+        ("apt.txt", "libgl1\ncurl=8.14.1-2\n"),
+        ("project.toml", project),
+    ]);
+    let said = run(hoist().args(["check", "--json"]).arg(app.path())).code(0).json();
+    let one = |value: &str, reason: &str| json!({ "value": value, "reason": reason });
+    let wanted = json!([
+        one("curl (= 8.14.1-2)", "apt.txt line 2"),
+        one("ffmpeg", "project.toml [com.heroku.buildpacks.deb-packages]"),
+        one("libgl1", "apt.txt line 1"),
+    ]);
+    assert_eq!(said["deb_packages"], wanted);
+    let main = ("main.py", "");
+    assert_place(&[main, ("apt.txt", "curl\nLibGL1\n")], &json!(["deb-packages", "error", "apt.txt", 2, 1, 7]));
+    assert_place(&[main, ("Aptfile", "https://h/x.deb\n")], &json!(["deb-packages", "error", "Aptfile", 1, 1, 16]));
+}
+
+#[test]
 fn a_stale_lock_says_what_drifted_and_a_fine_app_nothing() {
     let project =
         "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"httpx\"]\n";

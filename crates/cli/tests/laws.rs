@@ -9,6 +9,7 @@ use std::process::Command;
 const FLOORS: &[(&str, u8)] = &[
     ("spec", 0),
     ("events", 0),
+    ("environment", 0),
     ("image", 1),
     ("sandbox", 1),
     ("conda", 1),

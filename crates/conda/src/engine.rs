@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
+use hoist_environment::Located;
 use rattler::install::{ExternalSymlinkPolicy, Installer, InstallerError, LinkOptions};
 use rattler::package_cache::PackageCache;
 use rattler_conda_types::{
@@ -25,7 +26,6 @@ use crate::archives::{self, Archive};
 use crate::client::{Network, client};
 use crate::error::{CondaError, Unreachable, chain};
 use crate::settings::{ResolvedChannel, Settings, mask};
-use crate::yaml::Located;
 
 const DOWNLOADS: usize = 16;
 /// A solver that takes longer will not come back.

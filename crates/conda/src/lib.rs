@@ -1,4 +1,4 @@
-//! Conda environments: reads what asks for them, chooses packages, and installs them, in this process, with the rattler crates.
+//! Conda environments: reads locks and lists, chooses packages, and installs them, in this process, with the rattler crates.
 //!
 //! It knows folders and addresses; buildpacks, layers and images are known above.
 
@@ -9,22 +9,18 @@
 mod archives;
 mod client;
 mod engine;
-mod environment;
 mod error;
 mod lock;
 mod package_list;
 mod settings;
 mod unpack;
 mod virtual_packages;
-mod yaml;
 
 pub use client::Network;
 pub use engine::{Engine, Package, Solution, Task, installed, look_at_spec};
-pub use environment::EnvironmentFile;
 pub use error::{CondaError, Unreachable};
 pub use lock::{LockError, Locked, read_lock};
 pub use package_list::PackageList;
 pub use rattler_conda_types::GenericVirtualPackage;
 pub use settings::{Login, ResolvedChannel, Settings, UnknownChannel, mask};
 pub use virtual_packages::{BadOverride, virtual_packages};
-pub use yaml::{Located, SyntaxError};

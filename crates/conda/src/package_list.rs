@@ -1,6 +1,6 @@
 //! `package-list.txt`: what `conda list --explicit` writes (addresses, with hashes), or `conda list --export` (`name=version=build`). Pure.
 
-use crate::yaml::{Located, SyntaxError};
+use hoist_environment::{Located, SyntaxError};
 
 const MAX_BYTES: usize = 8 << 20;
 const MAX_LINES: usize = 50_000;

@@ -5,12 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use hoist_environment::{Node, SyntaxError, is_variable, parse};
 use rattler_conda_types::{Channel, ChannelConfig};
 use rattler_networking::Authentication;
 use url::Url;
-
-use crate::environment::is_variable;
-use crate::yaml::{Node, SyntaxError, parse};
 
 /// Where packages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

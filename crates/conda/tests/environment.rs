@@ -5,7 +5,8 @@ mod support;
 
 use std::path::Path;
 
-use hoist_conda::{CondaError, Engine, Located, Network, Settings, Solution, Task, installed, virtual_packages};
+use hoist_conda::{CondaError, Engine, Network, Settings, Solution, Task, installed, virtual_packages};
+use hoist_environment::Located;
 use support::{Channel, PLACEHOLDER, Package, Prefix, serve};
 
 fn channel(dir: &Path) -> Channel {

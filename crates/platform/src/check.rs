@@ -4,7 +4,9 @@ use std::path::Path;
 
 use hoist_events::{Event, Reporter};
 use hoist_sandbox::User;
-use hoist_service::{InputRequest, Layout, Manager, Owner, StageError, StageRequest, Staged, resolve_input, stage};
+use hoist_service::{
+    DependencyError, InputRequest, Layout, Manager, Owner, StageError, StageRequest, Staged, resolve_input, stage,
+};
 use serde::Serialize;
 
 use crate::builder::BUILD_USER;
@@ -33,6 +35,8 @@ pub struct CheckReport {
     pub manager: Option<&'static str>,
     /// The Python that would be taken, and who asks for it.
     pub python: Option<Chosen>,
+    /// Packages of Debian that would be brought, as relations (`curl (= 8.14.1-2)`), each with the place that asks for it.
+    pub deb_packages: Vec<Chosen>,
     /// Processors from `planqk.json`.
     pub cpus: Option<f64>,
     /// Memory from `planqk.json`, in bytes.
@@ -114,6 +118,8 @@ pub struct Foresight {
     pub dependencies: Option<Chosen>,
     /// The package manager that it belongs to.
     pub manager: Option<&'static str>,
+    /// Packages of Debian that are asked for, and where.
+    pub deb_packages: Vec<Chosen>,
     /// What they would refuse or warn of.
     pub problems: Vec<Problem>,
     /// What is wrong when the app does not name the process that its image starts with. A service has one of its own.
@@ -143,6 +149,20 @@ impl Problem {
         self
     }
 
+    /// Dependency files that cannot be chosen between, or read.
+    fn of_dependencies(error: &DependencyError) -> Self {
+        let (code, file, line) = match error {
+            DependencyError::TwoManagers { first, .. } => ("managers-ambiguous", Some(first.clone()), None),
+            DependencyError::NotThere { .. } => ("manager-file-missing", None, None),
+            DependencyError::Yaml { file, line, .. } => ("file-malformed", Some(file.clone()), Some(*line)),
+            DependencyError::MissingInclude { file, line, .. } => ("include-missing", Some(file.clone()), Some(*line)),
+            DependencyError::Lift { path, .. } => ("file-unreadable", Some(path.display().to_string()), None),
+        };
+        let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+        let place = file.map(|file| SourcePlace { file, line, column: None, end_column: None });
+        Self { place, ..Self::fatal(code, format!("{error}{cause}"), error.hint()) }
+    }
+
     /// Whether it keeps the app from being built or from working.
     pub fn is_fatal(&self) -> bool {
         self.severity == Severity::Error
@@ -154,13 +174,32 @@ impl LocalEngine {
     pub fn check(&self, request: &BuildRequest) -> Result<CheckReport, PlatformError> {
         let request = &self.with_project(request)?;
         let scratch = self.store().scratch("check")?;
-        let app_dir = scratch.path().join("app");
-        fs_err::create_dir(&app_dir).map_err(|source| PlatformError::scratch("make the staging folder", source))?;
-        let staged = stage_source(request, &app_dir, BUILD_USER, &WithoutChoices(self.reporter()))?;
+        let new_dir = |name: &str| {
+            let dir = scratch.path().join(name);
+            let made = fs_err::create_dir(&dir);
+            made.map(|()| dir).map_err(|source| PlatformError::scratch("make the staging folder", source))
+        };
+        let reporter = WithoutChoices(self.reporter());
+        let mut app_dir = new_dir("app")?;
+        // Files that cannot be chosen between, or read, are a problem like others: the app is looked at as it stands.
+        let (staged, unusable) = match stage_source(request, &app_dir, BUILD_USER, &reporter) {
+            Err(StageError::Dependencies(error)) => {
+                app_dir = new_dir("as-it-stands")?;
+                (stage_as(request, false, &app_dir, BUILD_USER, &reporter)?, Some(error))
+            }
+            staged => (staged?, None),
+        };
         let mut variables = staged.build_env.clone();
         variables.retain(|(name, _)| !request.env.iter().any(|(wanted, _)| wanted == name));
         variables.extend(request.env.iter().cloned());
-        let foresight = self.foresee(&app_dir, &variables);
+        let mut foresight = self.foresee(&app_dir, &variables);
+        if let Some(own) = unusable.map(|error| Problem::of_dependencies(&error)) {
+            // The buildpacks may have said the same, and at more length.
+            match foresight.problems.iter_mut().find(|one| one.is_fatal() && one.code == own.code) {
+                Some(said) => said.fixes.extend(own.fixes),
+                None => foresight.problems.push(own),
+            }
+        }
         Ok(report(&staged, &variables, foresight))
     }
 }
@@ -183,12 +222,23 @@ pub(crate) fn stage_source(
     user: User,
     reporter: &dyn Reporter,
 ) -> Result<Staged, StageError> {
+    stage_as(request, true, app_dir, user, reporter)
+}
+
+fn stage_as(
+    request: &BuildRequest,
+    lift: bool,
+    app_dir: &Path,
+    user: User,
+    reporter: &dyn Reporter,
+) -> Result<Staged, StageError> {
     let request = StageRequest {
         source: &request.source,
         app_dir,
         contract: request.contract,
-        dependencies: request.dependencies.or_else(|| manager_of(&request.env)),
-        lift: true,
+        dependencies: request.dependencies,
+        manager: manager_of(&request.env),
+        lift,
         selection: request.selection.clone(),
         owner: nix::unistd::geteuid().is_root().then_some(Owner { uid: user.uid, gid: user.gid }),
         limits: hoist_service::Limits::default(),
@@ -228,6 +278,7 @@ fn report(staged: &Staged, variables: &[(String, String)], foresight: Foresight)
         manager: foresight.manager,
         problems: problems(staged, variables, &foresight),
         python: foresight.python,
+        deb_packages: foresight.deb_packages,
         cpus: resources.and_then(|resources| resources.cpu),
         memory_bytes: resources.and_then(hoist_service::Resources::memory_bytes),
         files: staged.files,

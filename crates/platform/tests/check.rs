@@ -20,6 +20,7 @@ fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Fores
         python: found.python.map(|(value, reason)| Chosen { value, reason }),
         dependencies: None,
         manager: found.packages.map(|packages| packages.manager),
+        deb_packages: Vec::new(),
         problems: found.refusals.iter().map(problem).collect(),
         missing_process: found.missing_process.as_ref().map(problem),
         suggested_day: found.suggested_day,

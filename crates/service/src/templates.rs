@@ -86,6 +86,7 @@ mod tests {
                 app_dir: app.path(),
                 contract: None,
                 dependencies: None,
+                manager: None,
                 lift: true,
                 selection: crate::Selection::default(),
                 owner: None,

@@ -28,6 +28,7 @@ fn staged(files: &[(&str, &str)]) -> (tempfile::TempDir, Staged, Vec<Event>) {
         app_dir: app.path(),
         contract: None,
         dependencies: None,
+        manager: None,
         lift: true,
         selection: hoist_service::Selection::default(),
         owner: None,

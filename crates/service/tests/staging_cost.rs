@@ -41,6 +41,7 @@ fn each_file_is_read_once_and_written_once() {
         app_dir: app.path(),
         contract: None,
         dependencies: None,
+        manager: None,
         lift: true,
         selection: hoist_service::Selection::default(),
         owner: None,

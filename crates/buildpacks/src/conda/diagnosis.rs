@@ -1,6 +1,7 @@
 //! What a person reads when conda's part fails: from rattler's errors, with the manifest's line.
 
-use hoist_conda::{CondaError, LockError, SyntaxError, UnknownChannel, Unreachable};
+use hoist_conda::{CondaError, LockError, UnknownChannel, Unreachable};
+use hoist_environment::SyntaxError;
 
 use super::inputs::Inputs;
 use crate::as_of::{AsOf, VARIABLE};
@@ -21,6 +22,7 @@ pub(super) fn unreadable(file: &str, error: &SyntaxError, text: &str) -> Failure
         format!("mend line {} of {file}", error.line),
     )
     .with_evidence(evidence)
+    .of_kind("file-malformed")
 }
 
 /// A channel's name that means nothing.
@@ -32,45 +34,64 @@ pub(super) fn channel(file: &str, line: usize, error: &UnknownChannel) -> Failur
         "a channel is a name, an address or the whole path of a folder",
         "write its address, or say where it is with custom_channels in a .condarc",
     )
+    .of_kind("channel-invalid")
 }
 
 /// A lock that is of no use.
-pub(super) fn lock(file: &str, error: &LockError) -> Failure {
+pub(super) fn lock(file: &str, error: &LockError, text: &str) -> Failure {
     let doing = format!("reading {file}");
+    let at = |words: &str| text.lines().position(|line| line.contains(words)).map(|index| index + 1);
+    let seen = |line: Option<usize>, what: String| match line {
+        Some(line) => format!("{file} line {line}: {what}"),
+        None => format!("{file}: {what}"),
+    };
     match error {
         LockError::Syntax(why) => Failure::new(
             doing,
-            why.clone(),
+            seen(line_in(why), why.clone()),
             "the lock is damaged, or of a kind that this version does not know",
             format!("make {file} anew with the tool that wrote it"),
-        ),
+        )
+        .of_kind("file-malformed"),
         LockError::Environment { wanted, has } => Failure::new(
             doing,
-            format!("it has no environment `{wanted}`; there is {}", listed(has)),
+            seen(at("environments:"), format!("it has no environment `{wanted}`; there is {}", listed(has))),
             "BP_CONDA_ENVIRONMENT says which environment is installed; `default` without it",
             format!("set BP_CONDA_ENVIRONMENT to one of {}", listed(has)),
-        ),
+        )
+        .of_kind("lock-environment"),
         LockError::Platform { wanted, has } => Failure::new(
             doing,
-            if has.is_empty() {
-                format!("it locks no packages, and the image is {wanted}")
-            } else {
-                format!("it is for {}, and the image is {wanted}", listed(has))
-            },
+            seen(
+                at(if file == "package-list.txt" { "# platform:" } else { "platforms:" }),
+                if has.is_empty() {
+                    format!("it locks no packages, and the image is {wanted}")
+                } else {
+                    format!("it is for {}, and the image is {wanted}", listed(has))
+                },
+            ),
             "packages of another system do not run in the image",
             if file == "package-list.txt" {
                 format!("write the list on {wanted}, or remove it and let environment.yml be solved")
             } else {
                 format!("lock for {wanted}, too: add it to platforms and lock again")
             },
-        ),
+        )
+        .of_kind("lock-platform"),
         LockError::Source(name) => Failure::new(
             doing,
-            format!("{name} is locked as sources to be built"),
+            seen(at(name), format!("{name} is locked as sources to be built")),
             "hoist installs packages and builds none of conda's",
             format!("publish {name} as a package, or install it with pip"),
-        ),
+        )
+        .of_kind("lock-source"),
     }
+}
+
+/// The line that a parser names: `… at line 3 column 1`.
+fn line_in(why: &str) -> Option<usize> {
+    let rest = why.split("line ").nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok().filter(|line| *line > 0)
 }
 
 fn listed(names: &[String]) -> String {
@@ -79,6 +100,20 @@ fn listed(names: &[String]) -> String {
 
 /// What rattler said.
 pub(super) fn explain(error: &CondaError, inputs: &Inputs) -> Failure {
+    page(error, inputs).of_kind(match error {
+        CondaError::Client { .. } => "conda-settings",
+        CondaError::Channel(_) => "channel-invalid",
+        CondaError::Override(_) => "conda-override",
+        CondaError::Spec { .. } => "requirement-invalid",
+        CondaError::Unreachable { .. } => "channel-unreachable",
+        CondaError::Unsolvable { .. } => "conflict",
+        CondaError::Fetch { .. } => "package-unavailable",
+        CondaError::Hostile { .. } | CondaError::Install { .. } => "package-refused",
+        CondaError::Prefix { .. } => "",
+    })
+}
+
+fn page(error: &CondaError, inputs: &Inputs) -> Failure {
     let file = &inputs.file;
     match error {
         CondaError::Client { why } => Failure::new(

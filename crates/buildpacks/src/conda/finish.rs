@@ -240,14 +240,9 @@ fn of_pip(interpreter: &Interpreter, site_packages: &Path) -> std::io::Result<Ve
 
 /// A line of `pip:` as a requirements file elsewhere has it: files are named from the app's folder.
 fn from_app(line: &str, app_dir: &Path) -> String {
-    for flag in ["-r", "-c", "--requirement", "--constraint"] {
-        let Some(rest) = line.strip_prefix(flag).filter(|rest| rest.starts_with([' ', '=']) || flag.len() == 2) else {
-            continue;
-        };
-        let name = rest.trim_start_matches(['=', ' ']).trim();
-        if !name.contains("://") && !name.starts_with('-') {
-            return format!("{flag} {}", app_dir.join(name).display());
-        }
+    if let Some((option, name)) = hoist_environment::included(line) {
+        let is_address = name.contains("://");
+        return format!("{option} {}", if is_address { name.into() } else { app_dir.join(name).display().to_string() });
     }
     if let Some(rest) = line.strip_prefix("-e ").map(str::trim).filter(|rest| rest.starts_with('.')) {
         return format!("-e {}", app_dir.join(rest).display());
@@ -264,7 +259,7 @@ mod tests {
         let of = |line: &str| from_app(line, Path::new("/workspace"));
         assert_eq!(of("-r requirements.txt"), "-r /workspace/requirements.txt");
         assert_eq!(of("-r./more.txt"), "-r /workspace/./more.txt");
-        assert_eq!(of("--constraint=c.txt"), "--constraint /workspace/c.txt");
+        assert_eq!(of("--constraint=c.txt"), "-c /workspace/c.txt");
         assert_eq!(of("-e ."), "-e /workspace/.");
         assert_eq!(of("requests>=2"), "requests>=2");
         assert_eq!(of("-r https://x.invalid/r.txt"), "-r https://x.invalid/r.txt");

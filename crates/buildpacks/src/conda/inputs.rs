@@ -1,16 +1,15 @@
-//! What an app asks of conda: which of its files leads, what it says, and where the machine has its channels.
+//! What an app asks of conda: what the file that leads says, and where the machine has its channels.
 
 use std::path::Path;
 
 use hoist_conda::{
-    EnvironmentFile, Located, LockError, Locked, Login, PackageList, ResolvedChannel, Settings, SyntaxError,
-    look_at_spec, mask, read_lock,
+    LockError, Locked, Login, PackageList, ResolvedChannel, Settings, look_at_spec, mask, read_lock, virtual_packages,
 };
+use hoist_environment::{EnvironmentFile, Located, SyntaxError};
 
 use super::diagnosis;
 use crate::as_of::AsOf;
 use crate::context::Context;
-use crate::dependencies::{MANAGER_VARIABLES, REQUIREMENT_VARIABLE};
 use crate::encoding::decode_text;
 use crate::failure::Failure;
 use crate::install::key::surroundings;
@@ -18,12 +17,6 @@ use crate::install::settings;
 use crate::pip::requirements::read_lines;
 use crate::pip::unreadable::explain_unreadable;
 
-/// Files of conda's, the exactest first.
-const FILES: [&str; 6] =
-    ["conda-lock.yml", "pixi.lock", "package-list.txt", "environment.yml", "environment.yaml", "conda-lock.yaml"];
-/// Another manager's files: beside one of these the rule of pip's buildpack speaks.
-const RIVALS: [&str; 7] =
-    ["requirements.txt", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock", "Pipfile", "pylock.toml"];
 /// The platform numbers the machine's files.
 const MAX_CONDARC_FILES: usize = 16;
 /// Which environment of a pixi.lock is installed.
@@ -62,37 +55,6 @@ pub(crate) enum Asked {
     Locked(Box<Locked>),
 }
 
-/// The file of conda's that leads, when one does.
-pub(crate) fn leader(context: &Context) -> Option<String> {
-    let there = |name: &str| context.app_file(name).is_some();
-    let manager = MANAGER_VARIABLES.iter().find_map(|name| context.variable(name));
-    if manager.is_some_and(|word| word != "conda") || context.variable(REQUIREMENT_VARIABLE).is_some() {
-        return None;
-    }
-    let file = FILES.iter().copied().find(|name| there(name))?;
-    if manager == Some("conda") {
-        return Some(file.to_owned());
-    }
-    if file.starts_with("environment.y") && needs_only_pip(context, file) {
-        return None;
-    }
-    let included = text_of(context, file).unwrap_or_default();
-    let is_rival = |name: &&str| there(name) && !included.contains(&format!("-r {name}"));
-    (!RIVALS.iter().any(is_rival)).then(|| file.to_owned())
-}
-
-/// Whether a conda file asks for Python, pip and pip's own packages alone: then pip's buildpack is the faster way, with Debian's Python.
-fn needs_only_pip(context: &Context, file: &str) -> bool {
-    let Some(found) = text_of(context, file).and_then(|text| EnvironmentFile::parse(&text).ok()) else { return false };
-    let is_pips = |spec: &Located| {
-        let name = spec.text.split(['=', '<', '>', ' ', '!', '~']).next().unwrap_or_default();
-        matches!(name, "python" | "pip")
-    };
-    let includes = |line: &Located| line.text.starts_with("-r");
-    let pip = found.pip.unwrap_or_default();
-    found.specs.iter().all(is_pips) && pip.iter().all(includes) && !pip.is_empty()
-}
-
 fn text_of(context: &Context, name: &str) -> Option<String> {
     decode_text(&fs_err::read(context.app_file(name)?).ok()?).ok()
 }
@@ -126,6 +88,9 @@ pub(crate) fn read(context: &Context, file: &str) -> Result<Inputs, Failure> {
         && let Some(as_of) = inputs.as_of.take()
     {
         inputs.warnings.push(as_of.idle(file));
+    }
+    if let Err(error) = virtual_packages(&inputs.glibc, &inputs.settings.overrides) {
+        return Err(diagnosis::explain(&error.into(), &inputs));
     }
     Ok(inputs)
 }
@@ -172,7 +137,7 @@ impl Inputs {
             let here = if cfg!(target_arch = "x86_64") { "linux-64" } else { "linux-aarch64" };
             if platform.text != here {
                 let error = LockError::Platform { wanted: here.to_owned(), has: vec![platform.text.clone()] };
-                return Err(diagnosis::lock(&self.file, &error));
+                return Err(diagnosis::lock(&self.file, &error, &self.text));
             }
         }
         if !found.archives.is_empty() {
@@ -187,7 +152,7 @@ impl Inputs {
 
     fn read_lock(&mut self, context: &Context, text: &str) -> Result<(), Failure> {
         let environment = context.variable(ENVIRONMENT_VARIABLE).unwrap_or("default");
-        let mut locked = read_lock(text, environment).map_err(|error| diagnosis::lock(&self.file, &error))?;
+        let mut locked = read_lock(text, environment).map_err(|error| diagnosis::lock(&self.file, &error, text))?;
         locked.solution.take_logins(&mut self.settings);
         let lines: Vec<Located> =
             locked.pip.iter().zip(1..).map(|(text, line)| Located { text: text.clone(), line }).collect();

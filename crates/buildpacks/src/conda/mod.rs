@@ -17,12 +17,14 @@ mod sbom;
 
 use std::path::PathBuf;
 
-use hoist_conda::{CondaError, Engine, Located, Network, Solution, Task, virtual_packages};
+use hoist_conda::{CondaError, Engine, Network, Solution, Task, virtual_packages};
+use hoist_environment::Located;
 use serde::{Deserialize, Serialize};
 
 use crate::as_of::{self, AsOf};
 use crate::buildpack::{Buildpack, Detection, Provide, Require};
 use crate::context::{BuildContext, Context, DetectContext};
+use crate::dependencies::{self, Kind, Leader};
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
 use crate::install::packages as counted;
 use crate::install::settings::denies_source_builds;
@@ -53,7 +55,7 @@ impl Buildpack for Conda {
     }
 
     fn detect(&self, context: &DetectContext<'_>) -> Result<Detection, Failure> {
-        if inputs::leader(context.common).is_none() {
+        if leader(context.common).is_none() {
             return Ok(Detection::fail("no environment.yml or lock of conda's leads in this app"));
         }
         let requires =
@@ -65,9 +67,9 @@ impl Buildpack for Conda {
     }
 
     fn build(&self, context: &mut BuildContext<'_>) -> Result<(), Failure> {
-        let Some(file) = inputs::leader(context.common) else { return Ok(()) };
+        let Some(Leader { file, reason, .. }) = leader(context.common) else { return Ok(()) };
         let inputs = inputs::read(context.common, &file)?;
-        context.output.step(format!("packages from {file}"));
+        context.output.step(format!("packages from {file} ({reason})"));
         for warning in &inputs.warnings {
             context.output.warning(warning);
         }
@@ -75,10 +77,16 @@ impl Buildpack for Conda {
     }
 }
 
-/// What can be said before a build: whether conda's file leads, and whether it can be read.
-pub(crate) fn foresee(context: &Context) -> Option<Result<(String, Inputs), Failure>> {
-    let file = inputs::leader(context)?;
-    Some(inputs::read(context, &file).map(|inputs| (file, inputs)))
+/// Who leads, when it is conda; what cannot be decided is said by pip's buildpack.
+fn leader(context: &Context) -> Option<Leader> {
+    dependencies::leader(context).ok()?.filter(|leader| leader.kind == Kind::Conda)
+}
+
+/// What can be said before a build: the file of conda's that leads, if one does, and what is read of it.
+pub(crate) fn foresee(context: &Context) -> Option<(Leader, Result<Inputs, Failure>)> {
+    let leader = leader(context)?;
+    let inputs = inputs::read(context, &leader.file);
+    Some((leader, inputs))
 }
 
 /// What is remembered of the environment between builds.

@@ -162,7 +162,7 @@ fn add(asked: &mut Asked, word: &str, place: &str) -> Result<(), Failure> {
 }
 
 fn refused(seen: String, why: &str, fix: &str) -> Failure {
-    Failure::new(DOING, seen, why, fix)
+    Failure::new(DOING, seen, why, fix).of_kind("deb-packages")
 }
 
 #[cfg(test)]

@@ -51,14 +51,13 @@ fn manager_of(file: &str) -> &'static str {
         file => Kind::ALL
             .into_iter()
             .find(|kind| kind.lock() == Some(file))
-            .map_or_else(|| if file.ends_with("txt") { "pip" } else { "conda" }, Kind::word),
+            .map_or_else(|| if hoist_environment::FILES.contains(&file) { "conda" } else { "pip" }, Kind::word),
     }
 }
 
 /// A word that is no manager.
 pub(super) fn unknown_manager(word: &str) -> Failure {
-    let conda = cfg!(feature = "conda").then_some("conda");
-    let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::word).chain(conda).collect();
+    let known: Vec<&str> = Kind::ALL.into_iter().filter(|kind| kind.is_there()).map(Kind::word).collect();
     Failure::new(
         DOING,
         format!("{} is `{word}`", MANAGER_VARIABLES[0]),
@@ -70,7 +69,11 @@ pub(super) fn unknown_manager(word: &str) -> Failure {
 
 /// A manager that was asked for, without its file.
 pub(super) fn not_there(variable: &str, kind: Kind) -> Failure {
-    let file = kind.lock().unwrap_or(if kind == Kind::Pip { "requirements.txt" } else { "pyproject.toml" });
+    let file = kind.lock().unwrap_or(match kind {
+        Kind::Pip => "requirements.txt",
+        Kind::Conda => "environment.yml",
+        _ => "pyproject.toml",
+    });
     Failure::new(
         DOING,
         format!("{variable} is {}, and there is no {file}", kind.word()),

@@ -2,9 +2,10 @@
 //! alike. What a file means is known to the module of its tool alone.
 //!
 //! The rule: a variable decides; else the lock of a tool leads, over a `pylock.toml` or `requirements.txt` that says the same; else
-//! `requirements.txt`; else what a tool's project file asks for, resolved at the build. Whatever remains is an error that names the files.
+//! `requirements.txt`; else what a tool's project file asks for, resolved at the build. A file that needs conda leads where no other manager's file is
+//! beside it. Whatever remains is an error that names the files.
 
-mod conda_file;
+mod conda;
 mod drift;
 mod explain;
 mod misspelt;
@@ -28,8 +29,6 @@ pub(crate) const REQUIREMENT_VARIABLE: &str = "BP_PIP_REQUIREMENT";
 /// The variables that decide between several package managers.
 pub(crate) const MANAGER_VARIABLES: [&str; 2] = ["BP_PYTHON_PACKAGE_MANAGER", "HOIST_PACKAGE_MANAGER"];
 const REQUIREMENTS: [&str; 3] = ["requirements.txt", "Requirements.txt", "REQUIREMENTS.txt"];
-/// Files that need conda, unless they ask for nothing but pip's.
-const CONDA: [&str; 3] = ["environment.yml", "environment.yaml", "pixi.lock"];
 
 /// A way to say what packages an app needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +41,13 @@ pub(crate) enum Kind {
     Pylock,
     /// A project without a lock, as pip would install it.
     Project,
+    /// Whatever file of conda's it is.
+    Conda,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [Self::Uv, Self::Poetry, Self::Pdm, Self::Pipenv, Self::Pylock, Self::Pip, Self::Project];
+    const ALL: [Self; 8] =
+        [Self::Uv, Self::Poetry, Self::Pdm, Self::Pipenv, Self::Pylock, Self::Pip, Self::Project, Self::Conda];
 
     /// The word for it, which variables say.
     pub(crate) fn word(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Pipenv => "pipenv",
             Self::Pylock => "pylock",
             Self::Project => "project",
+            Self::Conda => "conda",
         }
     }
 
@@ -69,7 +72,13 @@ impl Kind {
             Self::Pdm => "hoist/pdm",
             Self::Pipenv => "hoist/pipenv",
             Self::Pylock => "hoist/pylock",
+            Self::Conda => "hoist/conda",
         }
+    }
+
+    /// Whether this hoist was compiled with what installs it.
+    fn is_there(self) -> bool {
+        self != Self::Conda || cfg!(feature = "conda")
     }
 
     /// Its lock.
@@ -80,7 +89,7 @@ impl Kind {
             Self::Pdm => Some("pdm.lock"),
             Self::Pipenv => Some("Pipfile.lock"),
             Self::Pylock => Some("pylock.toml"),
-            Self::Pip | Self::Project => None,
+            Self::Pip | Self::Project | Self::Conda => None,
         }
     }
 
@@ -101,6 +110,8 @@ impl Kind {
             Self::Pipenv => crate::pipenv::read(context, python),
             Self::Pylock => crate::pylock::read(context, python),
             Self::Project => crate::pip::project::read(context, file, python),
+            // Its buildpack reads it, with the machine's channels.
+            Self::Conda => Ok(Reading::default()),
         }
     }
 }
@@ -140,17 +151,16 @@ pub(crate) fn leader(context: &Context) -> Result<Option<Leader>, Failure> {
     if there("Pipfile") && !there("Pipfile.lock") {
         locks.push((Kind::Pipenv, "Pipfile"));
     }
-    let conda: Vec<&'static str> = CONDA.into_iter().filter(|name| there(name)).collect();
-    let needs_conda = conda.iter().find(|name| !conda_file::is_pip_only(context, name));
-    if let Some(name) = needs_conda {
-        let rivals: Vec<&str> = locks.iter().map(|(_, file)| *file).chain(requirements).collect();
-        return Err(if rivals.is_empty() {
-            explain::foreign(name)
-        } else {
-            explain::ambiguous(context, name, &rivals)
-        });
+    let conda = conda::Found::of(context);
+    if let Some(file) = conda.needed {
+        let rivals = locks.iter().map(|(_, file)| *file).chain(requirements);
+        let rivals: Vec<&str> = rivals.filter(|file| !conda.includes.iter().any(|included| included == file)).collect();
+        return match rivals.as_slice() {
+            [] => conda::leads(file, "conda's file leads in this app".to_owned()).map(Some),
+            rivals => Err(explain::ambiguous(context, file, rivals)),
+        };
     }
-    let included = conda.iter().find_map(|name| conda_file::included(context, name));
+    let included = conda.list();
     if let Some((file, reason)) = &included
         && locks.is_empty()
         && requirements.is_none_or(|name| file.eq_ignore_ascii_case(name))
@@ -164,6 +174,9 @@ pub(crate) fn leader(context: &Context) -> Result<Option<Leader>, Failure> {
         }
     }
     match (locks.as_slice(), requirements) {
+        ([], None) if let Some(file) = conda.file.filter(|_| cfg!(feature = "conda")) => {
+            conda::leads(file, "conda's file leads in this app".to_owned()).map(Some)
+        }
         ([], None) => match project(context)? {
             None => {
                 misspelt::found(context).first().map_or(Ok(None), |(name, right)| Err(misspelt::explain(name, right)))
@@ -171,8 +184,8 @@ pub(crate) fn leader(context: &Context) -> Result<Option<Leader>, Failure> {
             found => Ok(found),
         },
         ([], Some(file)) => match included {
-            Some((other, _)) => Err(explain::ambiguous(context, file, &[conda[0], &other])),
-            None => led(Kind::Pip, file, requirements_reason(context, !conda.is_empty())),
+            Some((other, _)) => Err(explain::ambiguous(context, file, &[conda.file.unwrap_or_default(), &other])),
+            None => led(Kind::Pip, file, requirements_reason(context, conda.file.is_some())),
         },
         ([(kind, file)], None) => led(*kind, file, "the only file that asks for packages".to_owned()),
         ([(kind, file)], Some(text)) if drift::says_the_same(context, text, file) => {
@@ -197,15 +210,15 @@ fn requirements_reason(context: &Context, beside_conda: bool) -> String {
 
 /// A variable says which.
 fn forced(context: &Context, variable: &str, word: &str, requirements: Option<&str>) -> Result<Leader, Failure> {
-    let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.word() == word) else {
-        return Err(explain::unknown_manager(word));
-    };
+    let known = Kind::ALL.into_iter().find(|kind| kind.word() == word && kind.is_there());
+    let kind = known.ok_or_else(|| explain::unknown_manager(word))?;
     let there = |name: &str| context.app_file(name).is_some();
     let named = context.variable(REQUIREMENT_VARIABLE);
     let file = match kind {
         Kind::Pip => named.or(requirements),
         Kind::Project => ["pyproject.toml", "setup.py", "setup.cfg"].into_iter().find(|name| there(name)),
         Kind::Pipenv => ["Pipfile.lock", "Pipfile"].into_iter().find(|name| there(name)),
+        Kind::Conda => conda::file(context),
         Kind::Poetry => ["poetry.lock", PYPROJECT].into_iter().find(|name| there(name)),
         other => other.lock().filter(|name| there(name)),
     };

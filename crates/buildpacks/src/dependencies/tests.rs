@@ -84,6 +84,25 @@ fn the_requirements_that_a_conda_file_includes_are_the_ones_that_lead() {
     let two = of(&[("environment.yml", &conda("deps.txt")), ("requirements.txt", "")], &[]);
     assert!(two.contains("nothing says which leads"), "{two}");
     let more = of(&[("environment.yml", "dependencies:\n- numpy\n")], &[]);
-    // What conda's buildpack leads never comes here.
-    assert!(more.contains("environment.yml, and no other file that asks for packages"), "{more}");
+    assert_eq!(more, "conda from environment.yml: conda's file leads in this app");
+}
+
+#[test]
+fn a_file_that_needs_conda_leads_alone_and_where_it_is_asked_for() {
+    let yml = ("environment.yml", "dependencies:\n- numpy\n- pip:\n  - -r ./requirements.txt\n");
+    let list = ("requirements.txt", "");
+    let leads = |file: &str| format!("conda from {file}: conda's file leads in this app");
+    assert_eq!(of(&[yml, list], &[]), leads("environment.yml"), "it includes the list");
+    assert_eq!(of(&[yml, ("conda-lock.yml", ""), list], &[]), leads("conda-lock.yml"), "it was made of that");
+    assert_eq!(of(&[("pixi.lock", ""), ("pyproject.toml", PROJECT)], &[]), leads("pixi.lock"));
+    for lock in ["pixi.lock", "conda-lock.yml", "package-list.txt"] {
+        let page = of(&[(lock, ""), list], &[]);
+        assert!(page.contains(&format!("{lock} (conda) and requirements.txt (pip)")), "{page}");
+    }
+    // Unreadable: its own buildpack says why.
+    assert_eq!(of(&[("environment.yml", "a: [\n")], &[]), leads("environment.yml"));
+    let chosen = [("BP_PYTHON_PACKAGE_MANAGER", "conda")];
+    let pips = ("environment.yml", "dependencies:\n- pip:\n  - -r requirements.txt\n");
+    assert_eq!(of(&[pips, list], &chosen), "conda from environment.yml: BP_PYTHON_PACKAGE_MANAGER=conda");
+    assert!(of(&[list], &chosen).contains("there is no environment.yml"));
 }

@@ -163,6 +163,7 @@ pub(super) fn is_project_installed(context: &Context) -> bool {
     let document = project.as_ref().map(|project| &project.document);
     match leader.kind {
         Kind::Project => true,
+        Kind::Conda => false,
         Kind::Pip | Kind::Pipenv => {
             let tree = read_requirements(&context.app_dir, Path::new(&leader.file)).unwrap_or_default();
             tree.local_paths.iter().any(|path| path.as_os_str().is_empty())

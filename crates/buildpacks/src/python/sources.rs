@@ -109,27 +109,15 @@ pub(crate) fn pipfile_lock(text: &str) -> Read {
     Ok(found.into_iter().filter(|asked| asked.text != "*").collect())
 }
 
-/// conda's dependency `- python=3.11`; none when it asks for any.
+/// conda's dependency `- python=3.11`; none when it asks for any. A build string (`=3.11.4=h123_0`) names one of conda's, which Debian does not have.
 pub(crate) fn conda(text: &str) -> Read {
-    let found = text.lines().enumerate().find_map(|(index, line)| {
-        let item = line.trim().strip_prefix('-')?.split(" #").next()?.trim().trim_matches(['"', '\'']);
-        // A channel may stand before it.
-        let item = item.rsplit("::").next()?;
-        let rest = item.strip_prefix("python")?;
-        if !rest.starts_with(['=', '<', '>', '~', '!', ' ']) {
-            return None;
-        }
-        let version = rest.trim();
-        // `=3.11.4=h123_0` names a build of conda's, which Debian does not have.
-        let wanted = match version.trim_start_matches('=') {
-            exact if exact.len() < version.len() || !version.starts_with(['<', '>', '~', '!']) => {
-                exact.split('=').next()?.trim()
-            }
-            range => range,
-        };
-        (!wanted.is_empty() && wanted != "*").then(|| asked(index + 1, "", wanted.to_owned()))
-    });
-    Ok(found.into_iter().collect())
+    let found = hoist_environment::EnvironmentFile::parse(text).map_err(|error| Malformed {
+        line: Some(error.line),
+        seen: error.why,
+        why: "the file is not what conda reads",
+        fix: "correct that line; indentation is by spaces",
+    })?;
+    Ok(found.python().map(|python| asked(python.line, "", python.text)).into_iter().collect())
 }
 
 /// `project.requires-python`, and Poetry's constraint.

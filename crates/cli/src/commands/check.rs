@@ -130,6 +130,10 @@ fn text(report: &CheckReport) -> String {
     if let Some(python) = &report.python {
         row("python", &format!("{} ({})", python.value, python.reason));
     }
+    if !report.deb_packages.is_empty() {
+        let listed = report.deb_packages.iter().map(|one| format!("{} ({})", one.value, one.reason));
+        row("debian", &listed.collect::<Vec<_>>().join(", "));
+    }
     if report.cpus.is_some() || report.memory_bytes.is_some() {
         row("limits", &limits(report));
     }

@@ -2,20 +2,17 @@
 //!
 //! Works on the staged copy alone. The rules: the user code's files lead over a template's; one manager in a folder leads by itself;
 //! `requirements.txt` leads over a `pyproject.toml` without a lock; `environment.yml` leads over `requirements.txt` unless it says nothing
-//! that pip cannot do, when the fast way is taken with the Python that it asks for; a tool's lock leads over `requirements.txt` and
-//! `pylock.toml`, which stay for the buildpacks to compare; any other two are an error that says how to choose.
-
-mod conda;
-mod environment_yml;
+//! that pip cannot do, when the fast way is taken with the Python that it asks for (unless conda is asked for by its name); a tool's lock leads over
+//! `requirements.txt` and `pylock.toml`, which stay for the buildpacks to compare; any other two are an error that says how to choose.
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use hoist_environment::{EnvironmentFile, Located, SyntaxError, included, is_environment_file, pypi_line, split};
 use serde::Serialize;
 
 use crate::layout::Layout;
 use crate::staging::StagedApp;
-use environment_yml::{EnvironmentYml, Located};
 
 /// A dependency file is text that people read.
 const MAX_BYTES: u64 = 16 << 20;
@@ -26,7 +23,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub enum Manager {
     /// `requirements.txt`.
     Pip,
-    /// `environment.yml` or `environment.yaml`.
+    /// `environment.yml`, or a lock or list of conda's.
     Conda,
     /// `poetry.lock` with `pyproject.toml`.
     Poetry,
@@ -50,7 +47,7 @@ impl Manager {
     pub fn files(self) -> &'static [&'static str] {
         match self {
             Self::Pip => &["requirements.txt"],
-            Self::Conda => &["environment.yml", "environment.yaml"],
+            Self::Conda => &hoist_environment::FILES,
             Self::Poetry => &["poetry.lock"],
             Self::Uv => &["uv.lock"],
             Self::Pdm => &["pdm.lock"],
@@ -58,6 +55,11 @@ impl Manager {
             Self::Pylock => &["pylock.toml"],
             Self::Pyproject => &["pyproject.toml"],
         }
+    }
+
+    /// The file that people know it by.
+    fn usual_file(self) -> &'static str {
+        if self == Self::Conda { "environment.yml" } else { self.files()[0] }
     }
 
     /// The manager by the word for it (`BP_PYTHON_PACKAGE_MANAGER`).
@@ -171,12 +173,14 @@ impl DependencyError {
 /// Files that say which Python is wanted; they are lifted with whatever leads.
 const PYTHON_FILES: [&str; 2] = [".python-version", "runtime.txt"];
 
-/// Chooses what leads in the staged app and lifts it to the root.
+/// Chooses what leads in the staged app and lifts it to the root. `file_of` is the manager whose file is to lead, `by` the one that is to install.
 pub(crate) fn lift(
     app: &mut StagedApp<'_>,
     layout: &Layout,
-    forced: Option<Manager>,
+    file_of: Option<Manager>,
+    by: Option<Manager>,
 ) -> Result<Option<Dependencies>, DependencyError> {
+    let forced = file_of.or(by);
     let root = app.root();
     lift_python_files(app, layout)?;
     let user_code = layout.user_code_dir();
@@ -195,19 +199,19 @@ pub(crate) fn lift(
         .find(|(_, managers)| forced.map_or(!managers.is_empty(), |manager| managers.contains(&manager)));
     let Some((dir, managers)) = found else {
         return match forced {
-            Some(manager) => Err(DependencyError::NotThere { file: manager.files()[0].to_owned() }),
+            Some(manager) => Err(DependencyError::NotThere { file: manager.usual_file().to_owned() }),
             None => Ok(None),
         };
     };
     let mut stage = Lifting { app, dir };
     let (manager, reason) = match forced {
         Some(manager) => (manager, Some("it was asked for".to_owned())),
-        None => choose(&managers, stage.app.root().join(&stage.dir).join("Pipfile.lock").is_file())?,
+        None => choose(&managers, &stage.there())?,
     };
     // Whether a requirements.txt says the same as the lock is the buildpacks' to see: both stay.
     let decided = forced.is_some() || !is_lock_beside_list(manager, &managers);
     let mut chosen = match manager {
-        Manager::Conda => stage.conda(managers.contains(&Manager::Pip))?,
+        Manager::Conda => stage.conda(managers.contains(&Manager::Pip), by == Some(Manager::Conda))?,
         manager => {
             stage.files(manager)?;
             Dependencies {
@@ -237,16 +241,24 @@ fn is_lock_beside_list(leads: Manager, managers: &[Manager]) -> bool {
         && !matches!(leads, Manager::Pip)
 }
 
+/// What decides beside which managers there are.
+struct There {
+    conda: &'static str,
+    /// Whether an `environment.yml` includes the `requirements.txt` beside it.
+    is_list_included: bool,
+    has_pipfile_lock: bool,
+}
+
 /// Which of the managers of one folder leads.
-fn choose(managers: &[Manager], has_pipfile_lock: bool) -> Result<(Manager, Option<String>), DependencyError> {
+fn choose(managers: &[Manager], there: &There) -> Result<(Manager, Option<String>), DependencyError> {
     // pyproject.toml alone counts only where nothing else does: locks belong to it, and with requirements.txt it configures tools.
     let mut serious: Vec<Manager> = managers.iter().copied().filter(|manager| *manager != Manager::Pyproject).collect();
-    if serious.contains(&Manager::Conda) {
+    if serious.contains(&Manager::Conda) && (is_environment_file(there.conda) || there.is_list_included) {
         serious.retain(|manager| *manager != Manager::Pip);
     }
     let is_lock = |manager: &Manager| match manager {
         Manager::Uv | Manager::Poetry | Manager::Pdm => true,
-        Manager::Pipenv => has_pipfile_lock,
+        Manager::Pipenv => there.has_pipfile_lock,
         Manager::Pip | Manager::Conda | Manager::Pylock | Manager::Pyproject => false,
     };
     let locks: Vec<Manager> = serious.iter().copied().filter(is_lock).collect();
@@ -263,16 +275,22 @@ fn choose(managers: &[Manager], has_pipfile_lock: bool) -> Result<(Manager, Opti
             Ok((manager, beside_pyproject.then(|| reason.to_owned())))
         }
         [first, second, ..] => Err(DependencyError::TwoManagers {
-            first: first.files()[0].to_owned(),
-            second: second.files()[0].to_owned(),
+            first: there.name_of(first).to_owned(),
+            second: there.name_of(second).to_owned(),
         }),
+    }
+}
+
+impl There {
+    fn name_of(&self, manager: Manager) -> &'static str {
+        if manager == Manager::Conda { self.conda } else { manager.files()[0] }
     }
 }
 
 /// The files of all but one.
 fn listed(managers: &[Manager], leads: Manager) -> String {
     let others = managers.iter().filter(|manager| **manager != leads);
-    others.map(|manager| manager.files()[0]).collect::<Vec<_>>().join(" and ")
+    others.map(|manager| manager.usual_file()).collect::<Vec<_>>().join(" and ")
 }
 
 /// UTF-8 with or without a mark, and UTF-16 with one, as PowerShell writes it.
@@ -366,29 +384,47 @@ impl Lifting<'_, '_> {
         if at_root && more.is_empty() && root_has { Ok(()) } else { self.write("requirements.txt", &text) }
     }
 
-    /// `environment.yml` leads: by pip where that suffices, and by the buildpack for conda otherwise.
-    fn conda(&mut self, beside_requirements: bool) -> Result<Dependencies, DependencyError> {
+    fn there(&self) -> There {
+        let is_list_included =
+            self.environment().is_some_and(|found| found.includes().any(|file| file == "requirements.txt"));
+        There {
+            conda: self.name_of(Manager::Conda),
+            is_list_included,
+            has_pipfile_lock: self.app.root().join(&self.dir).join("Pipfile.lock").is_file(),
+        }
+    }
+
+    /// The `environment.yml` of the folder, also where it does not lead; none that cannot be read.
+    fn environment(&self) -> Option<EnvironmentFile> {
+        let mut names = hoist_environment::FILES.iter().filter(|name| is_environment_file(name));
+        let name = names.find(|name| self.app.root().join(&self.dir).join(name).is_file())?;
+        EnvironmentFile::parse(&self.read(&self.dir.join(name)).ok()?).ok()
+    }
+
+    /// A file of conda's leads: `environment.yml` by pip where that suffices and nobody asked for conda, everything else by the buildpack for conda.
+    fn conda(&mut self, beside_requirements: bool, by_conda: bool) -> Result<Dependencies, DependencyError> {
         let file = self.dir.join(self.name_of(Manager::Conda));
         let name = file.display().to_string();
-        let environment = EnvironmentYml::parse(&name, &self.read(&file)?)?;
-        let mut python = None;
-        let mut lines = Vec::new();
-        let mut needs_conda = false;
-        for entry in &environment.conda {
-            let (package, version) = conda::split(&entry.text);
-            match package.as_str() {
-                "python" => python = conda::python(&version, format!("{name} line {}", entry.line)),
-                "pip" => {}
-                "setuptools" | "wheel" => lines.extend(conda::pypi_line(&entry.text)),
-                _ => needs_conda = true,
-            }
-        }
-        if needs_conda {
+        let led = |file, reason: Option<&str>| Dependencies {
+            manager: Manager::Conda,
+            file,
+            reason: reason.map(str::to_owned),
+            python: None,
+            variables: Vec::new(),
+        };
+        if !is_environment_file(self.name_of(Manager::Conda)) {
             self.files(Manager::Conda)?;
-            let reason = Some("it asks for packages of conda's".to_owned());
-            return Ok(Dependencies { manager: Manager::Conda, file, reason, python: None, variables: Vec::new() });
+            return Ok(led(file, by_conda.then_some("conda was asked for")));
         }
-        for entry in &environment.pip {
+        let environment = EnvironmentFile::parse(&self.read(&file)?)
+            .map_err(|SyntaxError { line, why }| DependencyError::Yaml { file: name.clone(), line, why })?;
+        if by_conda || environment.needs_conda() {
+            self.files(Manager::Conda)?;
+            let reason = if by_conda { "conda was asked for" } else { "it asks for packages of conda's" };
+            return Ok(led(file, Some(reason)));
+        }
+        let mut lines: Vec<String> = environment.specs.iter().filter_map(|entry| own_line(&entry.text)).collect();
+        for entry in environment.pip.iter().flatten() {
             lines.extend(self.pip_line(&name, entry)?);
         }
         self.requirements(&lines)?;
@@ -400,29 +436,27 @@ impl Lifting<'_, '_> {
         } else {
             by_pip.to_owned()
         };
-        Ok(Dependencies { manager: Manager::Pip, file, reason: Some(reason), python, variables: environment.variables })
+        Ok(Dependencies {
+            manager: Manager::Pip,
+            file,
+            reason: Some(reason),
+            python: python_of(&name, &environment),
+            variables: environment.variables.into_iter().map(|(name, value)| (name.text, value)).collect(),
+        })
     }
 
     /// The Python of an `environment.yml` that does not lead, where one can be read.
     fn python_of_yml(&self) -> Option<PythonRequest> {
-        let file = self.dir.join(self.name_of(Manager::Conda));
-        let name = file.display().to_string();
-        let environment = EnvironmentYml::parse(&name, &self.read(&file).ok()?).ok()?;
-        environment.conda.iter().find_map(|entry| {
-            let (package, version) = conda::split(&entry.text);
-            let python = (package == "python").then(|| conda::python(&version, format!("{name} line {}", entry.line)));
-            python.flatten()
-        })
+        let mut names = hoist_environment::FILES.iter().filter(|name| is_environment_file(name));
+        let name = names.find(|name| self.app.root().join(&self.dir).join(name).is_file())?;
+        python_of(&self.dir.join(name).display().to_string(), &self.environment()?)
     }
 
     /// A line below `pip:`, as the root's requirements.txt has to say it; none where it says only what is there anyway.
     fn pip_line(&self, file: &str, entry: &Located) -> Result<Option<String>, DependencyError> {
-        let text = entry.text.as_str();
-        let included = ["-r", "--requirement", "-c", "--constraint"].into_iter().find_map(|option| {
-            let rest = text.strip_prefix(option)?;
-            rest.starts_with([' ', '=', '\t']).then(|| (option, rest.trim_start_matches([' ', '=', '\t']).trim()))
-        });
-        let Some((option, path)) = included else { return Ok(Some(text.to_owned())) };
+        let Some((option, path)) = included(&entry.text).filter(|(_, path)| !path.contains("://")) else {
+            return Ok(Some(entry.text.clone()));
+        };
         let relative = self.dir.join(path);
         let inside = relative
             .components()
@@ -434,14 +468,13 @@ impl Lifting<'_, '_> {
                 included: path.to_owned(),
             });
         }
-        let is_own = path.trim_start_matches("./") == "requirements.txt" && option.contains('r');
+        let is_own = path.trim_start_matches("./") == "requirements.txt" && option == "-r";
         Ok((!is_own).then(|| format!("{option} {}", relative.display())))
     }
 
     /// Removes from the staged root what does not lead, so that no buildpack takes it.
     fn drop_losers(&mut self, leads: Manager) -> Result<(), DependencyError> {
-        let yml = self.read(Path::new(self.name_of(Manager::Conda))).unwrap_or_default();
-        let included = leads == Manager::Conda && yml.contains("requirements.txt");
+        let included = leads == Manager::Conda && self.there().is_list_included;
         for manager in Manager::ALL.into_iter().filter(|manager| *manager != leads && *manager != Manager::Pyproject) {
             for name in manager.files() {
                 if self.app.root().join(name).is_file() && !(included && manager == Manager::Pip) {
@@ -452,6 +485,17 @@ impl Lifting<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What pip has to install for an entry that is not below `pip:`; Python and pip are there.
+fn own_line(entry: &str) -> Option<String> {
+    if matches!(&*split(entry).0, "python" | "pip") { None } else { pypi_line(entry) }
+}
+
+fn python_of(name: &str, environment: &EnvironmentFile) -> Option<PythonRequest> {
+    environment
+        .python()
+        .map(|python| PythonRequest { version: python.text, origin: format!("{name} line {}", python.line) })
 }
 
 fn append(text: &mut String, more: &str) {

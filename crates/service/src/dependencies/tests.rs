@@ -14,7 +14,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn lift(root: &Path, layout: &Layout, forced: Option<Manager>) -> Result<Option<Dependencies>, DependencyError> {
-    super::lift(&mut StagedApp::new(Target::new(root, None)), layout, forced)
+    super::lift(&mut StagedApp::new(Target::new(root, None)), layout, forced, None)
 }
 
 fn lifted(files: &[(&str, &str)], layout: &Layout) -> (tempfile::TempDir, Dependencies) {
@@ -78,6 +78,34 @@ fn packages_of_conda_are_left_to_its_buildpack() {
     let dir = tree(&[("environment.yml", beside), ("requirements.txt", "")]);
     assert_eq!(lift(dir.path(), &Layout::PlanQk, None).unwrap().unwrap().manager, Manager::Conda);
     assert!(dir.path().join("requirements.txt").is_file(), "the environment includes it");
+}
+
+#[test]
+fn who_asks_for_conda_gets_it() {
+    let only_pip = [("environment.yml", "dependencies:\n - python=3.11\n - pip:\n   - flask\n")];
+    let dir = tree(&only_pip);
+    let mut app = StagedApp::new(Target::new(dir.path(), None));
+    let found = super::lift(&mut app, &Layout::App, None, Some(Manager::Conda)).unwrap().unwrap();
+    assert_eq!((found.manager, found.reason.as_deref()), (Manager::Conda, Some("conda was asked for")));
+    assert!(dir.path().join("environment.yml").is_file() && !dir.path().join("requirements.txt").exists());
+    // The file alone is no word for the manager.
+    let dir = tree(&only_pip);
+    let found = lift(dir.path(), &Layout::App, Some(Manager::Conda)).unwrap().unwrap();
+    assert_eq!(found.manager, Manager::Pip);
+}
+
+#[test]
+fn a_lock_of_condas_leads_over_its_environment_and_over_nothing_else() {
+    let yml = ("environment.yml", "dependencies:\n - numpy\n - pip:\n   - -r requirements.txt\n");
+    let (dir, found) = lifted(&[("src/conda-lock.yml", ""), ("src/pyproject.toml", "")], &Layout::PlanQk);
+    assert_eq!((found.manager, found.file.as_path()), (Manager::Conda, Path::new("src/conda-lock.yml")));
+    assert!(dir.path().join("conda-lock.yml").is_file());
+    let (dir, found) = lifted(&[("pixi.lock", ""), yml, ("requirements.txt", "")], &Layout::App);
+    assert_eq!(found.file, Path::new("pixi.lock"));
+    assert!(dir.path().join("requirements.txt").is_file(), "the environment includes it");
+    let dir = tree(&[("pixi.lock", ""), ("requirements.txt", "")]);
+    let error = lift(dir.path(), &Layout::App, None).unwrap_err();
+    assert!(error.hint().contains("--dependencies requirements.txt or --dependencies pixi.lock"), "{}", error.hint());
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct StageRequest<'a> {
     pub contract: Option<Contract>,
     /// What declares the dependencies, where the user says so (`--dependencies FILE`).
     pub dependencies: Option<Manager>,
+    /// Who installs them, where a variable of the build says so (`BP_PYTHON_PACKAGE_MANAGER`).
+    pub manager: Option<Manager>,
     /// Whether dependency files are lifted and chosen from; false for an app that goes to a foreign builder, which has rules of its own.
     pub lift: bool,
     /// Which files are wanted; by default all that an app is staged with.
@@ -265,7 +267,8 @@ fn describe(
         );
         contract = Some(found);
     }
-    let dependencies = if request.lift { dependencies::lift(app, &layout, request.dependencies)? } else { None };
+    let dependencies =
+        if request.lift { dependencies::lift(app, &layout, request.dependencies, request.manager)? } else { None };
     if let Some(Dependencies { file, reason: Some(reason), .. }) = &dependencies {
         choice("dependency file", file.display().to_string(), reason.clone());
     }

@@ -15,6 +15,7 @@ fn request<'a>(source: &'a Path, app_dir: &'a Path) -> StageRequest<'a> {
         app_dir,
         contract: None,
         dependencies: None,
+        manager: None,
         lift: true,
         selection: Selection::default(),
         owner: None,

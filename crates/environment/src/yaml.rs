@@ -27,21 +27,26 @@ pub struct SyntaxError {
 }
 
 impl SyntaxError {
-    pub(crate) fn new(line: usize, why: impl Into<String>) -> Self {
+    /// What is wrong on a line.
+    pub fn new(line: usize, why: impl Into<String>) -> Self {
         Self { line, why: why.into() }
     }
 }
 
 /// A node of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
+pub enum Node {
+    /// A text.
     Text(Located),
+    /// A list and its line.
     List(usize, Vec<Node>),
+    /// A mapping and its line; no key is there twice.
     Map(usize, Vec<(Located, Node)>),
 }
 
 impl Node {
-    pub(crate) fn line(&self) -> usize {
+    /// The line on which it begins.
+    pub fn line(&self) -> usize {
         match self {
             Self::Text(text) => text.line,
             Self::List(line, _) | Self::Map(line, _) => *line,
@@ -49,12 +54,12 @@ impl Node {
     }
 
     /// Nothing was written.
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(self, Self::Text(text) if matches!(text.text.as_str(), "" | "~" | "null"))
     }
 
     /// The texts of a list; a single text is a list of one, as conda takes it.
-    pub(crate) fn texts(self, what: &str) -> Result<Vec<Located>, SyntaxError> {
+    pub fn texts(self, what: &str) -> Result<Vec<Located>, SyntaxError> {
         match self {
             node if node.is_null() => Ok(Vec::new()),
             Self::Text(text) => Ok(vec![text]),
@@ -71,7 +76,7 @@ impl Node {
 }
 
 /// Reads the first document of a text; none when it is empty.
-pub(crate) fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
+pub fn parse(text: &str) -> Result<Option<Node>, SyntaxError> {
     if text.len() > MAX_BYTES {
         return Err(SyntaxError::new(1, format!("the file is larger than {MAX_BYTES} bytes")));
     }

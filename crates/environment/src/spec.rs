@@ -1,9 +1,7 @@
 //! Conda's package specifications, as far as they can be said in PyPI's words.
 
-use crate::PythonRequest;
-
 /// A conda specification taken apart: `conda-forge::numpy=1.26=py311_0` is `numpy` and `=1.26`.
-pub(super) fn split(spec: &str) -> (String, String) {
+pub fn split(spec: &str) -> (String, String) {
     let spec = spec.rsplit_once("::").map_or(spec, |(_, rest)| rest);
     let spec = spec.split(['[', '#']).next().unwrap_or_default().trim();
     let end = spec.find(|c: char| "=<>!~ ".contains(c)).unwrap_or(spec.len());
@@ -11,7 +9,7 @@ pub(super) fn split(spec: &str) -> (String, String) {
 }
 
 /// PEP 440 specifiers for a conda version; none where it says nothing or cannot be said.
-pub(super) fn specifiers(version: &str) -> Option<String> {
+fn specifiers(version: &str) -> Option<String> {
     if version.is_empty() || version == "*" || version.contains(['|', '(']) {
         return None;
     }
@@ -37,14 +35,24 @@ fn specifier(part: &str) -> Option<String> {
     })
 }
 
-/// The Python that a specification asks for: `3.11`, `3.11.4` or specifiers.
-pub(super) fn python(version: &str, origin: String) -> Option<PythonRequest> {
+/// The Python that a specification's version means: `3.11`, `3.11.4` or specifiers.
+pub(crate) fn python(version: &str) -> Option<String> {
     let specifiers = specifiers(version)?;
-    let version = match specifiers.strip_prefix("==") {
+    Some(match specifiers.strip_prefix("==") {
         Some(exact) if !exact.contains(',') => exact.trim_end_matches(".*").to_owned(),
         _ => specifiers,
-    };
-    Some(PythonRequest { version, origin })
+    })
+}
+
+/// What a line of `pip:` includes: the option (`-r` or `-c`) and the file or address.
+pub fn included(line: &str) -> Option<(&'static str, &str)> {
+    const OPTIONS: [(&str, &str); 4] = [("--requirement", "-r"), ("--constraint", "-c"), ("-r", "-r"), ("-c", "-c")];
+    OPTIONS.iter().find_map(|(written, option)| {
+        let rest = line.trim().strip_prefix(written)?;
+        let is_option = rest.starts_with([' ', '=', '\t']) || (written.len() == 2 && !rest.is_empty());
+        let file = rest.trim_start_matches([' ', '=', '\t']).trim().trim_matches(['"', '\'']);
+        (is_option && !file.is_empty()).then_some((*option, file))
+    })
 }
 
 /// Distributions whose name is the same in conda's channels and on PyPI, of those that services use.
@@ -140,7 +148,7 @@ const OTHER: &[(&str, &str)] = &[
 ];
 
 /// The requirements.txt line for a conda specification, where one is known.
-pub(super) fn pypi_line(spec: &str) -> Option<String> {
+pub fn pypi_line(spec: &str) -> Option<String> {
     let (name, version) = split(spec);
     let pypi = OTHER
         .iter()
@@ -156,7 +164,7 @@ mod tests {
 
     #[test]
     fn versions_are_said_in_pep_440() {
-        let python_of = |spec: &str| python(&split(spec).1, String::new()).map(|request| request.version);
+        let python_of = |spec: &str| python(&split(spec).1);
         for (spec, wanted) in [
             ("python=3.11", Some("3.11")),
             ("python=3.11.*", Some("3.11")),
@@ -166,11 +174,24 @@ mod tests {
             ("python >= 3.9", Some(">=3.9")),
             ("python", None),
             ("python=*", None),
+            ("python=3.11.4=h1_0", Some("3.11.4")),
+            ("python 3.11.*|3.12.*", None),
         ] {
             assert_eq!(python_of(spec).as_deref(), wanted, "{spec}");
         }
         assert_eq!(pypi_line("numpy=1.26=py311_0").as_deref(), Some("numpy==1.26.*"));
         assert_eq!(pypi_line("conda-forge::pytorch").as_deref(), Some("torch"));
         assert_eq!(pypi_line("gcc_linux-64"), None);
+    }
+
+    #[test]
+    fn included_files_are_told_from_packages() {
+        for line in ["-r a.txt", "-ra.txt", "-r=a.txt", "--requirement a.txt", "--requirement=\"a.txt\""] {
+            assert_eq!(included(line), Some(("-r", "a.txt")), "{line}");
+        }
+        assert_eq!(included("--constraint=c.txt"), Some(("-c", "c.txt")));
+        for line in ["requests", "--requirements a.txt", "-e .", "-r", "--constraint"] {
+            assert_eq!(included(line), None, "{line}");
+        }
     }
 }

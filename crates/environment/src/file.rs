@@ -1,5 +1,7 @@
 //! `environment.yml`: what conda's `env create` reads, each entry with its line. Pure.
 
+use crate::is_variable;
+use crate::spec;
 use crate::yaml::{Located, Node, SyntaxError, parse};
 
 /// More than any real environment asks for.
@@ -47,7 +49,7 @@ impl EnvironmentFile {
                 "variables" => found.add_variables(value)?,
                 "prefix" | "platforms" => {}
                 other => {
-                    if let Some(meant) = KNOWN.iter().find(|known| is_near(known, other)) {
+                    if let Some(meant) = meant(other) {
                         return Err(SyntaxError::new(key.line, format!("{other} is no key; {meant} is meant")));
                     }
                     found.unknown.push(key);
@@ -55,6 +57,38 @@ impl EnvironmentFile {
             }
         }
         Ok(found)
+    }
+
+    /// Whether it asks for packages that pip cannot bring under the same name: something else than Python, pip, setuptools and wheel.
+    pub fn needs_conda(&self) -> bool {
+        let is_pips = |spec: &Located| matches!(&*spec::split(&spec.text).0, "python" | "pip" | "setuptools" | "wheel");
+        !self.specs.iter().all(is_pips)
+    }
+
+    /// The requirements files that it includes, where it asks for Python, pip and those files alone.
+    pub fn only_includes(&self) -> Option<Vec<&str>> {
+        let is_pips = |spec: &Located| matches!(&*spec::split(&spec.text).0, "python" | "pip");
+        let requirements = |line: &'_ Located| match spec::included(&line.text) {
+            Some(("-r", _)) => true,
+            Some(_) | None => false,
+        };
+        let lines = self.pip.as_deref().unwrap_or_default();
+        (self.specs.iter().all(is_pips) && lines.iter().all(requirements)).then(|| self.includes().collect())
+    }
+
+    /// The files that lines below `pip:` include.
+    pub fn includes(&self) -> impl Iterator<Item = &str> {
+        let lines = self.pip.iter().flatten().filter_map(|line| spec::included(&line.text));
+        lines.map(|(_, file)| file.trim_start_matches("./"))
+    }
+
+    /// The Python that it asks for, as a version (`3.11`) or PEP 440 specifiers (`>=3.9,<3.12`); none when any will do.
+    pub fn python(&self) -> Option<Located> {
+        self.specs.iter().find_map(|entry| {
+            let (name, version) = spec::split(&entry.text);
+            let version = (name == "python").then(|| spec::python(&version)).flatten()?;
+            Some(Located { text: version, line: entry.line })
+        })
     }
 
     fn add_channels(&mut self, value: Node) -> Result<(), SyntaxError> {
@@ -117,10 +151,10 @@ impl EnvironmentFile {
     }
 }
 
-/// Letters, digits and `_`, no digit first: what every shell takes.
-pub(crate) fn is_variable(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !name.is_empty() && name.bytes().all(fits) && !name.starts_with(|first: char| first.is_ascii_digit())
+/// The key that is meant by another word.
+fn meant(word: &str) -> Option<&'static str> {
+    let near = KNOWN.into_iter().find(|known| is_near(known, word));
+    near.or_else(|| word.to_ascii_lowercase().starts_with("dep").then_some("dependencies"))
 }
 
 /// Whether two words differ by one letter that is missing, too many, wrong or swapped, or by case.
@@ -168,5 +202,31 @@ mod tests {
         assert!(error("a: &x [1]\nb: *x\n").contains("aliases"));
         assert!(error("").contains("empty"));
         assert!(error("- a\n").contains("no mapping"));
+        assert!(error("dependencies: 3\n").contains("no list"));
+        assert_eq!(error("dependency: [a]\n"), "line 1: dependency is no key; dependencies is meant");
+        assert!(error(&"[".repeat(100)).contains("nested"));
+    }
+
+    #[test]
+    fn whether_conda_is_needed_is_seen() {
+        let of = |entries: &str| EnvironmentFile::parse(&format!("dependencies: [{entries}]\n")).unwrap();
+        assert!(of("python=3.11, numpy").needs_conda());
+        assert!(of("pip, gcc_linux-64").needs_conda());
+        let pips = of("python=3.11, setuptools<70, pip, pip: [-r requirements.txt, flask]");
+        assert!(!pips.needs_conda() && pips.only_includes().is_none());
+        let list = of("conda-forge::python >=3.9, pip, pip: [-r ./requirements.txt, --requirement=b.txt]");
+        assert_eq!(list.only_includes().unwrap(), ["requirements.txt", "b.txt"]);
+        assert_eq!(list.python().unwrap().text, ">=3.9");
+        assert_eq!(of("python, pip: [-c a.txt]").only_includes(), None);
+        assert_eq!(of("python").only_includes(), Some(vec![]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_reader_fall_over(text in "(dependencies:|pip:|\n|  |- |a|\\[|\\{|&x|\\*x|'|\"|#|\\PC){0,30}") {
+            if let Ok(found) = EnvironmentFile::parse(&text) {
+                let _ = (found.needs_conda(), found.only_includes(), found.python());
+            }
+        }
     }
 }
