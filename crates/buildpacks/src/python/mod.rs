@@ -168,10 +168,13 @@ impl PythonMetadata {
             packages: _,
             executable: _,
         } = self;
+        if *minor != old.minor {
+            // All else follows from that.
+            return vec![format!("Python {minor} is asked for, and the kept one is {}", old.minor)];
+        }
         let mut reasons = Vec::new();
         let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
         for (what, new, was) in [
-            ("the version", minor, &old.minor),
             ("the wish", wanted, &old.wanted),
             ("the list of standalone builds", list, &old.list),
             ("the suite", suite, &old.suite),
@@ -461,5 +464,12 @@ mod tests {
         assert_eq!(new.differences(&old), ["the base has other packages than before"]);
         let new = PythonMetadata { wanted: "3.13.2".into(), ..old.clone() };
         assert_eq!(new.differences(&old), ["the wish is 3.13.2, it was none"]);
+        let new =
+            PythonMetadata { minor: "3.11".into(), suite: "bookworm".into(), base: "trixie".into(), ..old.clone() };
+        assert_eq!(
+            new.differences(&old),
+            ["Python 3.11 is asked for, and the kept one is 3.13"],
+            "one reason is enough"
+        );
     }
 }
