@@ -12,7 +12,7 @@ const MAX_VALUE_BYTES: u64 = 32 << 20;
 
 /// The type of bindings with certificates of authorities.
 const CA_TYPE: &str = "ca-certificates";
-/// The file in one that stands for all that the build image trusts.
+/// The file with all that the machine trusts, in the binding that hoist makes of it (its `provider` is hoist).
 const CA_BUNDLE: &str = "ca.pem";
 
 /// All bindings of a build, sorted by folder name.
@@ -51,15 +51,13 @@ impl Bindings {
     }
 
     /// Has the certificates of `ca-certificates` bindings ready, as files of any name (the convention of that type), together with those of the
-    /// build image below `root`: an installer takes one file, and trusts nobody else.
+    /// machine, or else of the build image below `root`: an installer takes one file, and trusts nobody else.
     pub(crate) fn with_authorities(mut self, root: &Path) -> io::Result<Self> {
-        let mut added = Vec::new();
-        for binding in self.of_type(CA_TYPE).filter(|binding| binding.path(CA_BUNDLE).is_none()) {
-            added.extend(binding.certificates());
-        }
+        let added = self.certificates();
         if !added.is_empty() {
             let mut file = tempfile::Builder::new().prefix("authorities").suffix(".pem").tempfile()?;
-            let own = fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt")).unwrap_or_default();
+            let own = self.of_machine().unwrap_or_else(|| root.join("etc/ssl/certs/ca-certificates.crt"));
+            let own = fs::read_to_string(own).unwrap_or_default();
             for text in std::iter::once(own).chain(added) {
                 writeln!(file, "{text}")?;
             }
@@ -68,10 +66,20 @@ impl Bindings {
         Ok(self)
     }
 
-    /// Whom the installers are to trust, where a binding says so: hoist's `ca.pem`, which is all that its machine trusts, or the gathered ones.
+    /// Whom the installers are to trust, where a binding says so: the gathered ones, or all that hoist's machine trusts.
     pub fn authorities(&self) -> Option<PathBuf> {
-        let whole = self.of_type(CA_TYPE).find_map(|binding| binding.path(CA_BUNDLE));
-        whole.or_else(|| self.authorities.as_ref().map(|path| path.to_path_buf()))
+        self.authorities.as_ref().map(|path| path.to_path_buf()).or_else(|| self.of_machine())
+    }
+
+    /// All that the machine trusts, where hoist says so.
+    fn of_machine(&self) -> Option<PathBuf> {
+        self.of_type(CA_TYPE).filter(|binding| binding.is_of_hoist()).find_map(|binding| binding.path(CA_BUNDLE))
+    }
+
+    /// The texts of the certificates that users added to those.
+    pub(crate) fn certificates(&self) -> Vec<String> {
+        let added = self.of_type(CA_TYPE).filter(|binding| !binding.is_of_hoist());
+        added.flat_map(Binding::certificates).collect()
     }
 
     /// The bindings of a type.
@@ -81,6 +89,11 @@ impl Bindings {
 }
 
 impl Binding {
+    /// Whether hoist made it of what its machine has.
+    fn is_of_hoist(&self) -> bool {
+        self.text("provider").is_some_and(|provider| provider.trim() == "hoist")
+    }
+
     /// The texts of its files that hold certificates, sorted by name.
     fn certificates(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
@@ -133,9 +146,15 @@ mod tests {
         let path = bindings.authorities().unwrap();
         drop(bindings);
         assert!(!path.exists());
-        // Hoist's own is the whole of what its machine trusts.
+        // Hoist's own is the whole of what its machine trusts; one that a user calls so is not.
         write("bindings/hoist/type", "ca-certificates");
+        write("bindings/hoist/provider", "hoist\n");
         write("bindings/hoist/ca.pem", &pem("machine"));
+        write("bindings/ours/ca.pem", &pem("third"));
+        let bindings = read();
+        let text = fs::read_to_string(bindings.authorities().unwrap()).unwrap();
+        assert_eq!(text, [pem("machine"), pem("first"), pem("second"), pem("third"), String::new()].join("\n"));
+        fs::remove_dir_all(dir.path().join("bindings/ours")).unwrap();
         assert_eq!(read().authorities(), Some(dir.path().join("bindings/hoist/ca.pem")));
         assert_eq!(Bindings::default().authorities(), None);
     }

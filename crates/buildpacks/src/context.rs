@@ -82,6 +82,11 @@ impl Context {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
+    /// Whether hoist builds, and not another platform with hoist's buildpacks: it tells its own whether strangers' code may run.
+    pub(crate) fn is_built_by_hoist(&self) -> bool {
+        self.variable("HOIST_SOURCE_BUILDS").is_some()
+    }
+
     /// The folder `name` of the cache that builds share (`HOIST_CACHE_DIR`), or else of this build's own.
     pub(crate) fn cache_dir(&self, own: &Path, name: &str) -> PathBuf {
         self.variable(CACHE_VARIABLE).map_or_else(|| own.to_owned(), PathBuf::from).join(name)

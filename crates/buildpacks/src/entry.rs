@@ -219,7 +219,10 @@ fn run_build(
         labels: Vec::new(),
         unmet: Vec::new(),
     };
-    output.title(buildpack.name());
+    // A step that is run again goes on where it was.
+    if common.variable("HOIST_SOURCE_BUILDS") != Some("allow") {
+        output.title(buildpack.name());
+    }
     buildpack.build(&mut context)?;
     write_results(&context)?;
     Ok(0)

@@ -1,5 +1,5 @@
-//! `hoist/image-settings`: variables and labels that a user gives the image, in the words of Paketo's buildpacks for them: `BPE_*` for variables,
-//! `BP_IMAGE_LABELS` and `BP_OCI_*` for labels.
+//! `hoist/image-settings`: what a user gives the image, in the words of Paketo's buildpacks: `BPE_*` for variables, `BP_IMAGE_LABELS` and `BP_OCI_*` for
+//! labels, `BP_EMBED_CERTS` for the certificates of the build's bindings.
 //!
 //! It stands behind the buildpacks of languages, so that its variables win over theirs. Pure, apart from writing the layer.
 
@@ -10,6 +10,7 @@ use crate::context::{BuildContext, DetectContext, Environment};
 use crate::failure::Failure;
 use crate::layer::{LayerTypes, write_if_changed};
 use crate::procfile_command::is_variable_name;
+use crate::run_environment::{EMBED_VARIABLE, embed_certificates};
 
 const LABELS: &str = "BP_IMAGE_LABELS";
 const OCI: &str = "BP_OCI_";
@@ -48,16 +49,18 @@ impl Buildpack for ImageSettings {
     }
 
     fn description(&self) -> &'static str {
-        "Gives the image the variables of BPE_* and the labels of BP_IMAGE_LABELS and BP_OCI_*"
+        "Gives the image the variables of BPE_*, the labels of BP_IMAGE_LABELS and BP_OCI_*, and the certificates of BP_EMBED_CERTS"
     }
 
     fn detect(&self, context: &DetectContext<'_>) -> Result<Detection, Failure> {
         let names = context.common.environment.keys();
-        let is_asked = |name: &String| name == LABELS || name.starts_with(OCI) || name.starts_with(VARIABLES);
+        let is_asked = |name: &String| {
+            name == LABELS || name == EMBED_VARIABLE || name.starts_with(OCI) || name.starts_with(VARIABLES)
+        };
         Ok(if names.into_iter().any(is_asked) {
             Detection::pass()
         } else {
-            Detection::fail("neither BPE_* nor BP_IMAGE_LABELS nor BP_OCI_* is set")
+            Detection::fail("neither BPE_* nor BP_IMAGE_LABELS nor BP_OCI_* nor BP_EMBED_CERTS is set")
         })
     }
 
@@ -67,6 +70,7 @@ impl Buildpack for ImageSettings {
             context.output.step(format!("label {key}={value}"));
             context.add_label(key, value);
         }
+        embed_certificates(context)?;
         let layer = context.layer(LAYER);
         layer.clear()?;
         if changes.is_empty() {

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::layer::{LayerTypes, write_if_changed};
 use crate::procfile_command::{self, Command};
 use crate::procfile_grammar::{Entry, Procfile};
+use crate::run_environment;
 
 const FILE: &str = "Procfile";
 const MAX_BYTES: u64 = 256 << 10;
@@ -50,7 +51,7 @@ impl Buildpack for ProcfileBuildpack {
         }
         refuse_empty(&procfile)?;
         let default = procfile.default_entry().map(|entry| entry.name.clone());
-        let mut variables = Vec::new();
+        let (mut variables, mut processes) = (Vec::new(), Vec::new());
         for entry in &procfile.entries {
             let command = command_of(entry)?;
             let is_default = default.as_deref() == Some(&entry.name);
@@ -61,7 +62,7 @@ impl Buildpack for ProcfileBuildpack {
                 if is_default { " (default)" } else { "" }
             ));
             variables.extend(command.environment.into_iter().map(|(name, value)| (entry.name.clone(), name, value)));
-            context.add_process(LaunchProcess {
+            processes.push(LaunchProcess {
                 kind: entry.name.clone(),
                 command: command.argv,
                 args: Vec::new(),
@@ -73,6 +74,10 @@ impl Buildpack for ProcfileBuildpack {
             context
                 .output
                 .warning("no line is called web, so the image has no default process: name one when you run it");
+        }
+        run_environment::prepare(context, &mut processes)?;
+        for process in processes {
+            context.add_process(process);
         }
         write_variables(context, &variables)
     }

@@ -18,6 +18,7 @@ pub(crate) fn all() -> Vec<&'static dyn Buildpack> {
         &crate::pipenv::PipenvBuildpack,
         &crate::pylock::PylockBuildpack,
         &crate::pip::Pip,
+        &crate::django::Django,
         &crate::image_settings::ImageSettings,
         &crate::procfile::ProcfileBuildpack,
         &crate::job_template::JobTemplate,
@@ -76,8 +77,8 @@ pub fn shipped() -> Vec<ShippedBuildpack> {
 /// that is seen by the optional ones.
 pub fn default_order() -> Vec<Vec<OrderEntry>> {
     const LEADERS: [&str; 2] = ["hoist/conda", "hoist/python"];
-    const OF_ANY_PYTHON: [&str; 4] =
-        ["hoist/deb-packages", "hoist/image-settings", "hoist/procfile", "hoist/job-template"];
+    const OF_ANY_PYTHON: [&str; 5] =
+        ["hoist/deb-packages", "hoist/django", "hoist/image-settings", "hoist/procfile", "hoist/job-template"];
     let ids: Vec<&'static str> = all().into_iter().map(Buildpack::id).collect();
     let entry = |id: &'static str| OrderEntry { id, version: VERSION, optional: !LEADERS.contains(&id) };
     let groups = LEADERS.iter().filter(|leader| ids.contains(leader)).map(|leader| {

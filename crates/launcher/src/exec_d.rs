@@ -10,6 +10,7 @@ use hoist_spec::Environment;
 
 use crate::error::LaunchError;
 use crate::layers::{entries, in_rounds};
+use crate::programs::Program;
 
 /// The file descriptor that the specification names.
 const OUTPUT_FD: i32 = 3;
@@ -25,7 +26,13 @@ pub(crate) fn run_all(
 ) -> Result<(), LaunchError> {
     for dir in in_rounds(buildpacks, "exec.d", kind) {
         for program in entries(&dir, false)? {
-            run(variables, &program)?;
+            let Some(own) = Program::linked(&program) else {
+                run(variables, &program)?;
+                continue;
+            };
+            for (name, value) in own.variables(variables) {
+                variables.set(name, value);
+            }
         }
     }
     Ok(())

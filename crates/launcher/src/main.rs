@@ -2,14 +2,19 @@
 //!
 //! It lies at `/cnb/lifecycle/launcher`, and `/cnb/process/<type>` are links to it. It reads `<layers>/config/metadata.toml`, changes the
 //! environment as the launch layers say, runs their `exec.d` programs, and becomes the process. It is small and static, resolves no names
-//! and reads no accounts, because it must run in any image.
+//! and reads no accounts, because it must run in any image. By other names it is other programs (`programs`).
 
+mod certificates;
+mod concurrency;
 mod environment;
 mod error;
 mod exec;
 mod exec_d;
 mod layers;
+mod limits;
+mod live_reload;
 mod process;
+mod programs;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,6 +25,7 @@ use hoist_spec::{ApiVersion, BuildMetadata, Environment};
 
 use crate::error::LaunchError;
 use crate::process::Choice;
+use crate::programs::Program;
 
 /// Where the image has its things, from the environment of the container.
 struct Places {
@@ -30,6 +36,12 @@ struct Places {
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some((program, rest)) =
+        arguments.split_first().and_then(|(name, rest)| Some((Program::called(Path::new(name))?, rest)))
+    {
+        return program.run(rest, &Environment::from_variables(std::env::vars_os()));
+    }
     let error = match launch() {
         Ok(never) => match never {},
         Err(error) => error,

@@ -156,6 +156,35 @@ fn a_failing_exec_d_program_and_wrong_output_are_errors() {
     assert!(said.ends_with("exec.d/1 wrote: it is more than 4 MiB\n"), "{said}");
 }
 
+/// As an image has them whose launcher may be another.
+#[test]
+fn exec_d_programs_of_hoists_own_answer_as_processes() {
+    let image = Image::new(METADATA);
+    for program in ["exec.d/hoist-certificates", "exec.d/env/hoist-web-concurrency"] {
+        let path = image.path("layers/acme_new/a").join(program);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(LAUNCHER, path).unwrap();
+    }
+    let certificate = "-----BEGIN CERTIFICATE-----\nours\n-----END CERTIFICATE-----\n";
+    image.file("bindings/ours/type", "ca-certificates");
+    image.file("bindings/ours/ca.crt", certificate);
+    image.file("bindings/database/type", "postgresql");
+    std::fs::create_dir(image.path("tmp")).unwrap();
+    for (name, path) in [("SERVICE_BINDING_ROOT", "bindings"), ("TMPDIR", "tmp")] {
+        image.file(&format!("layers/acme_new/a/env.launch/{name}.override"), &image.path(path).display().to_string());
+    }
+    let output = stdout(&image.run("env", &[]));
+    let value = |name: &str| {
+        let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        output.lines().find_map(of_line).unwrap_or_else(|| panic!("{name} is not in\n{output}"))
+    };
+    assert!(value("WEB_CONCURRENCY").parse::<u32>().unwrap() > 0);
+    let bundle = value("SSL_CERT_FILE");
+    assert!(bundle.starts_with(&image.path("tmp").display().to_string()));
+    assert_eq!(value("REQUESTS_CA_BUNDLE"), bundle);
+    assert!(std::fs::read_to_string(bundle).unwrap().ends_with(certificate));
+}
+
 #[test]
 fn a_process_starts_in_its_working_directory() {
     let image = Image::new(METADATA);

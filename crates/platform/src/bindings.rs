@@ -40,6 +40,8 @@ pub(crate) fn write_platform_dir(
     }
     if let Some(bundle) = &host.ca_bundle {
         binding(&bindings, "ca-certificates", "ca-certificates").map_err(failed)?;
+        // It is all that is trusted, and not what is added to that.
+        fs::write(bindings.join("ca-certificates/provider"), "hoist").map_err(failed)?;
         fs::copy(bundle, bindings.join("ca-certificates/ca.pem")).map_err(failed)?;
     }
     Ok(())
@@ -92,6 +94,7 @@ mod tests {
         assert_eq!(read("bindings/apt/sources.json"), r#"["source"]"#);
         assert_eq!(read("bindings/ca-certificates/type"), "ca-certificates");
         assert_eq!(read("bindings/ca-certificates/ca.pem"), "CERT");
+        assert_eq!(read("bindings/ca-certificates/provider"), "hoist");
         let bad = [("../x".to_owned(), String::new())];
         assert!(write_platform_dir(&platform, &bad, &host, &["source"], b"").is_err());
         assert!(!dir.path().join("x").exists());

@@ -1,6 +1,6 @@
 //! What every root has, whatever its image holds: /proc, /dev, /sys, /tmp, and the names of hosts.
 //!
-//! Knows nothing of the overlay below. The masks are those of the OCI runtimes, and the whole of /sys.
+//! Knows nothing of the overlay below. The masks are those of the OCI runtimes, and the whole of /sys, but for the limits of the run.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -98,7 +98,10 @@ pub(crate) fn mount_all(
         let made = sys::new_mount("tmpfs", &[("mode", mode), ("size", size)], flags);
         place(root, made.map_err(Failure::at(Step::Mount, "a directory in memory", path))?, path)
     };
-    memory("/sys", "0555", "4k", kept | sys::READ_ONLY | sys::NO_EXEC)?;
+    match limit_files(&order.spec.limits) {
+        files if files.is_empty() => memory("/sys", "0555", "4k", kept | sys::READ_ONLY | sys::NO_EXEC)?,
+        files => place(root, limits_directory(&files, kept | sys::NO_EXEC)?, "/sys")?,
+    }
     memory("/tmp", "1777", &size, kept)?;
     for (path, tree) in host.names {
         place_file(root, tree, path)?;
@@ -111,6 +114,39 @@ pub(crate) fn mount_all(
         place_file(root, text_file(stage, "resolv.conf", resolv_conf)?, "/etc/resolv.conf")?;
     }
     Ok(controller)
+}
+
+/// The limits of the run as control groups of version 2 tell them: the groups themselves are not shown, and programs count their threads and workers by
+/// these files.
+fn limit_files(limits: &Limits) -> Vec<(&'static str, String)> {
+    const PERIOD_MICROS: f64 = 100_000.0;
+    let mut files = Vec::new();
+    if let Some(cpus) = limits.cpus {
+        files.push(("cpu.max", format!("{:.0} {PERIOD_MICROS:.0}\n", (cpus * PERIOD_MICROS).max(1000.0))));
+    }
+    if let Some(bytes) = limits.memory_bytes {
+        files.push(("memory.max", format!("{bytes}\n")));
+    }
+    files
+}
+
+/// A `/sys` with nothing but these files, below `fs/cgroup`.
+fn limits_directory(files: &[(&str, String)], attributes: u64) -> Result<OwnedFd, Failure> {
+    let make = || -> io::Result<OwnedFd> {
+        let mount = sys::new_mount("tmpfs", &[("mode", "0755"), ("size", "64k")], attributes)?;
+        for dir in ["fs", "fs/cgroup"] {
+            mkdirat(&mount, dir, Mode::from_bits_truncate(0o755))?;
+        }
+        for (name, text) in files {
+            let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+            let path = format!("fs/cgroup/{name}");
+            let file = openat(&mount, path.as_str(), flags, Mode::from_bits_truncate(0o444))?;
+            std::fs::File::from(file).write_all(text.as_bytes())?;
+        }
+        sys::set_attributes(&mount, attributes | sys::READ_ONLY, 0)?;
+        Ok(mount)
+    };
+    make().map_err(Failure::at(Step::Mount, "the limits of the run", "/sys/fs/cgroup"))
 }
 
 fn place(root: &OwnedFd, mount: OwnedFd, path: &str) -> Result<(), Failure> {

@@ -12,7 +12,7 @@ const SECRET_NAMES: &[&str] =
     &["password", "passwd", "token", "secret", "signature", "credential", "apikey", "api_key"];
 
 /// Whether the value of a variable or of a part of an address is secret, by its name.
-pub(super) fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name == "sig" || SECRET_NAMES.iter().any(|part| name.contains(part))
 }
@@ -80,7 +80,7 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     /// Adds one, in its own form and unescaped.
-    pub(super) fn push(&mut self, secret: &str) {
+    pub(crate) fn push(&mut self, secret: &str) {
         let unescaped = unescape(secret);
         for secret in [secret.to_owned(), unescaped] {
             if secret.len() >= MIN_SECRET && !self.0.contains(&secret) {
@@ -92,7 +92,7 @@ impl Secrets {
     }
 
     /// Adds the passwords of all addresses of a text; a user without a password is a token.
-    pub(super) fn push_of_addresses(&mut self, text: &str) {
+    pub(crate) fn push_of_addresses(&mut self, text: &str) {
         for (at, _) in text.match_indices("://") {
             let address = text[at + 3..].split([' ', ',', '\n', '\t']).next().unwrap_or_default();
             if let Some(login) = login_of(address) {
