@@ -257,6 +257,8 @@ mod tests {
         assert!(refusal(&[("uv.lock", ""), ("pyproject.toml", "")]).contains("missing field `version`"));
         assert!(refusal(&[("planqk.json", "{}"), ("main.py", "")]).contains("there is no src/program.py"));
         assert!(refusal(&[("src/program.py", ""), ("Procfile", "web = x")]).contains("Procfile"));
+        let apt = refusal(&[("main.py", ""), ("apt.txt", "libgl1\nhttps://h/x.deb\n")]);
+        assert!(apt.contains("apt.txt line 2: https://h/x.deb"), "{apt}");
         let nothing = foreseen(&[("main.py", "")], &[]).missing_process.unwrap();
         assert!(nothing.to_string().contains("Procfile: web: python main.py"), "{nothing}");
         let fine = foreseen(&[("src/program.py", ""), ("Procfile", "web : a\n")], &[]);

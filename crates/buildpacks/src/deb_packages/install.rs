@@ -57,13 +57,13 @@ pub(crate) enum InstallError {
     Io { action: &'static str, source: std::io::Error },
 }
 
-/// Unpacks packages into a layer's folder.
-pub(crate) fn unpack(dir: &Path, debs: &[PathBuf]) -> Result<(), InstallError> {
+/// Unpacks packages into a layer's folder. What is for builds alone may lead to `base`, the root of the build image, too.
+pub(crate) fn unpack(dir: &Path, debs: &[PathBuf], base: Option<&Path>) -> Result<(), InstallError> {
     for deb in debs {
         unpack_into(deb, dir, &UnpackOptions { filter: Some(&is_wanted), rewrite: Some(&merged_usr) })
             .map_err(InstallError::Unpack)?;
     }
-    relocate(dir).map_err(|source| InstallError::Io { action: "making the packages find their files", source })
+    relocate(dir, base).map_err(|source| InstallError::Io { action: "making the packages find their files", source })
 }
 
 /// A variable of the layer: when it holds, its name, how it changes and to what.
@@ -136,8 +136,9 @@ fn is_wanted(path: &str) -> bool {
     !PRUNED.iter().any(|pruned| is_below(pruned)) && !is_documentation
 }
 
-/// Absolute links lead into the layer where it has what they name; pkg-config files and scripts that tell compilers where things are tell of it.
-fn relocate(dir: &Path) -> std::io::Result<()> {
+/// Absolute links lead into the layer where it has what they name, and others to the base where that has it (`libldap.so` of a package for a library
+/// of the base); pkg-config files and scripts that tell compilers where things are tell of the layer.
+fn relocate(dir: &Path, base: Option<&Path>) -> std::io::Result<()> {
     let root = dir.display().to_string();
     for entry in walkdir::WalkDir::new(dir).sort_by_file_name() {
         let entry = entry?;
@@ -145,11 +146,13 @@ fn relocate(dir: &Path) -> std::io::Result<()> {
         let name = entry.file_name().to_string_lossy();
         if entry.path_is_symlink() {
             let target = fs::read_link(path)?;
-            let Ok(below) = target.strip_prefix("/") else { continue };
-            let inside = dir.join(merged_usr(&below.to_string_lossy()));
-            if inside.symlink_metadata().is_ok() {
+            let led = match target.strip_prefix("/") {
+                Ok(below) => Some(dir.join(merged_usr(&below.to_string_lossy()))),
+                Err(_) => base.and_then(|base| in_base(base, path.strip_prefix(dir).ok()?, &target)),
+            };
+            if let Some(led) = led.filter(|led| led.symlink_metadata().is_ok() && !path.exists()) {
                 fs::remove_file(path)?;
-                symlink(inside, path)?;
+                symlink(led, path)?;
             }
         } else if entry.file_type().is_file()
             && tells_compilers(path, &name)
@@ -157,11 +160,32 @@ fn relocate(dir: &Path) -> std::io::Result<()> {
         {
             let Ok(text) = String::from_utf8(fs::read(path)?) else { continue };
             if has_extension(&name, "pc") || text.starts_with("#!") {
-                fs::write(path, at_its_place(&text, &root))?;
+                let text = at_its_place(&text, &root);
+                fs::write(path, without_perl(&text).unwrap_or(text))?;
             }
         }
     }
     Ok(())
+}
+
+/// What a relative link names, in the base: the link lies there at the same place.
+fn in_base(base: &Path, link: &Path, target: &Path) -> Option<PathBuf> {
+    let named = crate::pip::requirements::lexical(&link.parent()?.join(target))?;
+    Some(base.join(named))
+}
+
+/// PostgreSQL's `pg_config` is a script of Perl's, which the base does not have: one of the shell's that answers the same. None for other scripts.
+fn without_perl(text: &str) -> Option<String> {
+    let (_, data) = text.split_once("\n__DATA__\n").filter(|_| text.starts_with("#!/usr/bin/perl"))?;
+    let values = data.split("\n\n").next()?.trim_end();
+    let is_value = |line: &str| line.split_once(" =").is_some_and(|(key, _)| !key.contains(char::is_whitespace));
+    (values.lines().all(is_value) && !values.contains("\nEND\n")).then(|| {
+        format!(
+            "#!/bin/sh\nvalues() {{\ncat <<'END'\n{values}\nEND\n}}\n[ $# -gt 0 ] || {{ values; exit 0; }}\nfor asked; do\n    \
+             key=$(printf '%s' \"${{asked#--}}\" | tr a-z A-Z)\n    values | grep -q \"^$key =\" || {{ echo \"pg_config: invalid argument: $asked\"; exit 1; }}\n    \
+             values | sed -n \"s|^$key = *||p\"\ndone\n"
+        )
+    })
 }
 
 fn has_extension(name: &str, wanted: &str) -> bool {
@@ -173,7 +197,7 @@ fn tells_compilers(path: &Path, name: &str) -> bool {
     has_extension(name, "pc") || (is_program && (name.ends_with("-config") || name.ends_with("_config")))
 }
 
-/// `/usr` where a path begins, below the layer: `prefix=/usr`, `-I/usr/include/mariadb`; a first line `#!/usr/bin/perl` stays.
+/// `/usr` where a path begins, below the layer: `prefix=/usr`, `-I/usr/include/mariadb`; a first line `#!/usr/bin/python3` stays.
 fn at_its_place(text: &str, root: &str) -> String {
     let (first, rest) = match text.split_once('\n') {
         Some((first, rest)) if first.starts_with("#!") => (format!("{first}\n"), rest),
@@ -232,6 +256,45 @@ mod tests {
     }
 
     #[test]
+    fn links_to_libraries_of_the_base_lead_there() {
+        let (base, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (root, file) in [(&base, "libldap.so.2"), (&base, "libown.so.1"), (&dir, "libown.so.1")] {
+            fs::create_dir_all(root.path().join("usr/lib/m")).unwrap();
+            fs::write(root.path().join("usr/lib/m").join(file), "").unwrap();
+        }
+        let link = |name: &str| dir.path().join("usr/lib/m").join(name);
+        for (name, target) in [("libldap.so", "libldap.so.2"), ("libown.so", "libown.so.1"), ("libgone.so", "gone")] {
+            symlink(target, link(name)).unwrap();
+        }
+        symlink("../../../../../../etc/passwd", link("out.so")).unwrap();
+        relocate(dir.path(), None).unwrap();
+        assert_eq!(fs::read_link(link("libldap.so")).unwrap(), Path::new("libldap.so.2"), "the image has another base");
+        relocate(dir.path(), Some(base.path())).unwrap();
+        assert_eq!(fs::read_link(link("libldap.so")).unwrap(), base.path().join("usr/lib/m/libldap.so.2"));
+        assert_eq!(fs::read_link(link("libown.so")).unwrap(), Path::new("libown.so.1"));
+        assert_eq!(fs::read_link(link("libgone.so")).unwrap(), Path::new("gone"));
+        assert_eq!(fs::read_link(link("out.so")).unwrap(), Path::new("../../../../../../etc/passwd"));
+    }
+
+    #[test]
+    fn the_script_of_postgresql_answers_without_perl() {
+        let script = "#!/usr/bin/perl\nexit 0;\n\n__DATA__\nINCLUDEDIR = /L/usr/include/postgresql\nINCLUDEDIR-SERVER = /L/s\nLDFLAGS_EX = \nVERSION = PostgreSQL 17.6 (Debian 'x' $HOME)\n\nUsage:\n";
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pg_config");
+        fs::write(&path, without_perl(script).unwrap()).unwrap();
+        let ask = |arguments: &[&str]| {
+            let mut command = crate::process::command(Path::new("/bin/sh"), &crate::context::Environment::new());
+            let output = crate::process::run(command.arg(&path).args(arguments)).unwrap();
+            (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+        };
+        assert_eq!(ask(&["--version"]), (0, "PostgreSQL 17.6 (Debian 'x' $HOME)\n".to_owned()));
+        assert_eq!(ask(&["--includedir", "--ldflags_ex"]), (0, "/L/usr/include/postgresql\n\n".to_owned()));
+        assert_eq!(ask(&["--nothing"]).0, 1);
+        assert_eq!(ask(&[]).1.lines().count(), 4);
+        assert_eq!(without_perl("#!/usr/bin/perl\nprint 1;\n"), None);
+    }
+
+    #[test]
     fn what_a_layer_has_is_found_by_variables() {
         let dir = tempfile::tempdir().unwrap();
         for file in [
@@ -248,7 +311,7 @@ mod tests {
         }
         symlink("/usr/bin/tool", dir.path().join("usr/bin/other")).unwrap();
         symlink("/usr/bin/elsewhere", dir.path().join("usr/bin/away")).unwrap();
-        relocate(dir.path()).unwrap();
+        relocate(dir.path(), None).unwrap();
         let root = dir.path().display().to_string();
         assert_eq!(
             fs::read_to_string(dir.path().join("usr/lib/m/pkgconfig/x.pc")).unwrap(),

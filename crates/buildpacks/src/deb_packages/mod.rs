@@ -8,7 +8,7 @@ mod choice;
 mod install;
 pub(crate) mod wanted;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hoist_debian::{LockedPackage, ResolveError, native_architecture};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use wanted::{Asked, Wanted};
 const LAYER: &str = "packages";
 const BUILD_LAYER: &str = "packages-build";
 /// Rises when layers are made in another way.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The buildpack.
 pub(crate) struct DebPackages;
@@ -154,23 +154,23 @@ fn make(context: &BuildContext<'_>, asked: &Asked, layers: [&Layer; 2], mut meta
     say(context, asked, &launch, build.as_deref());
     let [layer, build_layer] = layers;
     let mut bill = Bill::new("hoist/deb-packages", context.common);
-    unpack(layer, &fetch(&launch)?)?;
+    unpack(layer, &fetch(&launch)?, None)?;
     let licences = take_copyrights(layer.dir()).map_err(|error| Failure::io("reading the licences", &error))?;
     bill.components = launch.iter().map(|package| component(package, &metadata.suite, &licences)).collect();
     bill.write(layer)?;
     build_layer.clear()?;
     if let Some(build) = &build {
-        unpack(build_layer, &fetch(build)?)?;
+        unpack(build_layer, &fetch(build)?, Some(&context.common.root_dir))?;
     }
     metadata.for_builds = build.is_some();
     metadata.packages = launch.iter().map(|package| format!("{}={}", package.name, package.version)).collect();
     finish(layer, build_layer, &metadata)
 }
 
-fn unpack(layer: &Layer, debs: &[PathBuf]) -> Result<(), Failure> {
+fn unpack(layer: &Layer, debs: &[PathBuf], base: Option<&Path>) -> Result<(), Failure> {
     layer.clear()?;
     layer.create()?;
-    install::unpack(layer.dir(), debs).map_err(|error| {
+    install::unpack(layer.dir(), debs, base).map_err(|error| {
         Failure::new(
             "unpacking packages of Debian",
             chain(&error),

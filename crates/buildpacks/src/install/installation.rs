@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err as fs;
 
 use super::bytecode_shelf::{BytecodeShelf, Kept};
-use super::diagnosis::{Evidence, Probe, diagnose, evidence_lines, needs_source_build, refused_by_uv};
+use super::diagnosis::{Evidence, LIBRARY_MISSING, Probe, diagnose, evidence_lines, needs_source_build, refused_by_uv};
 use super::distributions::{Distribution, Fresh, Looked, installed, look};
 use super::environment::{Mark, VirtualEnvironment};
 use super::export;
@@ -175,7 +175,9 @@ impl Installation<'_> {
             return Err(source_build_needed(&self.settings.secrets.mask(&run.text)));
         }
         let failure = self.diagnosed(&run.text, &|probe| self.probe(uv, probe));
-        Err(match self.resolving_day(uv, &run.text) {
+        // Another day has no other libraries.
+        let may_be_the_day = failure.page.code != LIBRARY_MISSING;
+        Err(match may_be_the_day.then(|| self.resolving_day(uv, &run.text)).flatten() {
             Some(day) => failure.and_fix(format!(
                 "or take the packages of {day}, when the newest file of the app was written; as they were then, the requirements resolve: \
                  --as-of {day} (or {}={day})",

@@ -85,6 +85,29 @@ struct Entry {
     subdirectory: Option<String>,
     path: Option<String>,
     file: Option<String>,
+    hg: Option<String>,
+    svn: Option<String>,
+    bzr: Option<String>,
+}
+
+impl Entry {
+    /// The system that keeps its sources, where that is not git.
+    fn other_vcs(&self) -> Option<&'static str> {
+        VCS.into_iter().zip([&self.hg, &self.svn, &self.bzr]).find_map(|(name, url)| url.as_ref().map(|_| name))
+    }
+}
+
+/// What Pipenv takes sources from, besides git.
+const VCS: [&str; 3] = ["hg", "svn", "bzr"];
+
+/// Without this, a package of the same name would be taken from the index.
+fn refuse_vcs(manifest: &Manifest, line: usize, name: &str, vcs: &str) -> Failure {
+    manifest.refuse(
+        line,
+        &format!("{name}: its sources are fetched with {vcs}"),
+        "a build fetches sources with git alone",
+        "take it from an index, from a git repository, or as an archive: name = { file = \"https://…/x.tar.gz\" }",
+    )
 }
 
 /// The categories that are installed: the default one and the chosen ones, as the lock names them.
@@ -140,6 +163,9 @@ fn locked(
             // Locks are sorted: the next one stands behind this one.
             at = manifest.text[at..].find(&format!("\"{name}\": {{")).map_or(at, |found| at + found);
             let line = manifest.line_at(at);
+            if let Some(vcs) = entry.other_vcs() {
+                return Err(refuse_vcs(manifest, line, name, vcs));
+            }
             list.push(&package(name, entry, line))?;
         }
     }
@@ -313,6 +339,9 @@ fn resolved(
             let text = |key: &str| value.get(key).and_then(Value::as_str);
             if !holds(value, &environment) {
                 continue;
+            }
+            if let Some(vcs) = VCS.into_iter().find(|vcs| value.get(*vcs).is_some()) {
+                return Err(refuse_vcs(manifest, line, name, vcs));
             }
             let written = requirement(name, value).filter(|written| !written.contains(['\n', '\r']));
             let Some(written) = written else {

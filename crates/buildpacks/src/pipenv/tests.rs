@@ -77,3 +77,23 @@ fn a_pipfile_without_a_lock_is_resolved() {
     let page = read_with(read, &app(&[(PIPFILE, &bad)]), &[]).unwrap_err().to_string();
     assert!(page.contains("Pipfile line 10: six = 7"), "{page}");
 }
+
+#[test]
+fn sources_that_git_does_not_keep_are_no_packages_of_the_index() {
+    let page = |pipfile: &str, lock: Option<&str>| {
+        let files = [Some((PIPFILE, pipfile)), lock.map(|lock| (PIPFILE_LOCK, lock))];
+        read_with(read, &app(&files.into_iter().flatten().collect::<Vec<_>>()), &[]).unwrap_err().to_string()
+    };
+    let pipfile = PROJECT.replace("six = \"*\"", "six = { hg = \"https://host/six\", ref = \"69\" }");
+    let lock = LOCK.replace(
+        "\"six\": {\"hashes\": [\"sha256:04\"], \"version\": \"==1.17\"}",
+        "\"six\": {\"hg\": \"https://host/six\", \"ref\": \"69\"}",
+    );
+    assert!(lock != LOCK && pipfile != PROJECT);
+    for (page, place) in
+        [(page(&pipfile, None), "Pipfile line 10"), (page(&pipfile, Some(&lock)), "Pipfile.lock line 7")]
+    {
+        let seen = format!("seen  {place}: six: its sources are fetched with hg");
+        assert!(page.contains(&seen) && page.contains("a build fetches sources with git alone"), "{page}");
+    }
+}

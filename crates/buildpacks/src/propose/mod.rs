@@ -5,11 +5,12 @@ mod servers;
 mod sources;
 
 use crate::context::Context;
+use crate::dependencies;
 use crate::encoding::decode_text;
 use crate::failure::Failure;
 
 use servers::{Interface, Made, PORT, Served, serve};
-use sources::{Module, Source, Sources, is_project_installed, requires};
+use sources::{Module, Source, Sources, installed_lines, is_project_installed, requires};
 
 /// A line for a Procfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,20 @@ struct Proposal {
     seen: String,
     /// What must be changed in the app first.
     first: Option<String>,
+    /// The package that the app is written for.
+    package: Option<String>,
+}
+
+impl Proposal {
+    fn new(served: Served, seen: String) -> Self {
+        Self { served, seen, first: None, package: None }
+    }
+
+    /// The same, of an app that is written for a framework.
+    fn of(mut self, framework: &str) -> Self {
+        self.package = Some(framework.to_lowercase());
+        self
+    }
 }
 
 /// What is looked at.
@@ -28,6 +43,8 @@ struct App<'a> {
     sources: Sources,
     /// Whether the build installs the project itself.
     is_installed: bool,
+    /// See [`installed_lines`].
+    lines: Option<String>,
 }
 
 /// Frameworks whose app is an object, the call that makes it, and how it is served.
@@ -46,7 +63,7 @@ const FACTORIES: [&str; 3] = ["create_app", "make_app", "get_app"];
 pub(crate) fn explain(context: &Context) -> Failure {
     let doing = "looking for the process that the image starts";
     let why = "nothing names the program that an image of this app starts, and a Python without one would only wait for input";
-    let Some(Proposal { served, seen, first }) = propose(context) else {
+    let Some(Proposal { served, seen, first, package }) = propose(context) else {
         return Failure::new(
             doing,
             "there is no Procfile, and no file that tells how the app is started",
@@ -61,7 +78,13 @@ pub(crate) fn explain(context: &Context) -> Failure {
         Some(first) => Failure::new(doing, seen, why, first).and_fix(format!("then {write}")),
         None => Failure::new(doing, seen, why, write),
     };
-    if let Some(package) = needs {
+    let undeclared = package.filter(|_| matches!(dependencies::leader(context), Ok(None)));
+    if let Some(package) = undeclared {
+        failure = failure.and_fix(format!(
+            "and write {} into a file requirements.txt: no file of the app asks for packages, and none is installed",
+            needs.map_or(package.clone(), |needs| format!("{package} and {needs}"))
+        ));
+    } else if let Some(package) = needs {
         failure = failure.and_fix(format!("and add {package} to what the app requires"));
     }
     let command = line.trim_start_matches("web: ").replace('\'', "\"");
@@ -75,10 +98,16 @@ pub(crate) fn explain(context: &Context) -> Failure {
 
 /// The line that fits best.
 fn propose(context: &Context) -> Option<Proposal> {
-    let app = App { context, sources: Sources::read(context), is_installed: is_project_installed(context) };
+    let app = App {
+        context,
+        sources: Sources::read(context),
+        is_installed: is_project_installed(context),
+        lines: installed_lines(context),
+    };
     app.django()
-        .or_else(|| app.streamlit())
-        .or_else(|| app.gradio())
+        .map(|found| found.of("django"))
+        .or_else(|| app.streamlit().map(|found| found.of("streamlit")))
+        .or_else(|| app.gradio().map(|found| found.of("gradio")))
         .or_else(|| app.object())
         .or_else(|| app.factory())
         .or_else(|| app.script())
@@ -88,12 +117,16 @@ fn propose(context: &Context) -> Option<Proposal> {
 
 /// A line that lacks nothing.
 fn line(line: String, seen: String) -> Proposal {
-    Proposal { served: Served { line, needs: None, better: None }, seen, first: None }
+    Proposal::new(Served { line, needs: None, better: None }, seen)
 }
 
 impl App<'_> {
     fn serve(&self, interface: Interface, made: Made, module: &Module, name: &str) -> Served {
-        serve(interface, made, module, name, &|package| requires(self.context, package))
+        serve(interface, made, module, name, &|package| self.requires(package))
+    }
+
+    fn requires(&self, package: &str) -> bool {
+        requires(self.context, self.lines.as_deref(), package)
     }
 
     /// `manage.py`, wherever it lies, and the package with `wsgi.py` or `asgi.py` below its folder.
@@ -117,7 +150,7 @@ impl App<'_> {
             };
             Some((source.shown(), Module { name, before }))
         };
-        let has = |package: &str| requires(self.context, package);
+        let has = |package: &str| self.requires(package);
         let runserver = format!("web: python {} runserver --noreload 0.0.0.0:{PORT}", manage.shown());
         let wsgi = of("wsgi.py", "get_wsgi_application");
         let is_async = !has("gunicorn") && !has("waitress") && ["uvicorn", "daphne", "hypercorn"].into_iter().any(has);
@@ -130,7 +163,7 @@ impl App<'_> {
         if let Some(package) = served.needs.take() {
             served = Served { better: Some((package, served.line)), line: runserver, needs: None };
         }
-        Some(Proposal { served, seen: format!("{} and {file} are Django's", manage.shown()), first: None })
+        Some(Proposal::new(served, format!("{} and {file} are Django's", manage.shown())))
     }
 
     fn streamlit(&self) -> Option<Proposal> {
@@ -155,10 +188,11 @@ impl App<'_> {
                 let (name, maker) = assigned(text)?;
                 let (framework, _, interface) = FRAMEWORKS.iter().find(|(_, known, _)| *known == maker)?;
                 let seen = format!("{} line {} makes the {framework} app called {name}", source.shown(), index + 1);
-                if *framework == "Dash" {
-                    return Some(self.dash(source, &module, name, seen));
-                }
-                Some(Proposal { served: self.serve(*interface, Made::Object, &module, name), seen, first: None })
+                let proposal = match *framework {
+                    "Dash" => self.dash(source, &module, name, seen),
+                    _ => Proposal::new(self.serve(*interface, Made::Object, &module, name), seen),
+                };
+                Some(proposal.of(framework))
             })
         })
     }
@@ -174,14 +208,12 @@ impl App<'_> {
         let own = format!("web: HOST=0.0.0.0 PORT={PORT} python {}", source.shown());
         let add = format!("add the line `server = {attribute}` to {}", source.shown());
         match (named, served.needs) {
-            (Some(_), None) => Proposal { served, seen, first: None },
-            (Some(_), Some(package)) if runs => Proposal {
-                served: Served { line: own, needs: None, better: Some((package, served.line)) },
-                seen,
-                first: None,
-            },
+            (Some(_), None) => Proposal::new(served, seen),
+            (Some(_), Some(package)) if runs => {
+                Proposal::new(Served { line: own, needs: None, better: Some((package, served.line)) }, seen)
+            }
             (None, _) if runs => line(own, seen),
-            (named, _) => Proposal { served, seen, first: named.is_none().then_some(add) },
+            (named, _) => Proposal { first: named.is_none().then_some(add), ..Proposal::new(served, seen) },
         }
     }
 
@@ -200,7 +232,7 @@ impl App<'_> {
                 source.text.lines().any(|line| line.starts_with(&start))
             })?;
             let seen = format!("{} has a function {name} that makes a {framework} app", source.shown());
-            Some(Proposal { served: self.serve(*interface, Made::Factory, &module, name), seen, first: None })
+            Some(Proposal::new(self.serve(*interface, Made::Factory, &module, name), seen).of(framework))
         })
     }
 
@@ -221,7 +253,7 @@ impl App<'_> {
         }
         let (module, function) = target.split_once(':')?;
         let function = function.split('[').next().unwrap_or(function).trim();
-        let found = self.sources.of_module(module.trim())?.module(false)?;
+        let found = self.sources.of_name(module.trim())?;
         let first = function.split('.').next().unwrap_or(function);
         let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
         let program = format!("import sys; from {} import {first}; sys.exit({function}())", found.name);

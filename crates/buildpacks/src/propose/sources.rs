@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::dependencies::{self, Kind};
 use crate::encoding::decode_text;
+use crate::install::Wanted;
 use crate::pip::requirements::read_requirements;
 use crate::pyproject::PyProject;
 
@@ -82,14 +83,14 @@ impl Sources {
         Self(sources)
     }
 
-    /// The file of a module (`shop.cli`), at the root of the app or below `src`.
-    pub(super) fn of_module(&self, name: &str) -> Option<&Source> {
+    /// A module by its name (`shop.cli`), at the root of the app or below `src`.
+    pub(super) fn of_name(&self, name: &str) -> Option<Module> {
         let path = name.replace('.', "/");
-        let is_it = |source: &&Source| {
-            let bare = source.path.strip_prefix("src").unwrap_or(&source.path);
-            bare == Path::new(&format!("{path}.py")) || bare == Path::new(&path).join("__init__.py")
-        };
-        self.0.iter().find(is_it)
+        let is_it =
+            |below: &Path| below == Path::new(&format!("{path}.py")) || below == Path::new(&path).join("__init__.py");
+        let has = |home: &str| self.0.iter().any(|source| source.path.strip_prefix(home).is_ok_and(is_it));
+        let before = if has("") { "" } else { has("src").then_some("PYTHONPATH=src ")? };
+        Some(Module { name: name.to_owned(), before: before.to_owned() })
     }
 }
 
@@ -105,12 +106,19 @@ impl Source {
         self.rank() < STARTED.len()
     }
 
-    /// The folder that its imports begin at: `src`, a folder whose files import each other by their bare names, else the app.
+    /// The folder that its imports begin at: the one with the package that it is in and imports from, `src`, a folder whose files import each other
+    /// by their bare names, else the app.
     fn import_root(&self, paths: &[PathBuf]) -> PathBuf {
         let parent = self.path.parent().unwrap_or(Path::new(""));
         let Some(top) = parent.iter().next().and_then(|top| top.to_str()) else { return PathBuf::new() };
-        if self.imports(top) {
-            return PathBuf::new();
+        // It imports what lies in a folder above it: imports begin beside that folder.
+        let mut root = PathBuf::new();
+        for part in parent {
+            let hides = |path: &Path| path == root.join(part).with_extension("py");
+            if part.to_str().is_some_and(|part| self.imports(part)) && !paths.iter().any(|path| hides(path)) {
+                return root;
+            }
+            root.push(part);
         }
         if top == "src" && !paths.contains(&PathBuf::from("src/__init__.py")) {
             return PathBuf::from("src");
@@ -172,8 +180,20 @@ pub(super) fn is_project_installed(context: &Context) -> bool {
     }
 }
 
-/// Whether a dependency file speaks of a package. A word in a comment counts too: then a person has thought of it.
-pub(super) fn requires(context: &Context, package: &str) -> bool {
+/// The lines of what a build installs, where the files of the app say it all: a lock, or a Pipfile. What is for development alone is not among them.
+pub(super) fn installed_lines(context: &Context) -> Option<String> {
+    let (leader, reading) = dependencies::foresee(context, "").ok()??;
+    let listed = match reading.wanted? {
+        Wanted::Locked(listed) => listed,
+        Wanted::Project(listed) if leader.kind == Kind::Pipenv => listed,
+        _ => return None,
+    };
+    Some(listed.bound.iter().fold(listed.text, |text, bound| text + &bound.requirement + "\n"))
+}
+
+/// Whether the app requires a package: by `lines` where those say all that is installed, else by what its dependency files speak of. A word in a comment
+/// counts too there: then a person has thought of it.
+pub(super) fn requires(context: &Context, lines: Option<&str>, package: &str) -> bool {
     let named = context.variable("BP_PIP_REQUIREMENT").unwrap_or("requirements.txt");
     let files = [
         "pyproject.toml",
@@ -196,6 +216,9 @@ pub(super) fn requires(context: &Context, package: &str) -> bool {
                 .split(|c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.')))
                 .any(|word| word.eq_ignore_ascii_case(package))
     };
+    if let Some(lines) = lines {
+        return speaks(lines);
+    }
     let included = read_requirements(&context.app_dir, Path::new(named)).unwrap_or_default();
     included.files.iter().any(|file| speaks(&file.text))
         || files.iter().filter_map(|name| context.app_file(name)).any(|path| {

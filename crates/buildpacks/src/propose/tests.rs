@@ -111,6 +111,7 @@ fn a_module_is_found_where_its_imports_begin() {
     );
     let bare = "import models\nfrom flask import Flask\napp = Flask(__name__)\n";
     let absolute = "from back.models import x\nfrom flask import Flask\napp = Flask(__name__)\n";
+    let from_above = "from app.models import x\nfrom flask import Flask\napp = Flask(__name__)\n";
     let relative = "from .models import x\nfrom flask import Flask\napp = Flask(__name__)\n";
     let from_src = "from src.shop.models import x\nfrom flask import Flask\napp = Flask(__name__)\n";
     for (files, line) in [
@@ -133,6 +134,10 @@ fn a_module_is_found_where_its_imports_begin() {
             "gunicorn --bind 0.0.0.0:${PORT:-8080} back.app:app",
         ),
         (&[("src/shop/__main__.py", "")], "PYTHONPATH=src python -m shop"),
+        (
+            &[("e-shop/app/main.py", from_above), ("e-shop/app/models.py", ""), GUNICORN, BASE],
+            "PYTHONPATH=e-shop gunicorn --bind 0.0.0.0:${PORT:-8080} app.main:app",
+        ),
     ] {
         assert_line(files, line);
     }
@@ -152,6 +157,15 @@ fn programs_of_the_project_and_files_are_started() {
             &[("pyproject.toml", scripts), ("src/x/cli.py", ""), ("requirements.txt", "six\n")],
             "PYTHONPATH=src python -c 'import sys; from x.cli import main; sys.exit(main())'",
         ),
+        (
+            &[
+                ("pyproject.toml", scripts),
+                ("x/cli.py", "import api\n"),
+                ("x/api.py", ""),
+                ("requirements.txt", "six\n"),
+            ],
+            "python -c 'import sys; from x.cli import main; sys.exit(main())'",
+        ),
         (&[("pyproject.toml", scripts), ("main.py", ""), ("requirements.txt", "six\n")], "python main.py"),
         (&[("shop/__main__.py", ""), ("main2.py", ""), ("b.py", "")], "python -m shop"),
         (&[("server.py", ""), ("main.py", "")], "python main.py"),
@@ -168,7 +182,21 @@ fn a_page_says_what_was_seen_and_what_would_be_better() {
         page(&[("app.py", FLASK), ("requirements.txt", "flask\n")]),
         "Error while looking for the process that the image starts\n  seen  there is no Procfile, and app.py line 2 makes the Flask app called app\n  why   nothing names the program that an image of this app starts, and a Python without one would only wait for input\n  do    write this line into a file called Procfile: web: flask --app app:app run --host 0.0.0.0 --port ${PORT:-8080}\n        or for this build alone: --env 'BP_PROCFILE_DEFAULT_PROCESS=flask --app app:app run --host 0.0.0.0 --port ${PORT:-8080}'\n        better for more than a try: add gunicorn to what the app requires, and write web: gunicorn --bind 0.0.0.0:${PORT:-8080} app:app\n"
     );
-    assert!(page(&[("m.py", FASTAPI)]).contains("and add uvicorn to what the app requires"));
+    assert!(
+        page(&[("m.py", FASTAPI), ("requirements.txt", "fastapi\n")])
+            .contains("and add uvicorn to what the app requires")
+    );
+    let for_development = "[packages]\nfastapi = '*'\n[dev-packages]\nuvicorn = '*'\n";
+    assert!(
+        page(&[("m.py", FASTAPI), ("Pipfile", for_development)]).contains("and add uvicorn to what the app requires")
+    );
+    let lock = "{\"_meta\": {}, \"default\": {\"fastapi\": {\"version\": \"==1\"}}, \"develop\": {\"uvicorn\": {\"version\": \"==1\"}}}";
+    assert!(page(&[("m.py", FASTAPI), ("Pipfile.lock", lock)]).contains("and add uvicorn to what the app requires"));
+    let lock = lock.replace("\"fastapi\"", "\"hypercorn\": {\"version\": \"==1\"}, \"fastapi\"");
+    assert!(page(&[("m.py", FASTAPI), ("Pipfile.lock", &lock)]).contains("web: hypercorn "));
+    let undeclared = "into a file requirements.txt: no file of the app asks for packages, and none is installed";
+    assert!(page(&[("m.py", FASTAPI)]).contains(&format!("and write fastapi and uvicorn {undeclared}")));
+    assert!(page(&[("manage.py", "")]).contains(&format!("and write django {undeclared}")));
     assert!(!page(&[("m.py", FASTAPI), ("requirements.txt", "uvicorn[standard]==0.30\n")]).contains("and add"));
 }
 

@@ -2,6 +2,7 @@
 //! and run wherever there is a C library. Where they come from is uv's own default, or what the user names (`UV_PYTHON_INSTALL_MIRROR`,
 //! `UV_PYTHON_DOWNLOADS_JSON_URL`, which may be `file://`).
 
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +84,13 @@ impl Places<'_> {
         let home = self.settle(minor).map_err(io)?.ok_or_else(|| unexpected(wanted, &run.text))?;
         let executable = Path::new(&home).join(format!("bin/python{minor}"));
         let python = self.layer_dir.join(&executable);
-        let version = version_of(&python).ok_or_else(|| unexpected(wanted, "it does not say its version"))?;
+        let program = python.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(machine) = machine_of(&python).filter(|machine| machine != std::env::consts::ARCH) {
+            return Err(foreign(wanted, &program, &machine));
+        }
+        let version = version_of(&python);
+        let version =
+            version.ok_or_else(|| unexpected(wanted, &format!("{program} does not run and say its version")))?;
         if version.rsplit_once('.').is_none_or(|(start, _)| start != minor) {
             return Err(unexpected(wanted, &format!("it says that it is Python {version}")));
         }
@@ -219,6 +226,32 @@ fn version_of(python: &Path) -> Option<String> {
     (output.status.success() && !text.is_empty()).then_some(text)
 }
 
+/// The machine that a program is for, as Rust names it; of one that is not known here, its number. None for what is no ELF file.
+fn machine_of(program: &Path) -> Option<String> {
+    let mut head = [0; 20];
+    fs::File::open(program).ok()?.read_exact(&mut head).ok()?;
+    let is_little = head.starts_with(b"\x7fELF") && head[5] == 1;
+    is_little.then(|| match u16::from_le_bytes([head[18], head[19]]) {
+        3 => "x86".to_owned(),
+        40 => "arm".to_owned(),
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        243 => "riscv64".to_owned(),
+        number => format!("number {number} of ELF's list"),
+    })
+}
+
+fn foreign(wanted: &str, program: &str, machine: &str) -> Failure {
+    let here = std::env::consts::ARCH;
+    Failure::new(
+        format!("installing Python {wanted} as a standalone build"),
+        format!("{program} of the archive is a program for {machine}"),
+        format!("this machine is {here}: the mirror, or its list, has another machine's archive under that name"),
+        format!("put the archive for {here} there, or mend the list that {LIST_VARIABLE} names"),
+    )
+    .and_fix(format!("or choose a Python of Debian: {} (.python-version, BP_CPYTHON_VERSION)", debian_words()))
+}
+
 fn unexpected(wanted: &str, seen: &str) -> Failure {
     Failure::new(
         format!("installing Python {wanted} as a standalone build"),
@@ -256,7 +289,14 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
             "write it as uv's own list is written: an object of JSON with a key for each build",
         )
         .and_fix(debian)
-    } else if has(&["failed to extract", "invalid tar", "unexpected end of file", "invalid gzip", "corrupt"]) {
+    } else if has(&[
+        "failed to extract",
+        "invalid tar",
+        "unexpected end of file",
+        "invalid gzip",
+        "corrupt",
+        "_sysconfigdata_",
+    ]) {
         Failure::new(
             doing,
             last_cause(text),
@@ -280,7 +320,7 @@ fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
     } else if named.starts_with("file:") || named.starts_with('/') {
         Failure::new(
             doing,
-            first_line(text),
+            last_cause(text),
             format!("the build looks for it in {named}, and sees the folders that it is given"),
             "give it the folder: --volume DIR:DIR:ro; and look whether the file lies in it",
         )
@@ -344,6 +384,12 @@ mod tests {
         );
         let folder = explain("3.12", "error: Failed to read\n", "file:///srv/pythons", "").to_string();
         assert!(folder.contains("--volume DIR:DIR:ro"), "{folder}");
+        let other =
+            explain("3.12", "error: Python installation is missing a `_sysconfigdata_` file\n", "", "file:///l.json");
+        assert!(
+            other.to_string().contains("the archive is damaged: it ends too early, or is something else"),
+            "{other}"
+        );
         let said = "error: Failed to install cpython-3.13.5\n  cause: Failed to extract archive: x.tar.gz\n  cause: Invalid tar file\n  cause: unexpected end of file\n";
         let damaged = explain("3.13", said, "file:///srv/pythons", "").to_string();
         assert!(damaged.contains("seen  Failed to install cpython-3.13.5: unexpected end of file"), "{damaged}");

@@ -1,59 +1,13 @@
 //! Symptoms of source distributions that do not build: the missing library and its Debian package.
 
+use super::missing::{Missing, missing};
 use super::text::{between, split_requirement};
 use super::{DOING, Evidence};
 use crate::failure::Failure;
+use crate::pep440::Version;
 
-/// What a build says, what is missing, which Debian package has it.
-const MISSING: &[(&str, &str, &str)] = &[
-    ("pg_config", "PostgreSQL's client library", "libpq-dev"),
-    ("libpq-fe.h", "PostgreSQL's client library", "libpq-dev"),
-    ("mysql_config", "MySQL's client library", "default-libmysqlclient-dev"),
-    ("Can not find valid pkg-config name", "MySQL's client library", "default-libmysqlclient-dev"),
-    ("gdal-config", "GDAL", "libgdal-dev"),
-    ("gdal_config", "GDAL", "libgdal-dev"),
-    ("geos_c.h", "GEOS", "libgeos-dev"),
-    ("proj.h", "PROJ", "libproj-dev"),
-    ("ffi.h", "libffi", "libffi-dev"),
-    ("openssl/ssl.h", "OpenSSL", "libssl-dev"),
-    ("openssl/opensslv.h", "OpenSSL", "libssl-dev"),
-    ("Could not find directory of OpenSSL", "OpenSSL", "libssl-dev"),
-    ("libxml/xmlversion.h", "libxml2 and libxslt", "libxml2-dev libxslt1-dev"),
-    ("libxml2 and libxslt", "libxml2 and libxslt", "libxml2-dev libxslt1-dev"),
-    ("xslt-config", "libxml2 and libxslt", "libxml2-dev libxslt1-dev"),
-    ("zlib.h", "zlib", "zlib1g-dev"),
-    ("jpeglib.h", "libjpeg", "libjpeg-dev"),
-    ("The headers or library files could not be found for jpeg", "libjpeg", "libjpeg-dev zlib1g-dev"),
-    ("sqlite3.h", "SQLite", "libsqlite3-dev"),
-    ("lber.h", "OpenLDAP", "libldap-dev libsasl2-dev"),
-    ("sasl.h", "SASL", "libsasl2-dev"),
-    ("krb5-config", "Kerberos", "libkrb5-dev"),
-    ("curl-config", "libcurl", "libcurl4-openssl-dev"),
-    ("hdf5.h", "HDF5", "libhdf5-dev"),
-    ("Unable to find HDF5", "HDF5", "libhdf5-dev"),
-    ("cairo", "Cairo", "libcairo2-dev"),
-    ("portaudio.h", "PortAudio", "portaudio19-dev"),
-    ("sndfile.h", "libsndfile", "libsndfile1-dev"),
-    ("snappy-c.h", "Snappy", "libsnappy-dev"),
-    ("gmp.h", "GMP", "libgmp-dev"),
-    ("mpfr.h", "MPFR", "libmpfr-dev"),
-    ("yaml.h", "libyaml", "libyaml-dev"),
-    ("openblas", "BLAS and LAPACK", "libopenblas-dev"),
-    ("Python.h", "the headers of Python", "libpython3-dev"),
-    ("gfortran", "a Fortran compiler", "gfortran"),
-    ("cargo, the Rust package manager, is not installed", "the Rust toolchain", "cargo rustc"),
-    ("can't find Rust compiler", "the Rust toolchain", "cargo rustc"),
-    ("cargo: not found", "the Rust toolchain", "cargo rustc"),
-    ("cmake: not found", "CMake", "cmake"),
-    ("CMake must be installed", "CMake", "cmake"),
-    ("No such file or directory: 'cmake'", "CMake", "cmake"),
-    ("pkg-config: not found", "pkg-config", "pkgconf"),
-    ("No such file or directory: 'pkg-config'", "pkg-config", "pkgconf"),
-    ("swig: not found", "SWIG", "swig"),
-    ("No such file or directory: 'swig'", "SWIG", "swig"),
-    ("error: command 'gcc' failed: No such file", "a C compiler", "gcc"),
-    ("error: command 'x86_64-linux-gnu-gcc' failed: No such file", "a C compiler", "gcc"),
-];
+/// The kind of a page about a build that misses a library or a program.
+pub(crate) const LIBRARY_MISSING: &str = "library-missing";
 
 /// What build backends say that look for a version where none is written, and the variable that says it in its place.
 const VERSION_OF_GIT: &[(&str, &str)] = &[
@@ -162,55 +116,45 @@ pub(super) fn failed_build(evidence: &Evidence<'_>, flat: &str) -> Option<Failur
             .and_fix("or write the version into pyproject.toml, in place of `dynamic = [\"version\"]`"),
         );
     }
-    let binary = BINARY.iter().find(|(from, _)| *from == crate::pip::requirements::normalize(name));
-    let missing = MISSING.iter().find(|(symptom, _, _)| flat.contains(symptom));
-    let mut failure = match missing {
-        Some((_, library, package)) => Failure::new(
-            DOING,
-            seen,
-            format!("{what} has no wheel for Python {} here, and its build misses {library}", evidence.python_version),
-            format!("write {package} into a file apt.txt: hoist installs that package of Debian for the build"),
-        ),
+    let missing = missing(flat);
+    let version = evidence.python_version;
+    let has_none = format!("{what} has no wheel for Python {version} here, and its build");
+    let (why, fix) = match &missing {
+        Some(Missing { what: library, fix }) => (format!("{has_none} misses {library}"), fix.clone()),
         None if flat.contains("No module named '") => {
             let module = between(flat, "No module named '", "'").unwrap_or("?");
-            Failure::new(
-                DOING,
-                seen,
-                format!(
-                    "{what} has no wheel for Python {} here, and its build wants the module `{module}` without asking for it",
-                    evidence.python_version
-                ),
-                "require a newer version of it, which may have a wheel or a correct pyproject.toml",
+            (
+                format!("{has_none} wants the module `{module}` without asking for it"),
+                "require a newer version of it, which may have a wheel or a correct pyproject.toml".to_owned(),
             )
         }
-        None if is_own => Failure::new(
-            DOING,
-            seen,
+        None if is_own => (
             format!("the build backend of {name}, which lies in the app, failed (the end of its output is below)"),
-            "mend what it says: `python -m build` in that folder says the same",
+            "mend what it says: `python -m build` in that folder says the same".to_owned(),
         ),
-        None => Failure::new(
-            DOING,
-            seen,
-            format!(
-                "{what} has no wheel for Python {} here, and its build failed (the end of its output is below)",
-                evidence.python_version
-            ),
-            "require a version that has a wheel for this Python, or choose a Python that it has wheels for (.python-version)",
+        None => (
+            format!("{has_none} failed (the end of its output is below)"),
+            "require a version that has a wheel for this Python, or choose a Python that it has wheels for (.python-version)"
+                .to_owned(),
         ),
     };
-    if let Some(python) = evidence.other_python.as_ref().filter(|_| !is_own) {
-        failure = failure.and_fix(format!(
-            "or choose Python {python}, for which the lock has wheels of everything (.python-version, or BP_CPYTHON_VERSION={python})"
-        ));
-    }
-    if let Some((_, other)) = binary {
-        failure = failure.and_fix(format!("or require {other} instead"));
-    } else if missing.is_some() {
-        let highest = (evidence.probe)(super::Probe::Highest(name));
-        if let Some(version) = highest.filter(|version| !split_requirement(what).1.ends_with(version.as_str())) {
-            failure = failure.and_fix(format!("or require {name}=={version}, which has a wheel"));
-        }
-    }
-    Some(failure)
+    let binary = BINARY.iter().find(|(from, _)| *from == crate::pip::requirements::normalize(name));
+    let highest = if is_own || binary.is_some() { None } else { (evidence.probe)(super::Probe::Highest(name)) };
+    let asked = Version::parse(split_requirement(what).1.trim_start_matches('='));
+    let is_newer = |found: &str| Version::parse(found) > asked;
+    let highest = highest.filter(|found| asked.as_ref() != Version::parse(found).as_ref());
+    let with_wheel = highest.as_ref().map(|found| format!("require {name}=={found}, which has a wheel"));
+    // An old release fails for more than a missing library, mostly.
+    let python = evidence.other_python.as_ref().filter(|_| !is_own).map(|python| {
+        format!(
+            "choose Python {python}, for which the lock has wheels of everything (.python-version, or BP_CPYTHON_VERSION={python})"
+        )
+    });
+    let other = binary.map(|(_, other)| format!("require {other} instead"));
+    let (before, after) =
+        if highest.as_deref().is_some_and(is_newer) { (with_wheel, None) } else { (None, with_wheel) };
+    let mut fixes = [python, before, Some(fix), after, other].into_iter().flatten();
+    let failure = Failure::new(DOING, seen, why, fixes.next().unwrap_or_default());
+    let failure = fixes.fold(failure, |failure, fix| failure.and_fix(format!("or {fix}")));
+    Some(if missing.is_some() { failure.of_kind(LIBRARY_MISSING) } else { failure })
 }

@@ -5,6 +5,7 @@ mod access;
 mod build;
 mod day;
 mod hashes;
+mod missing;
 mod repository;
 mod resolution;
 mod text;
@@ -13,6 +14,7 @@ use crate::as_of::AsOf;
 use crate::failure::Failure;
 use crate::pip::requirements::RequirementsTree;
 
+pub(crate) use build::LIBRARY_MISSING;
 pub(crate) use text::evidence_lines;
 
 /// What is being done, in every page of this module.

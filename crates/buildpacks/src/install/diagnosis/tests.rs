@@ -144,7 +144,11 @@ fn a_failed_build_names_what_would_spare_it() {
     assert!(text.contains("the build backend of flask, which lies in the app, failed"), "{text}");
     assert!(!text.contains("choose Python"), "{text}");
     let text = page("flask==3\n", "  x Failed to build `flask==3`\n  other_python\n");
-    assert!(text.contains("or choose Python 3.9, for which the lock has wheels of everything"), "{text}");
+    assert!(text.contains("or require flask==3.1.3, which has a wheel"), "{text}");
+    let newest = page("flask==3.2\n", "  x Failed to build `flask==3.2`\n");
+    let (apart, older) = newest.split_once("require a version that has a wheel for this Python").unwrap();
+    assert!(!apart.contains("3.1.3") && older.contains("or require flask==3.1.3, which has a wheel"), "{newest}");
+    assert!(text.contains("do    choose Python 3.9, for which the lock has wheels of everything"), "{text}");
 }
 
 #[test]
