@@ -89,7 +89,7 @@ fn cause(exception: &str, is_set: impl Fn(&str) -> bool) -> Cause {
     }
     if let Some(module) = between(exception, "No module named '", "'") {
         let top = module.split('.').next().unwrap_or(module);
-        let package = distribution_of_import(top).unwrap_or(top);
+        let package = distribution_of_import(&top.to_lowercase()).unwrap_or(top);
         return Cause {
             why: format!(
                 "the settings or an app of the project import {module}, and it is neither installed nor in the app"
