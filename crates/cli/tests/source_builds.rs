@@ -30,14 +30,15 @@ impl App {
         Self { dir, image: format!("test-source-{name}") }
     }
 
-    fn build(&self) -> Said {
-        run(hoist().args(["build", &self.image, "--path"]).arg(self.dir.path()))
+    fn build(&self, more: &[&str]) -> Said {
+        run(hoist().args(["build", &self.image]).args(more).arg("--path").arg(self.dir.path()))
     }
 
     /// The page, without what the build said.
     #[track_caller]
     fn page(&self) -> String {
-        let said = self.build().code(1);
+        // An earlier run left what it built.
+        let said = self.build(&["--clear-cache"]).code(1);
         let start = said.stderr.find("Error while").unwrap_or_else(|| panic!("no page in\n{}", said.stderr));
         let page = said.stderr[start..].split("\n    said\n").next().unwrap_or_default();
         page.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
@@ -48,7 +49,7 @@ impl App {
     fn works_by(&self, page: &str) -> String {
         let line = page.split_once("write ").and_then(|(_, rest)| rest.split_once(" into a file apt.txt")).unwrap().0;
         fs_err::write(self.dir.path().join("apt.txt"), format!("{line}\n")).unwrap();
-        self.build().ok().says("for this build alone");
+        self.build(&[]).ok().says("for this build alone");
         let printed = run(hoist().args(["run", "--network", "none", &self.image])).ok().stdout;
         run(hoist().args(["image", "rm", &self.image])).ok();
         printed
