@@ -10,133 +10,21 @@
     clippy::unwrap_used
 )] // tests start processes and fail loudly
 
-#[path = "../../conda/tests/support/mod.rs"]
-mod channel;
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use channel::{Channel, Content, PLACEHOLDER, Package, Prefix, serve};
+use house::channel::{Channel, Package, serve};
+use house::{files_below, python, sha256};
 use support::{Said, hoist, run, tree};
 
-/// What of Python's library an app of a test never imports.
-const UNUSED: [&str; 12] = [
-    "test",
-    "config-",
-    "lib2to3",
-    "idlelib",
-    "ensurepip",
-    "distutils",
-    "unittest",
-    "pydoc_data",
-    "__pycache__",
-    "dist-packages",
-    "tkinter",
-    "turtle",
-];
-
-/// A folder with a `condarc`, and the channel `ours` to which it leads.
 fn house() -> &'static Path {
     static HOUSE: OnceLock<PathBuf> = OnceLock::new();
-    HOUSE.get_or_init(|| {
-        // Always the same, so that a later run replaces it.
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conda-channel");
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).expect("a folder");
-        let mut channel = Channel::at(&dir.join("ours"));
-        channel.add(&python());
-        channel.add(&Package::new("libgreet", "1.4").binary(
-            "lib/libgreet.so.1",
-            [PLACEHOLDER.as_bytes(), b"/share\0end"].concat(),
-            Prefix::Binary,
-        ));
-        channel.add(&Package::new("libgreet", "2.0").file("lib/libgreet.so.2", "two"));
-        channel.add(
-            &Package::new("greet", "0.1.0")
-                .noarch_python()
-                .tar_bz2()
-                .needs(&["python >=3", "libgreet <2"])
-                .entry_point("greet = greet:main")
-                .file("site-packages/greet/__init__.py", "def main():\n    print('hello from conda')\n")
-                .file("etc/conda/env_vars.d/greet.json", "{\"GREET_HOME\": \"here\"}")
-                .file("etc/conda/activate.d/greet.sh", "exit 1\n"),
-        );
-        channel.add(&Package::new("modern", "1.0").needs(&["libgreet >=2"]).file("share/modern", ""));
-        channel.add(&Package::new("young", "1.0").made(Some(1_800_000_000_000)).file("share/young", ""));
-        channel.add(&Package::new("timeless", "1.0").made(None).file("share/timeless", ""));
-        channel.add(&Package::new("cudalib", "12.0").needs(&["__cuda >=12"]).file("lib/cuda", ""));
-        let condarc = format!("channel_alias: file://{}\ndefault_channels: [ours]\n", dir.display());
-        std::fs::write(dir.join("condarc"), condarc).expect("a file");
-        dir
-    })
-}
-
-/// The machine's `python3` as a package of conda's: relocatable, with what it links to.
-fn python() -> Package {
-    let real = std::fs::canonicalize("/usr/bin/python3").expect("the machine has Debian's python3");
-    let name = real.file_name().unwrap().to_str().unwrap().to_owned();
-    let library = Path::new("/usr/lib").join(&name);
-    let version =
-        Command::new(&real).args(["-c", "import platform; print(platform.python_version())"]).output().unwrap();
-    let version = String::from_utf8(version.stdout).unwrap().trim().to_owned();
-    // The frozen `site` is Debian's, and would look for packages in Debian's places.
-    let wrapper = format!(
-        "#!/bin/sh\nLD_LIBRARY_PATH={PLACEHOLDER}/lib/of-python exec {PLACEHOLDER}/libexec/{name} -X frozen_modules=off \"$@\"\n"
-    );
-    let mut package = Package::new("python", &version)
-        .build("h1_cpython")
-        .needs(&["__glibc >=2.17"])
-        .program(&format!("bin/{name}"), &wrapper)
-        .link("bin/python", &name)
-        .link("bin/python3", &name)
-        .binary(&format!("libexec/{name}"), std::fs::read(&real).unwrap(), Prefix::None);
-    let linked = Command::new("ldd").arg(&real).output().unwrap();
-    for line in String::from_utf8_lossy(&linked.stdout).lines() {
-        let Some((soname, path)) = line.trim().split_once(" => ") else { continue };
-        if soname.starts_with("libexpat") || soname.starts_with("libz") {
-            let bytes = std::fs::read(path.split(' ').next().unwrap()).unwrap();
-            package = package.binary(&format!("lib/of-python/{soname}"), bytes, Prefix::None);
-        }
-    }
-    for file in files_below(&library) {
-        let relative = file.strip_prefix(&library).unwrap().to_str().unwrap();
-        if UNUSED.iter().any(|unused| relative.starts_with(unused))
-            || relative.ends_with(".a")
-            || relative.contains("__pycache__")
-        {
-            continue;
-        }
-        let mut bytes = std::fs::read(&file).unwrap();
-        if matches!(relative, "site.py" | "sysconfig.py") {
-            // Debian's own layout, undone.
-            let text = String::from_utf8(bytes).unwrap();
-            bytes = text
-                .replace("dist-packages", "site-packages")
-                .replace("/local/lib", "/lib")
-                .replace("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'")
-                .into_bytes();
-        }
-        package
-            .files
-            .push((format!("lib/{name}/{relative}"), Content::File { bytes, mode: 0o644, prefix: Prefix::None }));
-    }
-    package
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        let kind = std::fs::metadata(entry.path());
-        match kind {
-            Ok(about) if about.is_dir() => files.extend(files_below(&entry.path())),
-            Ok(about) if about.is_file() => files.push(entry.path()),
-            _ => {}
-        }
-    }
-    files.sort();
-    files
+    HOUSE.get_or_init(|| house::make(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("conda-channel")))
 }
 
 fn conda_hoist() -> Command {
@@ -236,11 +124,6 @@ fn archives() -> Vec<String> {
     };
     let files = files_below(&house().join("ours"));
     files.iter().filter(|file| wanted(file)).map(|file| format!("file://{}", file.display())).collect()
-}
-
-fn sha256(address: &str) -> String {
-    let bytes = std::fs::read(address.trim_start_matches("file://")).unwrap_or_default();
-    format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(bytes))
 }
 
 /// What conda-lock writes.
@@ -370,4 +253,75 @@ fn a_channel_that_asks_for_a_login_gets_it_from_the_machines_settings() {
     .stdout;
     let text = text.replace("secrets.py", "");
     assert!(text.contains("127.0.0.1") && !text.contains("secret"), "credentials are in the image");
+}
+
+/// What became of the environment's layers: how many were kept of how many, and how large those are that were made.
+fn kept(said: &Said) -> (usize, usize, u64) {
+    let events = said.stderr.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut env =
+        events.filter(|event| event["event"] == "layer" && event["layer"] == "env" && event["action"] == "made");
+    let env = env.next_back().expect("the environment was made");
+    let reason = env["reason"].as_str().unwrap();
+    let words: Vec<&str> = reason.rsplit("; ").next().unwrap().split(' ').collect();
+    let [kept, "of", "its", all, "OCI", "layers", "are", "kept"] = words[..] else { panic!("{reason}") };
+    (kept.parse().unwrap(), all.parse().unwrap(), env["size_bytes"].as_u64().unwrap())
+}
+
+#[test]
+fn a_changed_package_keeps_the_layers_of_the_others() {
+    // More than a megabyte each, so that each is a layer; sources, so that there is bytecode; one small one.
+    let dir = tempfile::tempdir().unwrap();
+    let mut channel = Channel::at(&dir.path().join("many"));
+    channel.add(&python());
+    let part = |name: &str, version: &str, bytes: usize| {
+        let data: Vec<u8> = (0..bytes).map(|at| u8::try_from(at % 251).unwrap() ^ version.as_bytes()[0]).collect();
+        Package::new(name, version)
+            .noarch_python()
+            .needs(&["python"])
+            .entry_point(&format!("{name} = {name}.run:main"))
+            .file(&format!("site-packages/{name}/__init__.py"), format!("VERSION = {version:?}\n"))
+            .file(&format!("site-packages/{name}/run{version}.py"), "def main():\n    pass\n")
+            .file(&format!("site-packages/{name}/data.bin"), data)
+    };
+    for number in 0..20 {
+        channel.add(&part(&format!("part{number:02}"), "1.0", (1 << 20) + 4096));
+    }
+    channel.add(&part("part07", "2.0", (1 << 20) + 4096));
+    channel.add(&part("little", "1.0", 100));
+    let condarc = dir.path().join("condarc");
+    std::fs::write(&condarc, format!("channel_alias: file://{}\n", dir.path().display())).unwrap();
+    let environment = |changed: &str, more: &str| {
+        let lines: String = (0..20)
+            .map(|number| format!("  - part{number:02}={}\n", if number == 7 { changed } else { "1.0" }))
+            .collect();
+        format!("channels: [many, nodefaults]\ndependencies:\n  - python\n{lines}{more}")
+    };
+    let main = "import part07, part08\nprint(part07.VERSION, part08.VERSION)\n";
+    let app = tree(&[
+        ("environment.yml", &environment("1.0", "  - little\n")),
+        ("main.py", main),
+        ("Procfile", "web: python main.py\n"),
+    ]);
+    let build = |name: &str, more: &[&str]| {
+        let mut command = hoist();
+        command.env("CONDARC", &condarc).args(["--events", "json", "build", "--json", name, "--path"]).arg(app.path());
+        run(command.args(more)).ok()
+    };
+    build("test/conda-many", &[]);
+    for (text, printed) in [(environment("2.0", "  - little\n"), "2.0 1.0\n"), (environment("2.0", ""), "2.0 1.0\n")] {
+        std::fs::write(app.path().join("environment.yml"), text).unwrap();
+        let changed = build("test/conda-many", &[]);
+        assert_eq!(run(hoist().args(["run", "test/conda-many"])).ok().stdout, printed);
+        let (kept, all, bytes) = kept(&changed);
+        // Made are the package's own layer or bucket, and what belongs to no package.
+        assert!(all > 20 && all - kept <= 2, "{kept} of {all} are kept: {}", changed.stderr);
+        assert!(bytes < 4 << 20, "{bytes} bytes were written");
+        // It is what making it from nothing gives.
+        let fresh = build("test/conda-many-fresh", &["--clear-cache"]);
+        assert_eq!(fresh.json()["image_id"], changed.json()["image_id"]);
+        assert!(changed.stderr.contains("changing the environment"), "{}", changed.stderr);
+    }
+    for name in ["test/conda-many", "test/conda-many-fresh"] {
+        run(hoist().args(["image", "rm", name])).ok();
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fs_err as fs;
-use rattler::package_cache::{CacheKey, CacheMetadata, PackageCache};
+use rattler::package_cache::{CacheGlobalLock, CacheKey, CacheMetadata, PackageCache};
 use rattler_conda_types::package::{CondaArchiveIdentifier, DistArchiveIdentifier, IndexJson, PackageFile};
 use rattler_conda_types::{NoArchKind, PackageRecord, RepoDataRecord};
 use rattler_digest::{Md5, Md5Hash, Sha256, Sha256Hash, compute_file_digest};
@@ -67,12 +67,26 @@ impl Archive {
         identifier: DistArchiveIdentifier,
     ) -> Self {
         // The same keys as rattler's own, which looks for them later.
+        let sha256 = sha256.or_else(|| local_hash(url));
+        let key = key.with_opt_sha256(sha256);
         let key = match url.to_file_path() {
             Ok(path) => key.with_path(&path),
             Err(()) => key.with_url(url.clone()),
         };
         let name = identifier.to_file_name();
         Self { url: url.clone(), key, sha256, md5, size, identifier, name }
+    }
+}
+
+/// The hash of a file on this machine. The same path is another file in another build, so what the cache has of it counts with its hash alone.
+fn local_hash(url: &Url) -> Option<Sha256Hash> {
+    compute_file_digest::<Sha256>(&url.to_file_path().ok().filter(|path| path.is_file())?).ok()
+}
+
+/// Gives every archive on this machine its hash, where the list does not say it: rattler finds by it what was fetched.
+pub(crate) fn pin(records: &mut [RepoDataRecord]) {
+    for record in records.iter_mut().filter(|record| record.package_record.sha256.is_none()) {
+        record.package_record.sha256 = local_hash(&record.url);
     }
 }
 
@@ -96,6 +110,7 @@ pub(crate) async fn fetch_all(
     records: &[RepoDataRecord],
     at_once: usize,
 ) -> Result<(), CondaError> {
+    let _lock = lock(cache).await?;
     let permits = Arc::new(Semaphore::new(at_once));
     let mut tasks = JoinSet::new();
     for record in records {
@@ -121,6 +136,7 @@ pub(crate) async fn read_records(
     archives: Vec<Archive>,
     at_once: usize,
 ) -> Result<Vec<RepoDataRecord>, CondaError> {
+    let _lock = lock(cache).await?;
     let permits = Arc::new(Semaphore::new(at_once));
     let mut tasks = JoinSet::new();
     for archive in archives {
@@ -145,8 +161,15 @@ pub(crate) async fn read_records(
     Ok(records)
 }
 
+/// Nobody else changes the cache meanwhile: two builds that unpack the same archive would take it away from each other, because rattler locks the cache as
+/// a whole or not at all.
+async fn lock(cache: &PackageCache) -> Result<CacheGlobalLock, CondaError> {
+    let failed = |error| CondaError::Fetch { package: "the archives".to_owned(), why: chain(&error) };
+    cache.acquire_global_lock().await.map_err(failed)
+}
+
 /// Fetches an archive, and answers what it says of itself.
-pub(crate) async fn read_record(
+async fn read_record(
     cache: &PackageCache,
     client: &LazyClient,
     archive: &Archive,

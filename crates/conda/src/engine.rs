@@ -1,6 +1,7 @@
 //! rattler, wrapped: asks channels what they have, chooses, and installs. The only file that knows the crates' ways of doing it; they change
 //! often, so their versions are pinned.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +24,7 @@ use rattler_solve::{ChannelPriority, ExcludeNewer, SolveError, SolverImpl, Solve
 use url::Url;
 
 use crate::archives::{self, Archive};
+use crate::change::{Change, forget_bytecode, is_closed};
 use crate::client::{Network, client};
 use crate::error::{CondaError, Unreachable, chain};
 use crate::settings::{ResolvedChannel, Settings, mask};
@@ -166,7 +168,7 @@ impl Engine {
             // An address among them would be unpacked by the gateway, which bounds nothing.
             let archive = spec.url.as_ref().and_then(|url| Archive::of_address(url, spec.sha256, spec.md5));
             if let Some(archive) = archive {
-                self.runtime.block_on(archives::read_record(&self.packages, &self.client, &archive))?;
+                self.runtime.block_on(archives::read_records(&self.packages, &self.client, vec![archive], 1))?;
             }
         }
         let query = gateway.query(channels, [self.subdir, Subdir::NoArch], specs.clone()).recursive(true);
@@ -196,9 +198,38 @@ impl Engine {
         Ok(Solution::new(records))
     }
 
-    /// Brings the environment in `prefix` to the solution. Scripts of packages are never run.
+    /// Puts the solution into an empty `prefix`. Scripts of packages are never run.
     pub fn install(&self, prefix: &Path, solution: &Solution) -> Result<(), CondaError> {
-        let installer = Installer::new()
+        let mut records = solution.records.clone();
+        archives::pin(&mut records);
+        self.runtime.block_on(archives::fetch_all(&self.packages, &self.client, &records, DOWNLOADS))?;
+        self.runtime.block_on(self.installer().install(prefix, records)).map_err(|error| installing(&error))?;
+        normalize(prefix, &|_| true)
+    }
+
+    /// Brings an environment that was installed before to another solution, package by package, where that gives what making it anew would: answers the
+    /// names of the packages that were put there. None says that it has to be made anew; of `prefix` nothing is to be used then, nor after an error.
+    pub fn update(&self, prefix: &Path, solution: &Solution) -> Result<Option<BTreeSet<String>>, CondaError> {
+        let mut records = solution.records.clone();
+        archives::pin(&mut records);
+        if !is_closed(prefix) {
+            return Ok(None);
+        }
+        let old: Vec<PrefixRecord> = collected(prefix)?;
+        let Some(Change { gone, new }) = Change::between(&old, &records) else { return Ok(None) };
+        let names: BTreeSet<String> = new.iter().map(|one| package(one).name).collect();
+        self.runtime.block_on(archives::fetch_all(&self.packages, &self.client, &new, DOWNLOADS))?;
+        forget_bytecode(prefix, &gone)?;
+        let done = self.runtime.block_on(self.installer().install(prefix, records));
+        if !done.map_err(|error| installing(&error))?.clobbered_paths.is_empty() {
+            return Ok(None);
+        }
+        normalize(prefix, &|name| names.contains(name))?;
+        Ok(Some(names))
+    }
+
+    fn installer(&self) -> Installer {
+        Installer::new()
             .with_download_client(self.client.clone())
             .with_package_cache(self.packages.clone())
             .with_target_platform(self.subdir)
@@ -212,11 +243,7 @@ impl Engine {
                 allow_ref_links: Some(true),
             })
             // A link out of the environment would lead later files of the archive out of it.
-            .with_external_symlink_policy(ExternalSymlinkPolicy::Deny);
-        let records = solution.records.clone();
-        self.runtime.block_on(archives::fetch_all(&self.packages, &self.client, &records, DOWNLOADS))?;
-        self.runtime.block_on(installer.install(prefix, records)).map_err(|error| installing(&error))?;
-        normalize(prefix)
+            .with_external_symlink_policy(ExternalSymlinkPolicy::Deny)
     }
 
     fn gateway(&self) -> Gateway {
@@ -331,7 +358,7 @@ impl SourceText for InstallerError {
 }
 
 /// What is written down of each package says where the cache was; the same environment must be the same files wherever that is.
-fn normalize(prefix: &Path) -> Result<(), CondaError> {
+fn normalize(prefix: &Path, is_new: &dyn Fn(&str) -> bool) -> Result<(), CondaError> {
     let dir = prefix.join("conda-meta");
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -340,6 +367,11 @@ fn normalize(prefix: &Path) -> Result<(), CondaError> {
     for entry in fs::read_dir(&dir).map_err(failed(&dir))? {
         let path = entry.map_err(failed(&dir))?.path();
         if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        // What is not touched stays in its layer.
+        let file_name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if !file_name.rsplitn(3, '-').nth(2).is_none_or(is_new) {
             continue;
         }
         let mut record = PrefixRecord::from_path(&path).map_err(failed(&path))?;
@@ -353,10 +385,14 @@ fn normalize(prefix: &Path) -> Result<(), CondaError> {
     Ok(())
 }
 
-/// The packages in an environment, and the files of each that are sources of Python.
+fn collected(prefix: &Path) -> Result<Vec<PrefixRecord>, CondaError> {
+    PrefixRecord::collect_from_prefix(prefix)
+        .map_err(|source| CondaError::Prefix { path: prefix.join("conda-meta"), source })
+}
+
+/// The packages in an environment, and the files of each.
 pub fn installed(prefix: &Path) -> Result<Vec<(Package, Vec<PathBuf>)>, CondaError> {
-    let records: Vec<PrefixRecord> = PrefixRecord::collect_from_prefix(prefix)
-        .map_err(|source| CondaError::Prefix { path: prefix.join("conda-meta"), source })?;
+    let records = collected(prefix)?;
     let mut found: Vec<_> =
         records.into_iter().map(|record| (package(&record.repodata_record), record.files)).collect();
     found.sort_by(|a, b| a.0.name.cmp(&b.0.name));

@@ -7,10 +7,12 @@
 #![allow(clippy::case_sensitive_file_extension_comparisons)]
 
 mod archives;
+mod change;
 mod client;
 mod engine;
 mod error;
 mod lock;
+mod own_channel;
 mod package_list;
 mod settings;
 mod unpack;
@@ -20,6 +22,7 @@ pub use client::Network;
 pub use engine::{Engine, Package, Solution, Task, installed, look_at_spec};
 pub use error::{CondaError, Unreachable};
 pub use lock::{LockError, Locked, read_lock};
+pub use own_channel::vendored;
 pub use package_list::PackageList;
 pub use rattler_conda_types::GenericVirtualPackage;
 pub use settings::{Login, ResolvedChannel, Settings, UnknownChannel, mask};

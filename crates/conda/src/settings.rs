@@ -1,4 +1,5 @@
-//! What the machine says of conda: `.condarc` files, variables (`CONDA_*`, `BP_CONDA_*`), and what a channel's name means by it. Pure.
+//! What the machine says of conda: `.condarc` files, variables (`CONDA_*`, `BP_CONDA_*`), and what a channel's name means by it. Pure but for
+//! channels in the app's own folder.
 //!
 //! No address is written down here: a name that no setting knows is below rattler's own channel alias.
 
@@ -9,6 +10,8 @@ use hoist_environment::{Node, SyntaxError, is_variable, parse};
 use rattler_conda_types::{Channel, ChannelConfig};
 use rattler_networking::Authentication;
 use url::Url;
+
+use crate::own_channel;
 
 /// Where packages come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Settings {
     pub overrides: BTreeMap<String, String>,
     /// Who asks which host.
     pub logins: Vec<Login>,
+    /// The app's folder, from which a channel like `./channel` is found.
+    pub root_dir: Option<PathBuf>,
 }
 
 /// Who asks a host.
@@ -80,6 +85,8 @@ pub struct ResolvedChannel {
     pub name: String,
     /// The first one that answers is taken.
     pub places: Vec<Channel>,
+    /// A hash of what it has, where it lies in the app and changes with it.
+    pub own_digest: Option<String>,
 }
 
 impl Settings {
@@ -180,15 +187,23 @@ impl Settings {
             _ => vec![self.address(written)],
         };
         let mut places = Vec::new();
+        let mut own_digest = None;
         for address in addresses {
-            places.push(self.place(&address, name)?);
+            if is_relative(&address) {
+                let unknown = |why| UnknownChannel { name: mask(name), why };
+                let dir = own_channel::dir(self.root_dir.as_deref(), &address).map_err(unknown)?;
+                own_digest = Some(own_channel::digest(&dir));
+                places.push(self.place(&dir.display().to_string(), name)?);
+            } else {
+                places.push(self.place(&address, name)?);
+            }
         }
-        Ok(ResolvedChannel { name: mask(written), places })
+        Ok(ResolvedChannel { name: mask(written), places, own_digest })
     }
 
     /// `custom_channels` knows the longest part of the name, or the alias stands before it.
     fn address(&self, name: &str) -> String {
-        if name.contains("://") || name.starts_with(['/', '.']) {
+        if name.contains("://") || name.starts_with('/') || is_relative(name) {
             return name.to_owned();
         }
         let mut part = name;
@@ -209,9 +224,6 @@ impl Settings {
 
     fn place(&mut self, address: &str, name: &str) -> Result<Channel, UnknownChannel> {
         let unknown = |why: String| UnknownChannel { name: mask(name), why };
-        if address.starts_with('.') {
-            return Err(unknown("a folder is named by its whole path".to_owned()));
-        }
         let config = ChannelConfig::default_with_root_dir(PathBuf::from("/"));
         if address.starts_with('/') || !address.contains("://") {
             return Channel::from_str(address, &config).map_err(|error| unknown(error.to_string()));
@@ -253,6 +265,11 @@ impl Settings {
             self.logins.push(login);
         }
     }
+}
+
+/// A path from the app's folder, or from somebody's home: what conda takes for one.
+fn is_relative(address: &str) -> bool {
+    address.starts_with(['.', '~'])
 }
 
 fn members_of(value: Node) -> Result<Vec<(String, Node)>, SyntaxError> {
@@ -358,7 +375,7 @@ mod tests {
         assert_eq!(settings.logins[1].secret, "tk-1");
         assert!(!format!("{settings:?}").contains("tk-1"));
         assert_eq!(mask("at https://me:pw@h/t/tok/x, y"), "at https://****@h/t/****/x, y");
-        assert!(settings.resolve("./here").unwrap_err().to_string().contains("whole path"));
+        assert!(settings.resolve("./here").unwrap_err().to_string().contains("whole path"), "no app is there");
         assert!(settings.resolve("ftp://h/x").unwrap_err().to_string().contains("ftp://"));
     }
 }

@@ -296,3 +296,51 @@ fn packages_are_as_the_channel_had_them_on_a_day() {
     assert!(tree(&["timeless"]).contains("has no timestamp"), "{}", tree(&["timeless"]));
     assert!(tree(&["tool >=2,<3"]).contains("uploaded after the cutoff"), "{}", tree(&["tool >=2,<3"]));
 }
+
+#[test]
+fn another_archive_at_the_same_place_is_another_package() {
+    // Two builds see their apps at the same place, and share a cache; an index need not say hashes.
+    let house = House::new();
+    let without_hashes = || {
+        let path = house.path("channel/linux-64/repodata.json");
+        let mut index: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for record in index["packages.conda"].as_object_mut().unwrap().values_mut() {
+            record.as_object_mut().unwrap().retain(|key, _| key != "sha256" && key != "size");
+        }
+        std::fs::write(&path, index.to_string()).unwrap();
+    };
+    without_hashes();
+    house.install("one", &house.solve(&["libfoo=2.0"]).unwrap()).unwrap();
+    let mut other = Channel::at(&house.path("channel"));
+    let archive = other.add(&Package::new("libfoo", "2.0").file("lib/libfoo.so.2", "another"));
+    without_hashes();
+    house.install("two", &house.solve(&["libfoo=2.0"]).unwrap()).unwrap();
+    let engine = Engine::new(&house.path("cache"), &Network::default(), &Settings::default()).unwrap();
+    let listed = engine.explicit(&[Located { text: archive.display().to_string(), line: 1 }]).unwrap();
+    house.install("three", &listed).unwrap();
+    let read = |env: &str| std::fs::read_to_string(house.path(env).join("lib/libfoo.so.2")).unwrap();
+    assert_eq!([read("one"), read("two"), read("three")], ["two", "another", "another"]);
+}
+
+#[test]
+fn an_environment_is_changed_where_that_gives_the_same_files() {
+    let house = House::new();
+    let mut channel = channel(&house.path("channel"));
+    channel.add(&Package::new("share", "1.0").file("lib/python3.11/site-packages/share/a.py", "").file("share/x", "1"));
+    channel.add(&Package::new("share", "2.0").file("share/x", "2"));
+    channel.add(&Package::new("rival", "1.0").file("share/x", "mine"));
+    let engine = Engine::new(&house.path("cache"), &Network::default(), &Settings::default()).unwrap();
+    let solved = |specs: &[&str]| house.solve(specs).unwrap();
+    engine.install(&house.path("env"), &solved(&["greet", "share=1.0"])).unwrap();
+    let cache = house.path("env/lib/python3.11/site-packages/share/__pycache__");
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::write(cache.join("a.cpython-311.pyc"), "").unwrap();
+    let changed = engine.update(&house.path("env"), &solved(&["greet", "share=2.0"])).unwrap().unwrap();
+    assert_eq!(changed.into_iter().collect::<Vec<_>>(), ["share"]);
+    assert_eq!(std::fs::read_to_string(house.path("env/share/x")).unwrap(), "2");
+    assert!(!house.path("env/lib/python3.11/site-packages/share").exists(), "bytecode goes with its source");
+    // Two packages with one file, and another Python: made anew.
+    assert_eq!(engine.update(&house.path("env"), &solved(&["greet", "share=2.0", "rival"])).unwrap(), None);
+    engine.install(&house.path("old"), &solved(&["libfoo"])).unwrap();
+    assert_eq!(engine.update(&house.path("old"), &solved(&["greet"])).unwrap(), None);
+}

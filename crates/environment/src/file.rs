@@ -145,6 +145,9 @@ impl EnvironmentFile {
             if !is_variable(&name.text) {
                 return Err(SyntaxError::new(name.line, format!("{:?} is no name of a variable", name.text)));
             }
+            if value.text.contains('\0') {
+                return Err(SyntaxError::new(value.line, format!("the value of {} holds a NUL", name.text)));
+            }
             self.variables.push((name, value.text));
         }
         Ok(())
@@ -198,6 +201,7 @@ mod tests {
             error("dependencies:\n- npm:\n  - a\n"),
             "line 2: npm in dependencies is not known; there is pip: with a list"
         );
+        assert_eq!(error("variables:\n  A: \"a\\0b\"\n"), "line 2: the value of A holds a NUL");
         assert_eq!(error("variables:\n  1A: x\n"), "line 2: \"1A\" is no name of a variable");
         assert!(error("a: &x [1]\nb: *x\n").contains("aliases"));
         assert!(error("").contains("empty"));

@@ -1,6 +1,6 @@
 //! What a person reads when conda's part fails: from rattler's errors, with the manifest's line.
 
-use hoist_conda::{CondaError, LockError, UnknownChannel, Unreachable};
+use hoist_conda::{CondaError, LockError, UnknownChannel, Unreachable, mask};
 use hoist_environment::SyntaxError;
 
 use super::inputs::Inputs;
@@ -12,12 +12,14 @@ const MAX_EVIDENCE: usize = 40;
 
 /// A file that cannot be read; its line is the evidence.
 pub(super) fn unreadable(file: &str, error: &SyntaxError, text: &str) -> Failure {
+    // Addresses stand in these files, and who asks stands in addresses.
+    let text = mask(text);
     let line = text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default();
     let evidence =
         if line.trim().is_empty() { Vec::new() } else { vec![format!("{}: {}", error.line, line.trim_end())] };
     Failure::new(
         format!("reading {file}"),
-        format!("{file} line {}: {}", error.line, error.why),
+        format!("{file} line {}: {}", error.line, mask(&error.why)),
         "what cannot be read cannot be installed",
         format!("mend line {} of {file}", error.line),
     )
@@ -31,7 +33,7 @@ pub(super) fn channel(file: &str, line: usize, error: &UnknownChannel) -> Failur
     Failure::new(
         "looking up conda's channels",
         format!("{place}: {error}"),
-        "a channel is a name, an address or the whole path of a folder",
+        "a channel is a name, an address, the whole path of a folder, or a folder of the app (./NAME)",
         "write its address, or say where it is with custom_channels in a .condarc",
     )
     .of_kind("channel-invalid")

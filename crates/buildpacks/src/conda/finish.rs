@@ -1,10 +1,11 @@
 //! What is done with an environment once its packages are unpacked, and its Python may run: `pip:`, bytecode, variables, the bill of materials.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hoist_conda::{Package, installed};
+use hoist_environment::is_variable;
 use serde_json::Value;
 
 use super::{Work, diagnosis, sbom};
@@ -22,6 +23,8 @@ use crate::layer::EnvironmentScope::{All, Build, Launch};
 use crate::process;
 use crate::sbom::{Bill, Component};
 
+/// A package's file of variables is small.
+const MAX_VARIABLES_BYTES: u64 = 1 << 20;
 /// Variables that would change whose code runs.
 const FORBIDDEN: [&str; 6] = ["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", "LD_LIBRARY_PATH", "CONDA_PREFIX"];
 impl Work<'_> {
@@ -48,10 +51,15 @@ impl Work<'_> {
         self.context.layer("cache").dir().join("uv-bin")
     }
 
-    /// All that is left to do.
-    pub(super) fn finish(&self) -> Result<(), Failure> {
-        let packages = installed(&self.prefix).map_err(|error| diagnosis::explain(&error, self.inputs))?;
-        let packages: Vec<Package> = packages.into_iter().map(|(package, _)| package).collect();
+    /// All that is left to do; `changed` are the packages that are new, where not all are.
+    pub(super) fn finish(&self, changed: Option<&BTreeSet<String>>) -> Result<(), Failure> {
+        let found = installed(&self.prefix).map_err(|error| diagnosis::explain(&error, self.inputs))?;
+        let new = changed.map(|changed| {
+            let files =
+                found.iter().filter(|(package, _)| changed.contains(&package.name)).flat_map(|(_, files)| files);
+            files.map(|file| self.prefix.join(file)).collect::<BTreeSet<PathBuf>>()
+        });
+        let packages: Vec<Package> = found.into_iter().map(|(package, _)| package).collect();
         let Some(python) = packages.iter().find(|package| package.name == "python") else {
             return Err(Failure::new(
                 format!("looking at what {} brought", self.inputs.file),
@@ -67,7 +75,7 @@ impl Work<'_> {
         if !self.inputs.pip.is_empty() {
             self.install_pip(&interpreter)?;
         }
-        self.compile(&interpreter)?;
+        self.compile(&interpreter, new.as_ref())?;
         let of_pip =
             of_pip(&interpreter, &site_packages).map_err(|error| Failure::io("looking at what pip brought", &error))?;
         self.set_variables(&interpreter, &python.build)?;
@@ -128,15 +136,15 @@ impl Work<'_> {
         Err(diagnosis::pip(self.inputs, &text))
     }
 
-    /// Bytecode for all sources: what packages bring of it goes by times, which are all the same in an image.
-    fn compile(&self, interpreter: &Interpreter) -> Result<(), Failure> {
+    /// Bytecode for all sources, or for those among the new files: what packages bring of it goes by times, which are all the same in an image.
+    fn compile(&self, interpreter: &Interpreter, new: Option<&BTreeSet<PathBuf>>) -> Result<(), Failure> {
         let io = |error: std::io::Error| Failure::io("looking for sources to compile", &error);
         let library = self.prefix.join(format!("lib/python{}", interpreter.minor_version()));
         let mut sources = Vec::new();
         for entry in walkdir::WalkDir::new(&library).sort_by_file_name() {
             let Ok(entry) = entry else { continue };
             let path = entry.path();
-            if !entry.file_type().is_file() {
+            if !entry.file_type().is_file() || new.is_some_and(|new| !new.contains(path)) {
                 continue;
             }
             match path.extension().and_then(|extension| extension.to_str()) {
@@ -160,6 +168,13 @@ impl Work<'_> {
 
     fn set_variables(&self, interpreter: &Interpreter, build: &str) -> Result<(), Failure> {
         let layer = &self.layer;
+        // Those of an environment that was changed may not be wanted any more.
+        for scope in ["env", "env.build", "env.launch"] {
+            if layer.dir().join(scope).is_dir() {
+                fs::remove_dir_all(layer.dir().join(scope))
+                    .map_err(|error| Failure::io("setting the environment's variables", &error))?;
+            }
+        }
         let place = self.prefix.display().to_string();
         layer.set_variable(All, "PATH", Prepend(":"), &self.prefix.join("bin").display().to_string())?;
         layer.set_variable(All, "CONDA_PREFIX", Override, &place)?;
@@ -190,13 +205,11 @@ impl Work<'_> {
         let mut paths: Vec<PathBuf> = files.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
-            let Ok(Value::Object(values)) = serde_json::from_slice(&fs::read(&path).unwrap_or_default()) else {
-                continue;
-            };
-            let is_name =
-                |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            let texts = values.into_iter().filter(|(name, _)| is_name(name));
-            found.extend(texts.filter_map(|(name, value)| Some((name, value.as_str()?.to_owned()))));
+            let is_small = fs::metadata(&path).is_ok_and(|about| about.is_file() && about.len() <= MAX_VARIABLES_BYTES);
+            let text = if is_small { fs::read(&path).unwrap_or_default() } else { Vec::new() };
+            let Ok(Value::Object(values)) = serde_json::from_slice(&text) else { continue };
+            let texts = values.into_iter().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+            found.extend(texts.filter(|(name, value)| is_variable(name) && !value.contains('\0')));
         }
         found
     }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use hoist_conda::{
-    LockError, Locked, Login, PackageList, ResolvedChannel, Settings, look_at_spec, mask, read_lock, virtual_packages,
+    LockError, Locked, Login, PackageList, ResolvedChannel, Settings, look_at_spec, mask, read_lock, vendored,
+    virtual_packages,
 };
 use hoist_environment::{EnvironmentFile, Located, SyntaxError};
 
@@ -19,6 +20,8 @@ use crate::pip::unreadable::explain_unreadable;
 
 /// The platform numbers the machine's files.
 const MAX_CONDARC_FILES: usize = 16;
+/// Locks of large projects for all systems have some megabytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Which environment of a pixi.lock is installed.
 const ENVIRONMENT_VARIABLE: &str = "BP_CONDA_ENVIRONMENT";
 
@@ -55,17 +58,22 @@ pub(crate) enum Asked {
     Locked(Box<Locked>),
 }
 
-fn text_of(context: &Context, name: &str) -> Option<String> {
-    decode_text(&fs_err::read(context.app_file(name)?).ok()?).ok()
+/// The bytes of a file of the app, at most as many as a lock has.
+fn bytes_of(context: &Context, name: &str) -> Result<Vec<u8>, SyntaxError> {
+    let Some(path) = context.app_file(name) else { return Ok(Vec::new()) };
+    let wrong = |why: String| SyntaxError { line: 1, why };
+    let bytes = fs_err::metadata(&path).map_err(|error| wrong(error.to_string()))?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(wrong(format!("it has {bytes} bytes, and at most {MAX_FILE_BYTES} are read")));
+    }
+    fs_err::read(path).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reads the file that leads, and what the machine says of channels.
 pub(crate) fn read(context: &Context, file: &str) -> Result<Inputs, Failure> {
-    let bytes = context.app_file(file).and_then(|path| fs_err::read(path).ok()).unwrap_or_default();
-    let text = decode_text(&bytes).map_err(|error| {
-        let why = SyntaxError { line: 1, why: error.to_string() };
-        diagnosis::unreadable(file, &why, "")
-    })?;
+    let text = bytes_of(context, file)
+        .and_then(|bytes| decode_text(&bytes).map_err(|error| SyntaxError { line: 1, why: error.to_string() }));
+    let text = text.map_err(|error| diagnosis::unreadable(file, &error, ""))?;
     let mut inputs = Inputs {
         file: file.to_owned(),
         text: text.clone(),
@@ -176,6 +184,10 @@ impl Inputs {
         if !self.pip.is_empty() && !specs.iter().any(|spec| spec.text.starts_with("pip")) {
             self.warnings.push(format!("{} has pip: without asking for pip; conda warns of that, too", self.file));
         }
+        if let Some(vendor) = self.settings.root_dir.as_deref().and_then(vendored) {
+            self.warnings.push("the folder vendor is a channel: no other is asked".to_owned());
+            channels = vec![Located { text: vendor.to_owned(), line: 0 }];
+        }
         if channels.is_empty() {
             channels.push(Located { text: "defaults".to_owned(), line: 0 });
         }
@@ -236,13 +248,14 @@ impl Inputs {
         let places: Vec<String> = places.map(|place| mask(place.base_url.as_str())).collect();
         let overrides = self.settings.overrides.iter().map(|(name, version)| format!("__{name}={version}"));
         let priority = if self.settings.any_channel { "any channel" } else { "first channel" };
-        places.into_iter().chain(overrides).chain([priority.to_owned()]).collect::<Vec<_>>().join(" ")
+        let own = self.channels.iter().filter_map(|channel| channel.own_digest.clone());
+        places.into_iter().chain(own).chain(overrides).chain([priority.to_owned()]).collect::<Vec<_>>().join(" ")
     }
 }
 
 /// `.condarc` files of bindings, then of the app, then variables.
 fn settings_of(context: &Context) -> Result<Settings, Failure> {
-    let mut settings = Settings::default();
+    let mut settings = Settings { root_dir: Some(context.app_dir.clone()), ..Settings::default() };
     let bindings: Vec<_> = ["condarc", "conda"].into_iter().flat_map(|kind| context.bindings.of_type(kind)).collect();
     for binding in &bindings {
         let numbered = (0..MAX_CONDARC_FILES).map(|number| format!("{number:02}.condarc"));
@@ -263,9 +276,12 @@ fn settings_of(context: &Context) -> Result<Settings, Failure> {
             settings.logins.push(Login { host: host.trim().to_owned(), user, secret: token.trim().to_owned() });
         }
     }
-    if let Some(text) = text_of(context, ".condarc") {
-        settings.merge(&text).map_err(|error| diagnosis::unreadable(".condarc", &error, &text))?;
-    }
+    let text = bytes_of(context, ".condarc").map(|bytes| decode_text(&bytes).unwrap_or_default());
+    let text = text.map_err(|error| diagnosis::unreadable(".condarc", &error, ""))?;
+    // An app does not say whose certificates count where this machine's logins are sent.
+    let trusted = (settings.insecure, settings.ca_bundle.clone());
+    settings.merge(&text).map_err(|error| diagnosis::unreadable(".condarc", &error, &text))?;
+    (settings.insecure, settings.ca_bundle) = trusted;
     let variables: Vec<(&str, &str)> =
         context.environment.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str()?))).collect();
     settings.merge_variables(variables.into_iter());

@@ -41,6 +41,13 @@ impl EnvironmentKey {
         }
     }
 
+    /// Whether an environment that was made for `old` may be changed package by package: nothing was or is installed by pip, which follows from what
+    /// was there before, and the place, the base and the way of writing are the same.
+    pub(super) fn allows_change_of(&self, old: &Self) -> bool {
+        let same = |key: &Self| (key.glibc.clone(), key.place.clone(), key.architecture.clone(), key.layout);
+        self.pip.is_empty() && old.pip.is_empty() && same(self) == same(old)
+    }
+
     /// Both sides are taken apart, so that a field that nobody looks at does not compile.
     pub(super) fn differences(&self, old: &Self) -> Vec<String> {
         let Self { file, text, sources, pip, glibc, place, architecture, as_of, layout } = self;

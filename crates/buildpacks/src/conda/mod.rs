@@ -15,8 +15,10 @@ mod inputs;
 mod key;
 mod sbom;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use fs_err as fs;
 use hoist_conda::{CondaError, Engine, Network, Solution, Task, virtual_packages};
 use hoist_environment::Located;
 use serde::{Deserialize, Serialize};
@@ -98,6 +100,9 @@ struct Metadata {
     packages: Vec<String>,
     /// Whether all is done; else the packages are there, and their Python has not run yet.
     finished: bool,
+    /// The names of those that were put there last, in an environment that was there before; none where all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    changed: Option<BTreeSet<String>>,
     hoist: Split,
 }
 
@@ -108,9 +113,18 @@ struct Split {
 }
 
 impl Metadata {
-    fn new(key: EnvironmentKey, packages: Vec<String>, finished: bool) -> Self {
-        Self { key, packages, finished, hoist: Split { split: "distributions".to_owned() } }
+    fn new(key: EnvironmentKey, there: There, finished: bool) -> Self {
+        let There { packages, changed } = there;
+        let changed = changed.filter(|_| !finished);
+        Self { key, packages, finished, changed, hoist: Split { split: "distributions".to_owned() } }
     }
+}
+
+/// What lies in the environment before its Python has run.
+#[derive(Debug, Clone, Default)]
+struct There {
+    packages: Vec<String>,
+    changed: Option<BTreeSet<String>>,
 }
 
 /// All that one build of an environment needs.
@@ -127,7 +141,8 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
     let key = EnvironmentKey::new(inputs, &prefix);
     let old: Option<Metadata> = if layer.has_content() { layer.metadata() } else { None };
     let work = Work { context, inputs, layer, prefix };
-    let mut packages = Vec::new();
+    let mut there = There::default();
+    let mut is_old_of_use = false;
     if let Some(old) = old {
         let reasons = key.differences(&old.key);
         if reasons.is_empty() && old.finished {
@@ -136,39 +151,41 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
             return work.layer.write(TYPES, &old);
         }
         if reasons.is_empty() {
-            packages = old.packages;
+            there = There { packages: old.packages, changed: old.changed };
         } else {
-            context.output.step(format!("installing anew: {}", reasons.join("; ")));
+            is_old_of_use = old.finished && key.allows_change_of(&old.key);
+            let what = if is_old_of_use { "changing the environment" } else { "installing anew" };
+            context.output.step(format!("{what}: {}", reasons.join("; ")));
             work.layer.explain(&reasons);
         }
     }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    if packages.is_empty() {
-        packages = work.install()?;
-        work.layer.write(TYPES, &Metadata::new(key.clone(), packages.clone(), false))?;
+    if there.packages.is_empty() {
+        there = work.install(is_old_of_use)?;
+        work.layer.write(TYPES, &Metadata::new(key.clone(), there.clone(), false))?;
         if denies_source_builds(context.common) {
             work.keep_uv()?;
             return Err(Failure::new(
                 "finishing the environment",
-                format!("{} of conda's are unpacked", counted(packages.len())),
+                format!("{} of conda's are unpacked", counted(there.packages.len())),
                 "their Python is started now, without the cache that builds share",
                 "nothing needs to be done",
             )
             .with_exit_code(EXIT_NEEDS_SOURCE_BUILD));
         }
     }
-    let finished = work.finish();
+    let finished = work.finish(there.changed.as_ref());
     if finished.is_err() {
         work.layer.clear()?;
     }
     finished?;
     context.keep_download_cache()?;
-    work.layer.write(TYPES, &Metadata::new(key, packages, true))
+    work.layer.write(TYPES, &Metadata::new(key, there, true))
 }
 
 impl Work<'_> {
     /// Chooses and unpacks. Nothing that was unpacked runs.
-    fn install(&self) -> Result<Vec<String>, Failure> {
+    fn install(&self, is_old_of_use: bool) -> Result<There, Failure> {
         let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
         let common = self.context.common;
         let cache_dir = self.context.download_cache("conda")?;
@@ -179,13 +196,6 @@ impl Work<'_> {
             .iter()
             .map(|package| format!("{}={}={}", package.name, package.version, package.build))
             .collect();
-        self.context.output.step(format!("installing {} with rattler", counted(packages.len())));
-        self.layer.clear()?;
-        self.layer.create()?;
-        if let Err(error) = engine.install(&self.prefix, &solution) {
-            self.layer.clear()?;
-            return Err(explain(error));
-        }
         if packages.is_empty() {
             return Err(Failure::new(
                 format!("installing {}", self.inputs.file),
@@ -194,7 +204,32 @@ impl Work<'_> {
                 "name packages below dependencies:",
             ));
         }
-        Ok(packages)
+        let changed = self.put(&engine, &solution, is_old_of_use);
+        if changed.is_err() {
+            self.layer.clear()?;
+        }
+        Ok(There { packages, changed: changed.map_err(explain)? })
+    }
+
+    /// Into the environment that is there, if that gives the same, or else into a new one.
+    fn put(
+        &self,
+        engine: &Engine,
+        solution: &Solution,
+        is_old_of_use: bool,
+    ) -> Result<Option<BTreeSet<String>>, CondaError> {
+        let count = solution.packages().len();
+        if is_old_of_use && let Some(changed) = engine.update(&self.prefix, solution)? {
+            let kept = count.saturating_sub(changed.len());
+            self.context.output.step(format!("installed {} with rattler, kept {kept}", counted(changed.len())));
+            return Ok(Some(changed));
+        }
+        self.context.output.step(format!("installing {} with rattler", counted(count)));
+        let made = fs::remove_dir_all(self.layer.dir()).or_else(ignore_missing);
+        made.and_then(|()| fs::create_dir_all(self.layer.dir()))
+            .map_err(|source| CondaError::Prefix { path: self.layer.dir().to_owned(), source })?;
+        engine.install(&self.prefix, solution)?;
+        Ok(None)
     }
 
     fn choose(&self, engine: &Engine) -> Result<Solution, Failure> {
@@ -242,6 +277,10 @@ impl Work<'_> {
             as_of::VARIABLE
         ))
     }
+}
+
+fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn network(context: &Context) -> Network {

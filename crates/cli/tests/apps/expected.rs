@@ -18,6 +18,10 @@ pub struct Expected {
     /// `user:password` of an index on this machine, which has the wheels of the project's folder `all` at `/all/simple/`, and so on. `{index}` in
     /// arguments, variables and made texts is its host and port.
     pub index: Option<String>,
+    /// Whether the machine has a channel of conda's, `ours` (`crates/cli/tests/support/house.rs`). In arguments, variables and made texts, `{channel}` is
+    /// its address, `{python}` the version of its Python, and `{sha256:greet}` the hash of the archive of that name.
+    #[serde(default)]
+    pub conda: bool,
     /// `hoist check`.
     pub check: Option<Check>,
     /// `hoist build`.
@@ -47,6 +51,9 @@ pub struct Made {
     pub link: Option<String>,
     /// The folder that a bare repository is made of, in place of a text: one commit, the same at each time.
     pub repository: Option<String>,
+    /// The channel of `conda = true`, in place of a text.
+    #[serde(default)]
+    pub channel: bool,
     /// A pure-Python package, in place of a text; its name and version are those of the file.
     pub package: Option<Package>,
 }

@@ -34,6 +34,9 @@ pub fn make(dir: &Path, made: &Made) -> Result<(), String> {
     if let Some(target) = &made.link {
         return std::os::unix::fs::symlink(target, &path).map_err(failed);
     }
+    if made.channel {
+        return copy(&super::channel::dir(), &path).map_err(failed);
+    }
     if let Some(package) = &made.package {
         return make_package(&path, package).map_err(|error| format!("making {}: {error}", made.path));
     }

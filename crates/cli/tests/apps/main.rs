@@ -4,7 +4,10 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)] // a test's modules; tests start processes and fail loudly
 
 mod bills;
+mod channel;
 mod expected;
+#[path = "../support/house.rs"]
+mod house;
 mod index;
 mod made;
 mod malformed;

@@ -7,6 +7,7 @@ use std::process::{self, Stdio};
 use std::time::{Duration, Instant};
 
 use super::bills;
+use super::channel;
 use super::expected::{Build, Check, Command, Expected, Run};
 use super::index::Index;
 use super::made;
@@ -26,6 +27,9 @@ pub fn differences(name: &str, project_dir: &Path, scratch_dir: &Path) -> Vec<St
             let address = Index::over(&app_dir, login).map_err(|error| format!("the index: {error}"))?.address();
             expected.change(&mut |text| text.replace("{index}", &address));
         }
+        if expected.conda {
+            expected.change(&mut channel::fill);
+        }
         expected.make.iter().try_for_each(|made| made::make(&app_dir, made))?;
         Ok(expected)
     });
@@ -33,14 +37,21 @@ pub fn differences(name: &str, project_dir: &Path, scratch_dir: &Path) -> Vec<St
         Ok(expected) => expected,
         Err(error) => return vec![format!("expected.toml: {error}")],
     };
+    let program = || {
+        let mut command = hoist();
+        if expected.conda {
+            command.env("CONDARC", channel::condarc());
+        }
+        command
+    };
     let mut found = Vec::new();
     if let Some(check) = &expected.check {
-        found.extend(checked(check, &app_dir));
+        found.extend(checked(check, &program, &app_dir));
     }
     let image = format!("apps/{name}");
     if let Some(build) = &expected.build {
         let bills_dir = scratch_dir.join(format!("{name}.sbom"));
-        let wrong = built(build, &image, &app_dir, &bills_dir);
+        let wrong = built(build, program(), &image, &app_dir, &bills_dir);
         let is_built = wrong.is_empty();
         found.extend(wrong);
         if let Some(run) = expected.run.as_ref().filter(|_| is_built) {
@@ -60,9 +71,9 @@ pub fn fetch_uv() {
     let _ = finish(hoist().args(["image", "rm", "apps/first"]));
 }
 
-fn checked(expected: &Check, app_dir: &Path) -> Vec<String> {
+fn checked(expected: &Check, program: &dyn Fn() -> process::Command, app_dir: &Path) -> Vec<String> {
     let call = |json: &[&str]| {
-        let mut command = hoist();
+        let mut command = program();
         command
             .arg("check")
             .args(json)
@@ -99,8 +110,13 @@ fn checked(expected: &Check, app_dir: &Path) -> Vec<String> {
     found
 }
 
-fn built(expected: &Build, image: &str, app_dir: &Path, bills_dir: &Path) -> Vec<String> {
-    let mut command = hoist();
+fn built(
+    expected: &Build,
+    mut command: process::Command,
+    image: &str,
+    app_dir: &Path,
+    bills_dir: &Path,
+) -> Vec<String> {
     command.args(["build", image, "--path"]).arg(app_dir).arg("--sbom-output-dir").arg(bills_dir);
     command.args(&expected.common.args).args(variables(&expected.common, "--env"));
     let said = match finish(&mut command) {
