@@ -49,10 +49,15 @@ impl App {
     fn works_by(&self, page: &str) -> String {
         let line = page.split_once("write ").and_then(|(_, rest)| rest.split_once(" into a file apt.txt")).unwrap().0;
         fs_err::write(self.dir.path().join("apt.txt"), format!("{line}\n")).unwrap();
-        self.build(&[]).ok().says("for this build alone");
-        let printed = run(hoist().args(["run", "--network", "none", &self.image])).ok().stdout;
-        run(hoist().args(["image", "rm", &self.image])).ok();
-        printed
+        let said = self.build(&[]).ok().says("for this build alone");
+        assert!(!said.stderr.contains("which the image will not have"), "{}", said.stderr);
+        run(hoist().args(["run", "--network", "none", &self.image])).ok().stdout
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        run(hoist().args(["image", "rm", &self.image]));
     }
 }
 
@@ -82,6 +87,15 @@ fn the_client_library_of_postgresql_comes_with_the_line_that_the_page_gives() {
     let fix = "write libpq-dev into a file apt.txt: hoist installs that package of Debian for the build";
     assert_eq!(said, page("ownpq", "PostgreSQL's client library", fix));
     assert_eq!(app.works_by(&said), "new\n");
+    // What was built against it does not outlive it.
+    fs_err::remove_file(app.dir.path().join("apt.txt")).unwrap();
+    let without = app.build(&[]).code(1);
+    assert!(
+        without.stderr.contains("packages of Debian changed, and something was built against"),
+        "{}",
+        without.stderr
+    );
+    assert!(without.stderr.contains("its build misses PostgreSQL's client library"), "{}", without.stderr);
 }
 
 #[test]

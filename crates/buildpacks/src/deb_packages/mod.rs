@@ -10,7 +10,7 @@ pub(crate) mod wanted;
 
 use std::path::{Path, PathBuf};
 
-use hoist_debian::{LockedPackage, ResolveError, native_architecture};
+use hoist_debian::{LockedPackage, ResolveError, Sha256, hex, native_architecture};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{self, Archive, ArchiveError, base_suite};
@@ -18,7 +18,7 @@ use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{Failure, chain};
 use crate::install::packages;
-use crate::layer::{EnvironmentScope, Layer, LayerTypes};
+use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
 use crate::python::multiarch;
 use crate::sbom::Bill;
 use crate::sbom::debian::{component, take_copyrights};
@@ -27,6 +27,10 @@ use wanted::{Asked, Wanted};
 
 const LAYER: &str = "packages";
 const BUILD_LAYER: &str = "packages-build";
+/// The variable that tells later buildpacks which folders of libraries the image will have from here, where their own build has others.
+pub(crate) const IMAGE_LIBRARIES: &str = "HOIST_IMAGE_LIBRARIES";
+/// The variable that tells later buildpacks which packages of Debian there are besides the base's: a text that is another for others.
+pub(crate) const IDENTITY: &str = "HOIST_DEB_PACKAGES";
 /// Rises when layers are made in another way.
 const LAYOUT: u32 = 2;
 
@@ -106,6 +110,16 @@ impl Metadata {
             for_builds: false,
             packages: Vec::new(),
         }
+    }
+
+    /// The packages that an extension may have been built against.
+    fn identity(&self) -> String {
+        let mut hasher = Sha256::new();
+        for part in self.asked.iter().chain(&self.packages).chain([&self.suite, &self.base_packages]) {
+            hasher.update(part);
+            hasher.update([0]);
+        }
+        hex(&hasher.finalize())
     }
 
     /// Why restored layers are of no use. Both sides are taken apart, so that a field that nobody looks at does not compile.
@@ -207,9 +221,17 @@ fn finish(layer: &Layer, build_layer: &Layer, metadata: &Metadata) -> Result<(),
     };
     let scope = if metadata.for_builds { EnvironmentScope::Launch } else { EnvironmentScope::All };
     set(layer, scope)?;
+    let of_build = if metadata.for_builds { build_layer } else { layer };
+    of_build.set_variable(EnvironmentScope::Build, IDENTITY, EnvironmentChange::Override, &metadata.identity())?;
     layer.write(LayerTypes { build: !metadata.for_builds, launch: true, cache: true }, metadata)?;
     if metadata.for_builds {
         set(build_layer, EnvironmentScope::Build)?;
+        // The layer of the image is none for builds, and they tell which libraries the image will lack.
+        let of_image = install::variables(layer.dir(), EnvironmentScope::Launch, &multiarch());
+        if let Some((.., folders)) = of_image.into_iter().find(|(_, name, ..)| *name == "LD_LIBRARY_PATH") {
+            let build = EnvironmentScope::Build;
+            build_layer.set_variable(build, IMAGE_LIBRARIES, EnvironmentChange::Override, &folders)?;
+        }
         build_layer.write(LayerTypes { build: true, launch: false, cache: true }, &toml::Table::new())?;
     }
     Ok(())

@@ -30,6 +30,9 @@ pub(crate) struct EnvironmentKey {
     pub(crate) settings: String,
     /// Hash of the files that settings name (constraints); empty when there are none.
     pub(crate) named_files: String,
+    /// The packages of Debian that there were besides the base's; empty without any. What was built on this machine may hold parts of them.
+    #[serde(default)]
+    pub(crate) system: String,
     /// The layer's path: scripts and bytecode hold it.
     pub(crate) place: String,
     /// How this buildpack writes the layer.
@@ -53,6 +56,7 @@ impl EnvironmentKey {
         app_dir: &Path,
         interpreter: &Interpreter,
         settings: &Settings,
+        system: Option<&str>,
         place: &Path,
     ) -> Self {
         Self {
@@ -62,14 +66,16 @@ impl EnvironmentKey {
             installer: format!("uv {UV_VERSION}"),
             settings: settings.fingerprint(),
             named_files: named_files_hash(&settings.files(), app_dir),
+            system: system.unwrap_or_default().to_owned(),
             place: place.display().to_string(),
             layout: LAYOUT,
         }
     }
 
-    /// Compares with the key of a restored environment; `wanted` are the words for what changed most often. Both are taken apart, so that a field that nobody compares does not compile.
-    pub(crate) fn verdict(&self, old: &Self, wanted: &str) -> Verdict {
-        let Self { requirements, local, interpreter, installer, settings, named_files, place, layout } = self;
+    /// Compares with the key of a restored environment; `wanted` are the words for what changed most often, `built` says whether something of
+    /// the old one was built from source. Both are taken apart, so that a field that nobody compares does not compile.
+    pub(crate) fn verdict(&self, old: &Self, wanted: &str, built: bool) -> Verdict {
+        let Self { requirements, local, interpreter, installer, settings, named_files, system, place, layout } = self;
         let mut remake = Vec::new();
         let mut update = Vec::new();
         if *interpreter != old.interpreter {
@@ -80,6 +86,9 @@ impl EnvironmentKey {
         }
         if *settings != old.settings {
             remake.push("the index settings changed".to_owned());
+        }
+        if built && *system != old.system {
+            remake.push("packages of Debian changed, and something was built against those that there were".to_owned());
         }
         if *place != old.place {
             remake.push(format!("the layer is at {place}, it was at {}", old.place));
@@ -186,6 +195,7 @@ mod tests {
             installer: "uv 1".into(),
             settings: String::new(),
             named_files: String::new(),
+            system: String::new(),
             place: "/layers/hoist_pip/env".into(),
             layout: 1,
         }
@@ -211,21 +221,29 @@ mod tests {
 
     #[test]
     fn changed_requirements_update_and_anything_else_remakes() {
-        assert_eq!(key().verdict(&key(), "the requirements changed"), Verdict::Keep);
+        assert_eq!(key().verdict(&key(), "the requirements changed", true), Verdict::Keep);
         let changed = EnvironmentKey { requirements: "other".into(), ..key() };
         assert_eq!(
-            changed.verdict(&key(), "the requirements changed"),
+            changed.verdict(&key(), "the requirements changed", false),
             Verdict::Update(vec!["the requirements changed".into()])
         );
         let limited = EnvironmentKey { named_files: "other".into(), ..key() };
         assert_eq!(
-            limited.verdict(&key(), "the requirements changed"),
+            limited.verdict(&key(), "the requirements changed", false),
             Verdict::Update(vec!["a file of constraints changed".into()])
         );
         let moved = EnvironmentKey { interpreter: "3.11.2".into(), requirements: "other".into(), ..key() };
         assert_eq!(
-            moved.verdict(&key(), "the requirements changed"),
+            moved.verdict(&key(), "the requirements changed", false),
             Verdict::Remake(vec!["the interpreter is 3.11.2, it was 3.13.5".into(), "the requirements changed".into()])
         );
+    }
+
+    #[test]
+    fn packages_of_debian_count_where_something_was_built() {
+        let other = EnvironmentKey { system: "libpq-dev".into(), ..key() };
+        assert_eq!(other.verdict(&key(), "", false), Verdict::Keep);
+        let reason = "packages of Debian changed, and something was built against those that there were";
+        assert_eq!(other.verdict(&key(), "", true), Verdict::Remake(vec![reason.into()]));
     }
 }

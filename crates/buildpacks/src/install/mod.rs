@@ -63,6 +63,9 @@ struct EnvironmentMetadata {
     key: EnvironmentKey,
     /// What was chosen.
     lock: Vec<String>,
+    /// Whether something may have been built from source.
+    #[serde(default)]
+    built: bool,
     hoist: Split,
 }
 
@@ -73,8 +76,8 @@ struct Split {
 }
 
 impl EnvironmentMetadata {
-    fn new(key: EnvironmentKey, lock: Vec<String>) -> Self {
-        Self { key, lock, hoist: Split { split: "distributions".to_owned() } }
+    fn new(key: EnvironmentKey, lock: Vec<String>, built: bool) -> Self {
+        Self { key, lock, built, hoist: Split { split: "distributions".to_owned() } }
     }
 }
 
@@ -104,10 +107,12 @@ pub(crate) fn build_environment(
         ));
     }
     let layer = context.layer(LAYER);
-    let key = EnvironmentKey::new(&wanted, &common.app_dir, &interpreter, &settings, layer.dir());
+    let system = common.variable(crate::deb_packages::IDENTITY);
+    let key = EnvironmentKey::new(&wanted, &common.app_dir, &interpreter, &settings, system, layer.dir());
     let old: Option<EnvironmentMetadata> = if layer.has_content() { layer.metadata() } else { None };
+    let was_built = old.as_ref().is_some_and(|old| old.built);
     let environment = VirtualEnvironment::at(layer.dir(), &interpreter);
-    let is_new = match old.as_ref().map(|old| key.verdict(&old.key, &wanted.changed())) {
+    let is_new = match old.as_ref().map(|old| key.verdict(&old.key, &wanted.changed(), was_built)) {
         Some(Verdict::Keep) => {
             let lock = Lock { lines: old.map(|old| old.lock).unwrap_or_default() };
             context.output.step(format!("{}, unchanged", packages(lock.lines.len())));
@@ -117,7 +122,7 @@ pub(crate) fn build_environment(
                 let installed = installed.map_err(|error| Failure::io("listing what is installed", &error))?;
                 write_bill(context, buildpack, &installed, &lock)?;
             }
-            return write_layer(context, &environment, &EnvironmentMetadata::new(key, lock.lines));
+            return write_layer(context, &environment, &EnvironmentMetadata::new(key, lock.lines, was_built));
         }
         Some(Verdict::Update(mut reasons)) => {
             let replaced = environment.replaced_link(&interpreter);
@@ -134,7 +139,9 @@ pub(crate) fn build_environment(
         }
         None => true,
     };
-    install_into(context, &layer, environment, &Choice { buildpack, wanted, interpreter, settings, key }, is_new)
+    let was_built = was_built && !is_new;
+    let choice = Choice { buildpack, wanted, interpreter, settings, key, was_built };
+    install_into(context, &layer, environment, &choice, is_new)
 }
 
 /// All that decides what is installed.
@@ -145,6 +152,8 @@ struct Choice {
     interpreter: Interpreter,
     settings: Settings,
     key: EnvironmentKey,
+    /// Whether what is kept of the environment may have been built from source.
+    was_built: bool,
 }
 
 fn install_into(
@@ -154,7 +163,7 @@ fn install_into(
     choice: &Choice,
     is_new: bool,
 ) -> Result<(), Failure> {
-    let Choice { buildpack, wanted, interpreter, settings, key } = choice;
+    let Choice { buildpack, wanted, interpreter, settings, key, was_built } = choice;
     let common = context.common;
     let deny_source_builds = settings::denies_source_builds(common);
     if deny_source_builds && let Some(line) = installation::source_build(wanted, settings) {
@@ -186,7 +195,7 @@ fn install_into(
     let installation = Installation {
         app_dir: &common.app_dir,
         root_dir: &common.root_dir,
-        library_path: common.environment.get("LD_LIBRARY_PATH").map_or(OsStr::new(""), OsString::as_os_str),
+        library_path: &library_path(common),
         wanted,
         interpreter,
         settings,
@@ -218,8 +227,16 @@ fn install_into(
         written.map_err(|error| Failure::io("writing the lock", &error))?;
     }
     write_bill(context, buildpack, &done.distributions, &done.lock)?;
-    let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines);
+    let metadata = EnvironmentMetadata::new(key.clone(), done.lock.lines, *was_built || !deny_source_builds);
     write_layer(context, &installation.environment, &metadata)
+}
+
+/// The folders in which packages of Debian that the app asked for have libraries: those of this build, and those of the image where they differ.
+fn library_path(context: &Context) -> OsString {
+    let names = ["LD_LIBRARY_PATH", crate::deb_packages::IMAGE_LIBRARIES];
+    let values: Vec<&OsStr> =
+        names.iter().filter_map(|name| Some(context.environment.get(*name)?.as_os_str())).collect();
+    values.join(OsStr::new(":"))
 }
 
 /// The bill of materials of what is installed, which names the buildpack that read what was wanted.
