@@ -9,7 +9,7 @@ mod spec;
 mod yaml;
 
 pub use file::EnvironmentFile;
-pub use spec::{included, pypi_line, split};
+pub use spec::{included, pypi_line, python, split};
 pub use yaml::{Located, Node, SyntaxError, parse};
 
 /// Files of conda's at the root of an app, the exactest first: the first that is there is the one that counts.

@@ -36,7 +36,7 @@ fn specifier(part: &str) -> Option<String> {
 }
 
 /// The Python that a specification's version means: `3.11`, `3.11.4` or specifiers.
-pub(crate) fn python(version: &str) -> Option<String> {
+pub fn python(version: &str) -> Option<String> {
     let specifiers = specifiers(version)?;
     Some(match specifiers.strip_prefix("==") {
         Some(exact) if !exact.contains(',') => exact.trim_end_matches(".*").to_owned(),

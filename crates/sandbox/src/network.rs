@@ -44,17 +44,23 @@ pub(crate) const WANT_DATAGRAMS: u8 = 0x80;
 /// Starts the connector for the namespaces of `pid`. It ends with its channel, or with the monitor.
 pub(crate) fn start_connector(pid: i32, ids: Mapping, channel: OwnedFd) -> Result<(), Failure> {
     let at = |action: &str| Failure::at(Step::Network, action, "");
-    let open = |name: &str| fs_err::File::open(format!("/proc/{pid}/ns/{name}")).map(|file| file.into_parts().0);
+    // Opened while pid 1 still waits: later it lets nobody look at it, and whoever is in its user namespace is nobody to the kernel here.
+    let open = |name: &str| {
+        let file = fs_err::File::open(format!("/proc/{pid}/ns/{name}")).map(|file| file.into_parts().0);
+        file.map_err(at("opening a namespace for the connector"))
+    };
+    let user = if ids == Mapping::None { None } else { Some(open("user")?) };
+    let net = open("net")?;
     // SAFETY: one thread.
     match unsafe { nix::unistd::fork() }.map_err(|e| at("starting the connector")(e.into()))? {
         ForkResult::Parent { .. } => Ok(()),
         ForkResult::Child => {
             let serve = || -> io::Result<()> {
                 sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64)?;
-                if ids != Mapping::None {
-                    setns(open("user")?, CloneFlags::CLONE_NEWUSER)?;
+                if let Some(user) = user {
+                    setns(user, CloneFlags::CLONE_NEWUSER)?;
                 }
-                setns(open("net")?, CloneFlags::CLONE_NEWNET)?;
+                setns(net, CloneFlags::CLONE_NEWNET)?;
                 lend_sockets(channel)
             };
             let code = i32::from(serve().is_err());

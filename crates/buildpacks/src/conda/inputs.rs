@@ -220,7 +220,12 @@ impl Inputs {
         let asked = |spec: &&Located| look_at_spec(spec).is_ok_and(|(name, _)| name == "python");
         match &self.asked {
             Asked::Specs(specs) => {
-                specs.iter().find(asked).map_or_else(|| "python".to_owned(), |spec| spec.text.clone())
+                let (_, version) = hoist_environment::split(specs.iter().find(asked).map_or("", |spec| &spec.text));
+                match hoist_environment::python(&version) {
+                    Some(python) => python,
+                    None if version.is_empty() => "the newest that fits".to_owned(),
+                    None => version,
+                }
             }
             Asked::Locked(locked) => {
                 let packages = locked.solution.packages();

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("without_network_there_is_loopback_alone", As::Both, none),
     ("the_hosts_network_and_names_can_be_given", As::Both, host),
     ("published_ports_carry_both_ways", As::Both, published),
+    ("published_ports_lead_inside_on_a_busy_machine", As::Both, busy),
     ("published_ports_carry_datagrams_and_answers", As::Both, datagrams),
     ("connections_that_nobody_takes_do_not_delay_the_end", As::Both, deaf),
     ("a_port_that_is_taken_is_named", As::Both, taken),
@@ -86,6 +87,31 @@ fn serving(room: &Room, args: &[&str], publish: Vec<Publish>, talk: impl FnOnce(
         assert_eq!(running.join().unwrap().unwrap().status, ExitStatus::Cancelled);
         begun.elapsed()
     })
+}
+
+/// What lends sockets of the inner network starts beside pid 1, before or after that has closed itself up.
+fn busy(room: &Room) {
+    let answered = |address: SocketAddr| -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"a")?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map(|_| answer)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..32 {
+            scope.spawn(|| {
+                serving(room, &["serve", "8080"], vec![publish(0, 8080)], |addresses| {
+                    let begun = std::time::Instant::now();
+                    // Until the program inside listens.
+                    while answered(addresses[0]).unwrap_or_default() != b"A" {
+                        assert!(begun.elapsed() < Duration::from_secs(20), "the port leads nowhere");
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
+            });
+        }
+    });
 }
 
 fn datagrams(room: &Room) {
