@@ -176,3 +176,8 @@ pub(crate) fn write_if_changed(path: &Path, bytes: &[u8]) -> std::io::Result<()>
     }
     fs::write(path, bytes)
 }
+
+/// Those of `one` that `other` lacks: what is asked for now and was not before, or the other way round; for the reasons of a miss.
+pub(crate) fn missing(one: &[String], other: &[String]) -> Vec<String> {
+    one.iter().filter(|name| !other.contains(name)).cloned().collect()
+}

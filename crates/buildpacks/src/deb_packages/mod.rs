@@ -18,7 +18,7 @@ use crate::buildpack::{Buildpack, Detection};
 use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{Failure, chain};
 use crate::install::packages;
-use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
+use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, missing};
 use crate::python::multiarch;
 use crate::sbom::Bill;
 use crate::sbom::debian::{component, take_copyrights};
@@ -126,9 +126,6 @@ impl Metadata {
     fn differences(&self, old: &Self) -> Vec<String> {
         let Self { asked, suite, base_packages, place, architecture, layout, for_builds: _, packages: _ } = self;
         let mut reasons = Vec::new();
-        let missing = |one: &[String], other: &[String]| -> Vec<String> {
-            one.iter().filter(|name| !other.contains(name)).cloned().collect()
-        };
         for (names, what) in
             [(missing(asked, &old.asked), "asked for now"), (missing(&old.asked, asked), "no longer asked for")]
         {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::project::Project;
 use crate::context::{Context, Environment};
 use crate::keep::sha256_of;
+use crate::layer::missing;
 
 /// Rises when files are collected or kept in another way.
 const LAYOUT: u32 = 1;
@@ -64,9 +65,6 @@ impl Key {
     pub(super) fn differences(&self, old: &Self) -> Vec<String> {
         let Self { app, packages, interpreter, variables, values, forced, layout } = self;
         let mut reasons = Vec::new();
-        let missing = |one: &[String], other: &[String]| -> Vec<String> {
-            one.iter().filter(|name| !other.contains(name)).cloned().collect()
-        };
         let (new, gone) = (missing(variables, &old.variables), missing(&old.variables, variables));
         for (changed, what) in [
             (*app != old.app, "files of the app changed"),
