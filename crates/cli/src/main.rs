@@ -100,6 +100,8 @@ enum Command {
     Image(commands::image::ImageArgs),
     #[command(alias = "inspect-image")]
     Inspect(commands::inspect::InspectArgs),
+    Rebase(commands::rebase::RebaseArgs),
+    Sbom(commands::sbom::SbomArgs),
     Builder(commands::builder::BuilderArgs),
     Buildpack(commands::buildpack::BuildpackArgs),
     Extension(commands::extension::ExtensionArgs),
@@ -122,6 +124,7 @@ impl Command {
             Self::Init(_)
                 | Self::Image(_)
                 | Self::Inspect(_)
+                | Self::Sbom(_)
                 | Self::Base(_)
                 | Self::System(_)
                 | Self::Config(_)
@@ -227,6 +230,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Job(args) => args.run(context),
         Command::Image(args) => args.run(context),
         Command::Inspect(args) => args.run(context),
+        Command::Rebase(args) => args.run(context),
+        Command::Sbom(args) => args.run(context),
         Command::Builder(args) => args.run(context),
         Command::Buildpack(args) => args.run(context),
         Command::Extension(args) => args.run(context),

@@ -192,7 +192,7 @@ fn a_daemon_s_image_is_created_rebuilt_and_rebased() {
     assert_eq!(layers(&rebased)[0], layers(&inspect(&daemon, "acme/run"))[0]);
     assert_eq!(rebased["Config"]["Env"], first["Config"]["Env"]);
     run_image(&daemon, dir.path(), "acme/run", "three", &["LABEL io.buildpacks.base.distro.name=ubuntu"]);
-    phase(world, "rebaser", &env, &["-daemon", "acme/app"]).code(72).says("insist with -force");
+    phase(world, "rebaser", &env, &["-daemon", "acme/app"]).code(72).says("insist with --force");
     phase(world, "rebaser", &env, &["-daemon", "acme/gone"]).code(72).says("does not have it");
     phase(world, "analyzer", &env, &["-daemon", "-run-image", "acme/gone", "acme/app"])
         .code(32)

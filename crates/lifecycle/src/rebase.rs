@@ -20,17 +20,50 @@ const CREATED: &str = "1980-01-01T00:00:01Z";
 const OF_THE_RUN_IMAGE: [&str; 2] = ["io.buildpacks.stack.", "io.buildpacks.base."];
 
 /// What is put on what.
-pub(crate) struct RebaseRequest<'a> {
-    pub(crate) app: &'a Image,
-    pub(crate) run_image: &'a Image,
+#[derive(Debug)]
+pub struct RebaseRequest<'a> {
+    /// The app image.
+    pub app: &'a Image,
+    /// The new run image.
+    pub run_image: &'a Image,
     /// The name of the new run image.
-    pub(crate) run_name: &'a Reference,
+    pub run_name: &'a Reference,
     /// What names it uniquely.
-    pub(crate) run_reference: &'a str,
+    pub run_reference: &'a str,
     /// Whether it is done although it is not safe.
-    pub(crate) force: bool,
+    pub force: bool,
     /// `CNB_PLATFORM_API`.
-    pub(crate) platform_api: ApiVersion,
+    pub platform_api: ApiVersion,
+}
+
+/// What an app image stands on, as its labels say.
+#[derive(Debug)]
+pub struct Foundation {
+    /// The names of its run image, best first.
+    pub names: RunImage,
+    /// How many of its layers, from the lowest, are the run image's.
+    pub layers: usize,
+}
+
+impl Foundation {
+    /// From the labels of `app`, which is called `name` in errors.
+    pub fn of(app: &Image, name: &str) -> Result<Self, RebaseError> {
+        let text =
+            label(app, LIFECYCLE_METADATA_LABEL).ok_or_else(|| RebaseError::NotAnApp { name: name.to_owned() })?;
+        let metadata = LifecycleMetadata::parse(text).map_err(RebaseError::Document)?;
+        let of_label = metadata.run_image.run_image();
+        let of_stack = || metadata.stack.as_ref().map(|stack| stack.run_image.clone()).unwrap_or_default();
+        let names = if of_label.image.is_empty() { of_stack() } else { of_label };
+        Ok(Self { names, layers: layers_below(app, &metadata)? })
+    }
+}
+
+/// How many layers of `app` are its run image's: those up to the one that the label calls its topmost.
+fn layers_below(app: &Image, metadata: &LifecycleMetadata) -> Result<usize, RebaseError> {
+    let top_layer = &metadata.run_image.top_layer;
+    let wanted: Option<DiffId> = top_layer.parse().ok();
+    let own = app.diff_ids().iter().position(|diff_id| Some(*diff_id) == wanted);
+    Ok(own.ok_or_else(|| RebaseError::TopLayer { top_layer: top_layer.clone() })? + 1)
 }
 
 /// An image cannot be rebased.
@@ -101,16 +134,21 @@ pub enum RebaseError {
 }
 
 impl RebaseError {
+    /// Whether the store is at fault, and not what was asked for.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotAnApp { .. } => "name an image that buildpacks made".to_owned(),
             Self::Document(error) => return error.hint(),
             Self::Configuration { .. } | Self::TopLayer { .. } => "build the image again".to_owned(),
-            Self::NoRunImage => "name one with -run-image".to_owned(),
-            Self::NotRebasable => "build it again on the new run image, or insist with -force".to_owned(),
-            Self::Target { .. } => "take a run image for the same target, or insist with -force".to_owned(),
-            Self::Name { .. } => "take one of these, or insist with -force".to_owned(),
+            Self::NoRunImage => "name one: --run-image NAME".to_owned(),
+            Self::NotRebasable => "build it again on the new run image, or insist with --force".to_owned(),
+            Self::Target { .. } => "take a run image for the same target, or insist with --force".to_owned(),
+            Self::Name { .. } => "take one of these, or insist with --force".to_owned(),
             Self::Stack { .. } | Self::Mixins { .. } => "take a run image of the same stack".to_owned(),
             Self::Store(error) => error.hint(),
         })
@@ -118,11 +156,7 @@ impl RebaseError {
 }
 
 /// The same app on the new run image, without a name.
-pub(crate) fn rebase(
-    store: &Store,
-    request: &RebaseRequest<'_>,
-    reporter: &dyn Reporter,
-) -> Result<Image, RebaseError> {
+pub fn rebase(store: &Store, request: &RebaseRequest<'_>, reporter: &dyn Reporter) -> Result<Image, RebaseError> {
     let text = label(request.app, LIFECYCLE_METADATA_LABEL).unwrap_or_default();
     let mut metadata = LifecycleMetadata::parse(text).map_err(RebaseError::Document)?;
     if app_platform_api(request.app).is_some_and(|api| api.at_least(12)) {
@@ -130,9 +164,7 @@ pub(crate) fn rebase(
     } else {
         check_stack(request)?;
     }
-    let top_layer: Option<DiffId> = metadata.run_image.top_layer.parse().ok();
-    let own = request.app.diff_ids().iter().position(|diff_id| Some(*diff_id) == top_layer);
-    let kept = own.ok_or_else(|| RebaseError::TopLayer { top_layer: metadata.run_image.top_layer.clone() })? + 1;
+    let kept = layers_below(request.app, &metadata)?;
     if request.platform_api.at_least(12) {
         check_name(request, &mut metadata, reporter)?;
     }
@@ -153,7 +185,7 @@ fn check_target(request: &RebaseRequest<'_>, reporter: &dyn Reporter) -> Result<
         if !request.force {
             return Err(error);
         }
-        reporter.warn(&error.to_string(), Some("it is done all the same, because of -force"));
+        reporter.warn(&error.to_string(), Some("it is done all the same, because of --force"));
         Ok(())
     };
     if label(request.app, REBASABLE_LABEL) == Some("false") {
@@ -225,7 +257,7 @@ fn check_name(
     if !request.force {
         return Err(error);
     }
-    reporter.warn(&error.to_string(), Some("it is done all the same, because of -force"));
+    reporter.warn(&error.to_string(), Some("it is done all the same, because of --force"));
     metadata.run_image.image.clone_from(&name);
     metadata.run_image.mirrors.clear();
     metadata.stack = Some(BuilderStack { run_image: RunImage { image: name, mirrors: Vec::new() } });

@@ -60,6 +60,12 @@ pub enum PlatformError {
     /// A cache outside of the store cannot be emptied.
     #[error("forgetting the layers of earlier builds")]
     Cache(#[from] CacheError),
+    /// An app image cannot be put on another run image.
+    #[error(transparent)]
+    Rebase(#[from] hoist_lifecycle::RebaseError),
+    /// The SBOM documents of an image cannot be had.
+    #[error(transparent)]
+    ImageSboms(#[from] crate::sboms::SbomsError),
     /// The builder's buildpacks cannot be read.
     #[error(transparent)]
     Buildpacks(#[from] BuildpacksError),
@@ -238,6 +244,8 @@ impl PlatformError {
             Self::Analyze(error) => error.hint().unwrap_or_default(),
             Self::Cache(error) => error.hint().unwrap_or_default(),
             Self::Buildpacks(error) => error.hint().unwrap_or_default(),
+            Self::Rebase(error) => error.hint().unwrap_or_default(),
+            Self::ImageSboms(error) => error.hint(),
             Self::Detect(error) => error.hint().unwrap_or_default(),
             Self::Restore(error) => error.hint().unwrap_or_default(),
             Self::Build(error) => error.hint().unwrap_or_default(),
@@ -320,10 +328,14 @@ impl PlatformError {
                 Fault::Usage
             }
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
+            Self::Rebase(error) if error.is_of_the_machine() => Fault::Machine,
+            Self::ImageSboms(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Package(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Detect(DetectError::ExecEnv { .. })
             | Self::Builder(_)
+            | Self::Rebase(_)
+            | Self::ImageSboms(_)
             | Self::Package(_)
             | Self::Chosen(_)
             | Self::Project(_)

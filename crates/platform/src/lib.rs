@@ -29,13 +29,16 @@ mod lock;
 mod lookup;
 mod module;
 mod named_builder;
+mod os_packages;
 mod output;
 mod place;
 mod process;
 mod project;
+mod rebase;
 mod request;
 mod run;
 mod runner;
+mod sboms;
 
 pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup, rfc3339};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
@@ -52,9 +55,12 @@ pub use host::{CondaSettings, HostTrust};
 pub use job::JobReport;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
+pub use os_packages::{ChangedPackage, OnePackage, PackageChanges};
 pub use place::{Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use project::ProjectError;
+pub use rebase::{RebaseRequest, Rebased};
 pub use request::{
     BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunImageMirrors,
     RunInput, RunNetwork, RunRequest, Volume, WantedBuildpack,
 };
+pub use sboms::{SbomDocument, SbomsError};

@@ -1,8 +1,22 @@
-//! What `builder inspect` and `buildpack inspect` show alike, as pack shows it: a table of buildpacks and the tree of an order.
+//! What `inspect`, `builder inspect` and `buildpack inspect` show alike, as pack shows it: the formats, a table of buildpacks and the tree of an order.
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum;
 use hoist_spec::{DetectionNode, ModuleInfo};
+
+/// How something is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// Text
+    HumanReadable,
+    /// JSON, as pack writes it
+    Json,
+    /// YAML, as pack writes it
+    Yaml,
+    /// TOML, as pack writes it
+    Toml,
+}
 
 /// Buildpacks in columns.
 pub(super) fn table(modules: &[ModuleInfo]) -> String {

@@ -18,5 +18,7 @@ mod listing;
 pub(crate) mod no_registry;
 pub(crate) mod package;
 pub(crate) mod plan;
+pub(crate) mod rebase;
 pub(crate) mod run;
+pub(crate) mod sbom;
 pub(crate) mod system;

@@ -24,6 +24,7 @@ use crate::error::PlatformError;
 use crate::import_check::has_runner;
 use crate::place::{Placed, check_places, write_places};
 use crate::request::BuildRequest;
+pub(crate) use report::write_report_to;
 
 pub use plan::{Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup};
 pub use surroundings::rfc3339;

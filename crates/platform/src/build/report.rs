@@ -28,6 +28,11 @@ pub(super) fn write_report(
     let output =
         |one: &Placed| OutputReport { output: one.output.clone(), id: one.id.clone(), unchanged: one.unchanged };
     report.outputs = placed.iter().map(output).collect();
+    write_report_to(&report, dir)
+}
+
+/// Writes `report.toml` into a folder, which is made where it is not there.
+pub(crate) fn write_report_to(report: &Report, dir: &Path) -> Result<(), PlatformError> {
     let path = dir.join("report.toml");
     let text = report
         .write()

@@ -1,24 +1,11 @@
 //! The documents of `builder inspect --output`, with pack's keys in pack's order, so that what reads them goes on reading.
 
-use clap::ValueEnum;
 use hoist_platform::InspectedBuilder;
 use hoist_spec::{DetectionNode, ModuleInfo, detection_tree};
 use serde_json::{Map, Value, json};
 
+use crate::commands::listing::OutputFormat;
 use crate::yaml;
-
-/// How a builder is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum OutputFormat {
-    /// Text
-    HumanReadable,
-    /// JSON, as pack writes it
-    Json,
-    /// YAML, as pack writes it
-    Yaml,
-    /// TOML, as pack writes it
-    Toml,
-}
 
 /// The document; nothing for text.
 pub(super) fn document(found: &InspectedBuilder, format: OutputFormat, depth: Option<usize>) -> Option<String> {

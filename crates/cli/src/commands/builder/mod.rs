@@ -11,13 +11,13 @@ use hoist_platform::BuilderRequest;
 use hoist_spec::Target;
 use serde_json::json;
 
-use crate::commands::listing::depth;
+use crate::commands::listing::{OutputFormat, depth};
 use crate::commands::no_registry::NoRegistry;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
 
-use document::{OutputFormat, document};
+use document::document;
 use text::text;
 
 /// The images that apps are built with
