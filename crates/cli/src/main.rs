@@ -119,10 +119,12 @@ impl Command {
     /// Whether the command hears of Ctrl-C and then removes what it began. The others end at once: what they leave is nothing, or in the store,
     /// where prune finds it.
     fn cleans_up(&self) -> bool {
+        if let Self::Image(args) = self {
+            return args.cleans_up();
+        }
         !matches!(
             self,
             Self::Init(_)
-                | Self::Image(_)
                 | Self::Inspect(_)
                 | Self::Sbom(_)
                 | Self::Base(_)

@@ -196,3 +196,35 @@ fn the_sbom_documents_of_an_image_are_those_that_its_build_wrote() {
     command.args(["sbom", "download", name, "-o"]).arg(file);
     run(&mut command).code(2).says("name a folder that you may write to: --output-dir DIR");
 }
+
+#[test]
+fn an_image_is_built_again_and_the_first_file_that_differs_is_named() {
+    let name = "test/rebuilt";
+    let app = tree(&[("main.py", "print('one')\n"), ("Procfile", "web: python main.py\n")]);
+    let path = app.path().to_str().unwrap();
+    hoist_says(["build", name, "--path", path, "-e", "BPE_WORD=yes"]).ok();
+    let before = id(name);
+    let same = hoist_says(["image", "verify", name, "--rebuild", path, "-e", "BPE_WORD=yes"]).ok();
+    assert!(same.stdout.ends_with("built again: the same image, byte for byte\n"), "{}", same.stdout);
+    // Without what it was built with, and from another source.
+    let other = hoist_says(["image", "verify", name, "--rebuild", path]).code(1);
+    other.says("another image came of it").says("give the options that it was built with (--env");
+    fs_err::write(app.path().join("main.py"), "print('two')\n").unwrap();
+    let args = ["image", "verify", name, "--rebuild", path, "-e", "BPE_WORD=yes", "--json"];
+    let told = hoist_says(args).code(1).json();
+    let difference = told["rebuilt"]["difference"].as_str().unwrap();
+    assert!(difference.ends_with("/workspace/main.py has the same length and another content"), "{difference}");
+    assert_eq!((&told["ok"], &told["rebuilt"]["is_of_the_run_image"]), (&json!(false), &json!(false)));
+    // Nothing of it stays.
+    assert_eq!(id(name), before);
+    let images = hoist_says(["image", "ls", "--json"]).ok().stdout;
+    assert!(
+        !images.contains("hoist/rebuilt") && !images.contains(told["rebuilt"]["image_id"].as_str().unwrap()),
+        "{images}"
+    );
+    // On another run image the app is not blamed.
+    patched_run_image("test/rebuilt-run");
+    hoist_says(["rebase", name, "--run-image", "test/rebuilt-run", "--force"]).ok();
+    let said = hoist_says(["image", "verify", name, "--rebuild", path, "-e", "BPE_WORD=yes"]).code(1);
+    said.says("it stands on another run image");
+}

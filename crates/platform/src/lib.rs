@@ -35,6 +35,7 @@ mod place;
 mod process;
 mod project;
 mod rebase;
+mod rebuild;
 mod request;
 mod run;
 mod runner;
@@ -59,6 +60,7 @@ pub use os_packages::{ChangedPackage, OnePackage, PackageChanges};
 pub use place::{Place, PlaceError, Placed, PlacesError, Sent, docker_daemon, write_places};
 pub use project::ProjectError;
 pub use rebase::{RebaseRequest, Rebased};
+pub use rebuild::Rebuilt;
 pub use request::{
     BuildCache, BuildLimits, BuildNetwork, BuildRequest, BuildpackChoice, JobRequest, JobSource, RunImageMirrors,
     RunInput, RunNetwork, RunRequest, Volume, WantedBuildpack,

@@ -9,6 +9,7 @@ use hoist_image::{ArchiveFormat, Compression, Image, ImageId, LoadError, LoadLim
 use serde_json::{Value, json};
 
 use crate::commands::image_transfer::{PullArgs, PushArgs};
+use crate::commands::image_verify::VerifyArgs;
 use crate::commands::inspect::Built;
 use crate::commands::run::parse_size;
 use crate::context::Context;
@@ -78,11 +79,7 @@ enum ImageCommand {
     },
     Push(PushArgs),
     Pull(PullArgs),
-    /// Read an image again and compare every file and digest with what it was
-    Verify {
-        /// Name or id
-        image: String,
-    },
+    Verify(Box<VerifyArgs>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,6 +113,11 @@ impl From<SaveCompression> for Compression {
 }
 
 impl ImageArgs {
+    /// Whether Ctrl-C has something to remove.
+    pub(crate) fn cleans_up(&self) -> bool {
+        matches!(&self.command, ImageCommand::Verify(args) if args.rebuilds())
+    }
+
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
             ImageCommand::Ls => list(context),
@@ -138,7 +140,7 @@ impl ImageArgs {
             }
             ImageCommand::Push(args) => args.run(context),
             ImageCommand::Pull(args) => args.run(context),
-            ImageCommand::Verify { image } => verify(context, &image),
+            ImageCommand::Verify(args) => args.run(context),
         }
     }
 }
@@ -382,27 +384,4 @@ fn load(context: &Context, input: &std::path::Path, max_bytes: u64) -> Result<()
         context.print(&format!("loaded {} {names}\n", one.image.id()))?;
     }
     Ok(())
-}
-
-fn verify(context: &Context, wanted: &str) -> Result<(), Failure> {
-    let store = open_store(context)?;
-    let image = store.image(wanted)?;
-    let problems: Vec<String> = store.verify(&image).iter().map(ToString::to_string).collect();
-    if context.json {
-        let id = image.id().to_string();
-        context.print_json(&json!({"id": id, "ok": problems.is_empty(), "problems": problems}))?;
-    } else if problems.is_empty() {
-        let layers = counted(image.diff_ids().len(), "layer");
-        context.print(&format!("{}: {layers}, every file as it was\n", image.id()))?;
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    if context.json {
-        return Err(Failure::of_process(Code::Hoist.number()));
-    }
-    Err(Failure::hoist(
-        format!("image {wanted} is not what it was:\n{}", problems.join("\n")),
-        "build or load it again: what is damaged is made anew",
-    ))
 }

@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod extension;
 pub(crate) mod image;
 pub(crate) mod image_transfer;
+mod image_verify;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod job;

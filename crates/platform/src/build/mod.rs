@@ -56,6 +56,8 @@ pub(crate) enum Purpose {
     Image,
     /// To execute one job; unless it is kept it gets no name, while the caches are still those of its own name.
     Job { keep: bool },
+    /// To be compared with another image. It gets no name, and nothing of earlier builds goes into it.
+    Comparison,
 }
 
 /// What buildpacks are told: what the source says, and the request's own.
@@ -95,7 +97,8 @@ impl LocalEngine {
             self.phase(Phase::Verify, || self.check_import(&image, &record_key(&own_name), day))?;
         }
         self.warn_without_process(&image);
-        let names = match (purpose == (Purpose::Job { keep: false }), request.names.is_empty()) {
+        let nameless = matches!(purpose, Purpose::Job { keep: false } | Purpose::Comparison);
+        let names = match (nameless, request.names.is_empty()) {
             (true, _) => Vec::new(),
             (false, true) => vec![own_name],
             (false, false) => request.names.clone(),
@@ -130,7 +133,7 @@ impl LocalEngine {
         let user = build_user(request, asked.as_ref().map_or(BUILD_USER, |builder| builder.user));
         let staged =
             self.phase(Phase::Stage, || Ok(stage_source(request, &places.staged_dir, user, self.reporter())?))?;
-        if purpose != Purpose::Image && staged.contract.is_none() {
+        if matches!(purpose, Purpose::Job { .. }) && staged.contract.is_none() {
             return Err(PlatformError::NotAService { what: request.source.display().to_string() });
         }
         let builder = match asked {
