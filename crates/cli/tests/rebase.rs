@@ -83,7 +83,7 @@ fn an_image_stands_on_its_new_run_image_and_the_app_is_as_it_was() {
     let text = fs_err::read_to_string(report.path().join("report.toml")).unwrap();
     assert!(text.contains("test/rebased:latest") && text.contains(rebased["image_id"].as_str().unwrap()), "{text}");
     // It runs, on the new one.
-    let said = hoist_says(["run", name, "--", "/bin/sh", "-c", "grep -c a-new-one /var/lib/dpkg/status"]).ok();
+    let said = hoist_says(["run", "--entrypoint", "/bin/grep", name, "--", "-c", "a-new-one", STATUS]).ok();
     assert_eq!(said.stdout, "1\n");
     let job = hoist_says(["job", "run", name, "--data", r#"{"values": [20, 22]}"#]).ok();
     assert!(job.stdout.contains("42"), "{}", job.stdout);
@@ -147,7 +147,7 @@ fn an_image_is_shown_with_the_keys_of_pack() {
     let shown = hoist_says(["inspect", name, "--output", "json"]).ok().json();
     let local = &shown["local_info"];
     assert_eq!((&shown["image_name"], &shown["remote_info"]), (&json!(name), &Value::Null));
-    assert_eq!((&local["rebasable"], &local["run_images"]), (&json!(true), &json!([{"name": "hoist/run"}])));
+    assert_eq!((&local["rebasable"], &local["run_images"]), (&json!(true), &json!([{"name": "hoist/run:latest"}])));
     let own = layers("hoist/run");
     assert_eq!(local["base_image"]["top_layer"].as_str(), own.last().map(String::as_str));
     assert!(local["buildpacks"].as_array().unwrap().iter().any(|one| one["id"] == "hoist/python"), "{local:#}");
@@ -157,7 +157,7 @@ fn an_image_is_shown_with_the_keys_of_pack() {
     let yaml = hoist_says(["inspect", name, "-o", "yaml"]).ok().stdout;
     assert!(yaml.contains("remote_info: null\nlocal_info:\n    stack: \"\"\n    rebasable: true\n"), "{yaml}");
     let toml: toml::Value = toml::from_str(&hoist_says(["inspect", name, "-o", "toml"]).ok().stdout).unwrap();
-    assert_eq!(toml["local_info"]["run_images"][0]["name"].as_str(), Some("hoist/run"));
+    assert_eq!(toml["local_info"]["run_images"][0]["name"].as_str(), Some("hoist/run:latest"));
     let text = hoist_says(["inspect", name]).ok().stdout;
     assert!(text.contains("built by hoist/python@"), "{text}");
     hoist_says(["inspect", name, "--bom"]).code(2).says("hoist sbom download test/inspected");

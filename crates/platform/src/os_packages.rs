@@ -79,7 +79,7 @@ impl PackageChanges {
             match new.get(name) {
                 Some(to) if to == from => changes.same += 1,
                 Some(to) => {
-                    changes.changed.push(ChangedPackage { name: name.clone(), from: from.clone(), to: to.clone() })
+                    changes.changed.push(ChangedPackage { name: name.clone(), from: from.clone(), to: to.clone() });
                 }
                 None => {}
             }
@@ -91,6 +91,13 @@ impl PackageChanges {
 /// The packages of layers that lie over each other, lowest first.
 pub(crate) fn os_packages(layers: &[Layer]) -> Result<OsPackages, StoreError> {
     let lists = find_lists(layers)?;
+    if lists.values().all(Option::is_none) {
+        return Ok(OsPackages::Unknown("it has no list of dpkg or apk".to_owned()));
+    }
+    if let Some(path) = RPM.iter().find(|path| lists.get(Path::new(path)).is_some_and(Option::is_some)) {
+        let why = format!("it keeps them in {path}, a database of RPM, which hoist does not read");
+        return Ok(OsPackages::Unknown(why));
+    }
     let mut found = Vec::new();
     for (path, file) in &lists {
         let Some(file) = file else { continue };
@@ -106,14 +113,6 @@ pub(crate) fn os_packages(layers: &[Layer]) -> Result<OsPackages, StoreError> {
                 Err(error) => return Ok(OsPackages::Unknown(format!("{}: {error}", path.display()))),
             }
         }
-    }
-    if lists.values().all(Option::is_none) {
-        return Ok(OsPackages::Unknown("it has no list of dpkg or apk".to_owned()));
-    }
-    if let Some(path) = RPM.iter().find(|path| lists.get(Path::new(path)).is_some_and(Option::is_some)) {
-        return Ok(OsPackages::Unknown(format!(
-            "it keeps them in {path}, a database of RPM, which hoist does not read"
-        )));
     }
     Ok(OsPackages::Known(named(found)))
 }

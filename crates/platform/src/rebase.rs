@@ -71,7 +71,7 @@ impl LocalEngine {
         let (old, kept) = app.diff_ids().split_at(foundation.layers);
         let unchanged = old == run_image.diff_ids();
         let image = if unchanged { app.clone() } else { self.put_on(&app, &run_name, &run_image, request.force)? };
-        let (packages, packages_unknown) = self.package_changes(&app, foundation.layers, &run_image)?;
+        let (packages, packages_unknown) = package_changes(&app, foundation.layers, &run_image)?;
         for name in &request.names {
             self.store().tag(&image, name)?;
         }
@@ -139,21 +139,20 @@ impl LocalEngine {
         }
         Ok(find_called(self.store(), name)?)
     }
+}
 
-    /// What is different between the lowest `layers` of the app image and the run image, or why that is not known.
-    fn package_changes(
-        &self,
-        app: &Image,
-        layers: usize,
-        run_image: &Image,
-    ) -> Result<(Option<PackageChanges>, Option<String>), PlatformError> {
-        let under: Vec<Layer> = app.layers()?.into_iter().take(layers).collect();
-        Ok(match (os_packages(&under)?, os_packages(&run_image.layers()?)?) {
-            (OsPackages::Known(old), OsPackages::Known(new)) => (Some(PackageChanges::between(&old, &new)), None),
-            (OsPackages::Unknown(why), _) => (None, Some(format!("of the run image until now: {why}"))),
-            (_, OsPackages::Unknown(why)) => (None, Some(format!("of the new run image: {why}"))),
-        })
-    }
+/// What is different between the lowest `layers` of the app image and the run image, or why that is not known.
+fn package_changes(
+    app: &Image,
+    layers: usize,
+    run_image: &Image,
+) -> Result<(Option<PackageChanges>, Option<String>), PlatformError> {
+    let under: Vec<Layer> = app.layers()?.into_iter().take(layers).collect();
+    Ok(match (os_packages(&under)?, os_packages(&run_image.layers()?)?) {
+        (OsPackages::Known(old), OsPackages::Known(new)) => (Some(PackageChanges::between(&old, &new)), None),
+        (OsPackages::Unknown(why), _) => (None, Some(format!("of the run image until now: {why}"))),
+        (_, OsPackages::Unknown(why)) => (None, Some(format!("of the new run image: {why}"))),
+    })
 }
 
 fn write_report(request: &RebaseRequest, rebased: &Rebased) -> Result<(), PlatformError> {

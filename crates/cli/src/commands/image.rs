@@ -15,7 +15,7 @@ use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::{image_to_give, open_store};
 use crate::failure::{Code, Failure, failure_from, harmless};
-use crate::terminal::{bytes, counted};
+use crate::terminal::bytes;
 
 failure_from! {
     SaveError => |error| if error.is_of_the_place() { Code::Usage } else { Code::Hoist },

@@ -110,21 +110,21 @@ fn packages(text: &mut String, rebased: &Rebased) {
     if let Some(why) = &rebased.packages_unknown {
         let _ = writeln!(text, "  packages  cannot be told {}", harmless(why));
     }
-    let Some(changes) = &rebased.packages else { return };
+    let Some(packages) = &rebased.packages else { return };
     let _ = writeln!(
         text,
         "  packages  {} changed, {} added, {} removed, {} as before",
-        changes.changed.len(),
-        changes.added.len(),
-        changes.removed.len(),
-        changes.same
+        packages.changed.len(),
+        packages.added.len(),
+        packages.removed.len(),
+        packages.same
     );
-    let changed = changes.changed.iter().map(|one| format!("{} {} -> {}", one.name, one.from, one.to)).collect();
+    let moved = packages.changed.iter().map(|one| format!("{} {} -> {}", one.name, one.from, one.to)).collect();
     let one =
         |sign: &'static str| move |one: &hoist_platform::OnePackage| format!("{sign} {} {}", one.name, one.version);
-    let added = changes.added.iter().map(one("+")).collect();
-    let removed = changes.removed.iter().map(one("-")).collect();
-    for lines in [changed, added, removed] {
+    let added = packages.added.iter().map(one("+")).collect();
+    let removed = packages.removed.iter().map(one("-")).collect();
+    for lines in [moved, added, removed] {
         let lines: Vec<String> = lines;
         for line in lines.iter().take(SHOWN) {
             let _ = writeln!(text, "            {}", harmless(line));
