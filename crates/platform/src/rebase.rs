@@ -40,7 +40,7 @@ pub struct Rebased {
     pub image_id: String,
     /// Its id before.
     pub previous_id: String,
-    /// Its names now.
+    /// The names that it got.
     pub names: Vec<String>,
     /// The run image that it stands on.
     pub run_image: String,
@@ -75,7 +75,7 @@ impl LocalEngine {
         for name in &request.names {
             self.store().tag(&image, name)?;
         }
-        let names: Vec<String> = image.names()?.iter().map(ToString::to_string).collect();
+        let names = request.names.iter().map(ToString::to_string).collect();
         let shared = old.iter().zip(run_image.diff_ids()).take_while(|(old, new)| old == new).count();
         let rebased = Rebased {
             image_id: image.id().to_string(),
