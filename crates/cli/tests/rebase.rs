@@ -188,6 +188,23 @@ fn the_sbom_documents_of_an_image_are_those_that_its_build_wrote() {
         assert_eq!(fs_err::read(file).unwrap(), fs_err::read(built).unwrap(), "{path}");
         assert!(file.ends_with(&format!("downloaded{path}")), "{file}");
     }
+    // All in one document, with the packages below the app.
+    for (format, list, system) in
+        [("cyclonedx", "components", "pkg:deb/debian/libc6@"), ("spdx", "packages", "pkg:deb/debian/libc6@")]
+    {
+        let whole = hoist_says(["sbom", "show", name, "--format", format]).ok();
+        let names = whole.json()[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|one| one["name"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>();
+        for wanted in ["python3.13", "libc6", "tzdata"] {
+            assert_eq!(names.iter().filter(|name| *name == wanted).count(), 1, "{wanted}: {names:?}");
+        }
+        assert!(whole.stdout.contains(system) && whole.stdout.contains("distro=debian-13"), "{}", whole.stdout);
+        assert!(hoist_says(["sbom", "show", "hoist/run", "--format", format]).ok().stdout.contains(system));
+    }
     hoist_says(["sbom", "download", "hoist/run"]).code(2).says("it has no label io.buildpacks.lifecycle.metadata");
     hoist_says(["sbom", "download", name, "--remote"]).code(2).says("hoist image pull docker-daemon:test/sboms");
     let file = out.path().join("file");

@@ -10,6 +10,7 @@
 //! them in as [`BuilderParts`]).
 #![forbid(unsafe_code)]
 
+mod bill;
 mod bindings;
 mod bounded;
 mod build;
@@ -41,6 +42,7 @@ mod run;
 mod runner;
 mod sboms;
 
+pub use bill::BillFormat;
 pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup, rfc3339};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};
 pub use buildpackage::{

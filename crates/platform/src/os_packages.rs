@@ -25,11 +25,22 @@ const MAX_LIST_BYTES: u64 = 64 << 20;
 /// Package, with `:ARCHITECTURE` where it is there for several, and its version.
 pub(crate) type Packages = BTreeMap<String, String>;
 
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OsPackage {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// As its package manager names it: `amd64`, `all`, `x86_64`; empty where it says nothing.
+    pub(crate) architecture: String,
+    /// The type of its package URL: `deb` or `apk`.
+    pub(crate) kind: &'static str,
+}
+
 /// What is known of an image's packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum OsPackages {
+pub(crate) enum OsPackages<T = Packages> {
     /// These are installed.
-    Known(Packages),
+    Known(T),
     /// They cannot be told; why.
     Unknown(String),
 }
@@ -88,8 +99,16 @@ impl PackageChanges {
     }
 }
 
-/// The packages of layers that lie over each other, lowest first.
+/// The packages of layers that lie over each other, lowest first, by name.
 pub(crate) fn os_packages(layers: &[Layer]) -> Result<OsPackages, StoreError> {
+    Ok(match list_os_packages(layers)? {
+        OsPackages::Known(found) => OsPackages::Known(named(&found)),
+        OsPackages::Unknown(why) => OsPackages::Unknown(why),
+    })
+}
+
+/// The packages of layers that lie over each other, lowest first.
+pub(crate) fn list_os_packages(layers: &[Layer]) -> Result<OsPackages<Vec<OsPackage>>, StoreError> {
     let lists = find_lists(layers)?;
     if lists.values().all(Option::is_none) {
         return Ok(OsPackages::Unknown("it has no list of dpkg or apk".to_owned()));
@@ -114,7 +133,8 @@ pub(crate) fn os_packages(layers: &[Layer]) -> Result<OsPackages, StoreError> {
             }
         }
     }
-    Ok(OsPackages::Known(named(found)))
+    found.sort();
+    Ok(OsPackages::Known(found))
 }
 
 /// The files with lists and where they lie: the topmost of each path. None where a layer above removed it.
@@ -154,33 +174,42 @@ fn read_bounded(path: &Path) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A package with its architecture and its version.
-type Found = (String, String, String);
-
-fn dpkg(text: &str) -> Result<Vec<Found>, hoist_debian::ControlError> {
+fn dpkg(text: &str) -> Result<Vec<OsPackage>, hoist_debian::ControlError> {
     let installed = |status: Option<&str>| status.is_none_or(|status| status.ends_with(" installed"));
     let field = |paragraph: &hoist_debian::Paragraph, name| paragraph.get(name).unwrap_or_default().to_owned();
     let paragraphs = parse_paragraphs(text)?;
     let those = paragraphs.iter().filter(|one| installed(one.get("Status")) && one.get("Package").is_some());
-    Ok(those.map(|one| (field(one, "Package"), field(one, "Architecture"), field(one, "Version"))).collect())
+    let package = |one: &hoist_debian::Paragraph| OsPackage {
+        name: field(one, "Package"),
+        version: field(one, "Version"),
+        architecture: field(one, "Architecture"),
+        kind: "deb",
+    };
+    Ok(those.map(package).collect())
 }
 
-fn apk(text: &str) -> Vec<Found> {
+fn apk(text: &str) -> Vec<OsPackage> {
     let package = |block: &str| {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        Some((field("P:")?, field("A:").unwrap_or_default(), field("V:").unwrap_or_default()))
+        Some(OsPackage {
+            name: field("P:")?,
+            version: field("V:").unwrap_or_default(),
+            architecture: field("A:").unwrap_or_default(),
+            kind: "apk",
+        })
     };
     text.split("\n\n").filter_map(package).collect()
 }
 
 /// By name; those that are there for several architectures by both.
-fn named(found: Vec<Found>) -> Packages {
-    let names: Vec<&String> = found.iter().map(|(name, ..)| name).collect();
+fn named(found: &[OsPackage]) -> Packages {
     let mut seen = BTreeSet::new();
-    let twice: BTreeSet<String> = names.into_iter().filter(|name| !seen.insert(*name)).cloned().collect();
-    let name =
-        |name: String, architecture: &str| if twice.contains(&name) { format!("{name}:{architecture}") } else { name };
-    found.into_iter().map(|(one, architecture, version)| (name(one, &architecture), version)).collect()
+    let twice: BTreeSet<String> =
+        found.iter().map(|one| &one.name).filter(|name| !seen.insert(*name)).cloned().collect();
+    let name = |one: &OsPackage| {
+        if twice.contains(&one.name) { format!("{}:{}", one.name, one.architecture) } else { one.name.clone() }
+    };
+    found.iter().map(|one| (name(one), one.version.clone())).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use fs_err as fs;
 use hoist_image::{DiffId, Image, Kind, Layer, StoreError};
 use hoist_spec::{DocumentError, LIFECYCLE_METADATA_LABEL, LifecycleMetadata};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -52,6 +53,16 @@ pub enum SbomsError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A document cannot be read.
+    #[error("reading {} of {image}", path.display())]
+    Read {
+        /// The image, as it was asked for.
+        image: String,
+        /// The document.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The store.
     #[error("reading the SBOM of {image}")]
     Store {
@@ -73,13 +84,14 @@ impl SbomsError {
                 "the image is odd: build it again, or ask who built it".to_owned()
             }
             Self::Write { .. } => "name a folder that you may write to: --output-dir DIR".to_owned(),
+            Self::Read { image, .. } => format!("see what is wrong with it: hoist image verify {image}"),
             Self::Store { source, .. } => source.hint(),
         }
     }
 
     /// Whether the store is at fault, and not what was asked for.
     pub(crate) fn is_of_the_machine(&self) -> bool {
-        matches!(self, Self::Store { .. })
+        matches!(self, Self::Store { .. } | Self::Read { .. })
     }
 }
 
@@ -118,6 +130,20 @@ impl LocalEngine {
     }
 }
 
+impl SbomDocument {
+    /// The document itself. What is no JSON is nothing: it is whoever wrote it that answers for it.
+    pub(crate) fn read(&self, image: &str) -> Result<Value, SbomsError> {
+        let failed = |source| SbomsError::Read { image: image.to_owned(), path: self.path.clone(), source };
+        let mut bytes = Vec::new();
+        fs::File::open(&self.stored)
+            .map_err(failed)?
+            .take(MAX_DOCUMENT_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+}
+
 fn write(document: &SbomDocument, file: &Path) -> std::io::Result<()> {
     if let Some(parent) = file.parent() {
         fs::create_dir_all(parent)?;
@@ -127,7 +153,7 @@ fn write(document: &SbomDocument, file: &Path) -> std::io::Result<()> {
     fs::write(file, bytes)
 }
 
-fn documents(image: &Image, wanted: &str) -> Result<Vec<SbomDocument>, SbomsError> {
+pub(crate) fn documents(image: &Image, wanted: &str) -> Result<Vec<SbomDocument>, SbomsError> {
     let name = || wanted.to_owned();
     let layer = sbom_layer(image, wanted)?;
     let failed = |source| SbomsError::Store { image: name(), source };

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use hoist_platform::BillFormat;
 use serde_json::json;
 
 use crate::context::Context;
@@ -24,6 +25,14 @@ enum SbomCommand {
         /// Name or id
         image: String,
     },
+    /// Print one SBOM of the whole image, with the packages of its operating system, as scanners take it
+    Show {
+        /// Name or id
+        image: String,
+        /// Its format
+        #[arg(long, value_enum, default_value = "cyclonedx", value_name = "FORMAT")]
+        format: Format,
+    },
     /// Write the SBOM documents of an image into a folder, at the paths that they have in the image
     Download {
         /// Name or id
@@ -36,11 +45,26 @@ enum SbomCommand {
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// `CycloneDX`, JSON
+    Cyclonedx,
+    /// SPDX 2.3, JSON
+    Spdx,
+}
+
 impl SbomArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let engine = engine::open(context)?;
         let (image, documents) = match self.command {
             SbomCommand::Ls { image } => (image.clone(), engine.sboms(&image)?),
+            SbomCommand::Show { image, format } => {
+                let format = match format {
+                    Format::Cyclonedx => BillFormat::CycloneDx,
+                    Format::Spdx => BillFormat::Spdx,
+                };
+                return context.print_json(&engine.bill(&image, format)?);
+            }
             SbomCommand::Download { image, remote: true, .. } => {
                 return Err(Failure::usage(
                     "--remote: hoist reads the SBOM of images of its store alone so far",
