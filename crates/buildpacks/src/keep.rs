@@ -73,9 +73,62 @@ pub(crate) fn sha256_of(path: &Path) -> io::Result<String> {
     }
 }
 
+/// The hash of all that stands below some paths of a folder: names, contents, links. What cannot be read is part of it as such: it is the business of
+/// whoever needs it. All of it: the app, which was copied to get here, is the bound.
+pub(crate) fn hash_of_trees<'a>(dir: &Path, below: impl IntoIterator<Item = &'a Path>) -> String {
+    let mut hasher = Sha256::new();
+    for path in below {
+        for entry in walkdir::WalkDir::new(dir.join(path)).sort_by_file_name() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    hasher.update(format!("{:?}", error.io_error().map(io::Error::kind)));
+                    hasher.update([0]);
+                    continue;
+                }
+            };
+            let path = entry.path().strip_prefix(dir).unwrap_or(entry.path());
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update([0]);
+            if entry.file_type().is_file() {
+                hasher.update(sha256_of(entry.path()).unwrap_or_else(|error| format!("{:?}", error.kind())));
+            } else if let Ok(target) = fs::read_link(entry.path()) {
+                hasher.update(target.as_os_str().as_encoded_bytes());
+            }
+            hasher.update([0]);
+        }
+    }
+    hex(&hasher.finalize())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_a_name_and_a_link_each_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = || hash_of_trees(dir.path(), [Path::new("")]);
+        let mut seen = vec![hash()];
+        let mut note = || {
+            let hash = hash();
+            assert!(!seen.contains(&hash));
+            seen.push(hash);
+        };
+        fs::write(dir.path().join("a.css"), "1").unwrap();
+        note();
+        fs::write(dir.path().join("a.css"), "2").unwrap();
+        note();
+        fs::rename(dir.path().join("a.css"), dir.path().join("b.css")).unwrap();
+        note();
+        std::os::unix::fs::symlink("b.css", dir.path().join("a.css")).unwrap();
+        note();
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        note();
+        let of = |names: &[&str]| hash_of_trees(dir.path(), names.iter().map(Path::new));
+        assert_ne!(of(&["b.css"]), of(&["b.css", "empty"]));
+        assert_ne!(of(&["b.css"]), of(&["b.css", "none"]), "that it is not there counts, too");
+    }
 
     #[test]
     fn a_file_is_hashed_again_when_it_was_written_to() {

@@ -110,6 +110,84 @@ fn a_project_that_cannot_be_loaded_says_what_it_wants_and_how_to_go_without() {
     run(hoist().args(["image", "rm", image])).ok();
 }
 
+/// Puts something of its own wherever the build may write.
+const TRAP: &str = "
+import pathlib, sys
+for place in ['/layers/hoist_pip/env/lib/python3.13/site-packages', '/layers/hoist_python/python', '/layers', '/hoist-cache', '/home/cnb', '/tmp']:
+    try:
+        pathlib.Path(place, 'hoist_trap.py').write_text('TRAP = 1')
+        print('wrote to ' + place)
+    except OSError:
+        pass
+(BASE_DIR / 'hoist_trap.py').write_text('TRAP = 1')
+";
+
+#[test]
+fn code_of_the_app_changes_the_app_and_nothing_that_later_builds_trust() {
+    let app = project();
+    let image = "test/django-trap";
+    let settings = app.path().join("shop/settings.py");
+    let text = fs_err::read_to_string(&settings).unwrap();
+    fs_err::write(&settings, format!("{text}{TRAP}")).unwrap();
+    let first = run(hoist().args(["build", image, "--clear-cache", "--path"]).arg(app.path())).ok();
+    let first = first
+        .says("wrote to /layers/hoist_pip/env")
+        .says("warning: code of the app wrote to /layers/hoist_pip, which is not its own: that is not kept")
+        .says("warning: code of the app wrote to /layers/hoist_python, which")
+        .says("warning: code of the app wrote to /layers/hoist_trap.py, which");
+    assert!(!first.stderr.contains("wrote to /hoist-cache"), "{}", first.stderr);
+    let traps = || {
+        let find = ["launcher", image, "--", "--", "find", "/layers", "/workspace", "/home", "-name", "hoist_trap.py"];
+        run(hoist().args(["run", "--entrypoint"]).args(find)).ok().stdout
+    };
+    assert_eq!(traps(), "/workspace/hoist_trap.py\n", "its own image is its own affair");
+
+    // The layers are as hoist made them: a later build goes on from them beside the shared cache, and keeps no cache of its own.
+    change(app.path(), "requirements.txt", "whitenoise", "whitenoise\ncolorama");
+    let more = run(hoist().args(["build", image, "--explain", "--path"]).arg(app.path())).ok();
+    let more = more.says("1 of them new or changed").says("collecting anew: ");
+    let own_cache = more.stderr.lines().find(|line| line.contains("hoist/pip") && line.contains(" cache "));
+    assert_eq!(own_cache, None, "{}", more.stderr);
+    let records = fs_err::read_dir(support::shared_store().join("records/foreign-code"));
+    let of_ours = |path: &Path| fs_err::read_to_string(path).is_ok_and(|text| text.contains("test/django-trap:"));
+    let is_noted = records.is_ok_and(|records| records.flatten().any(|record| of_ours(&record.path())));
+    assert!(!is_noted, "the layers are trusted");
+    assert_eq!(traps(), "/workspace/hoist_trap.py\n");
+
+    // A layer that later buildpacks would see could have them start anything.
+    let layer =
+        "import pathlib\npathlib.Path('/layers/hoist_django/evil.toml').write_text('[types]\\nbuild = true\\n')\n";
+    fs_err::write(&settings, format!("{text}{layer}")).unwrap();
+    build(app.path(), image, &[])
+        .code(1)
+        .says("Error while taking over what code of the app left")
+        .says("it wrote /layers/hoist_django/evil.toml, a layer that later buildpacks are to see");
+    fs_err::write(&settings, text).unwrap();
+    build(app.path(), image, &[]).ok();
+    assert_eq!(traps(), "", "what it made of the app goes when it is gone from the app");
+    run(hoist().args(["image", "rm", image])).ok();
+}
+
+#[test]
+fn an_unchanged_project_is_neither_read_nor_made_again() {
+    let app = project();
+    let image = "test/django-unread";
+    build(app.path(), image, &[]).ok();
+    let again = run(hoist().args(["build", image, "--explain", "--path"]).arg(app.path())).ok();
+    let line = again.stderr.lines().chain(again.stdout.lines()).find(|line| line.contains("Application Layer"));
+    assert!(line.is_some_and(|line| line.contains("its input is the same")), "{}", again.stderr);
+    // Over what lies in a volume nobody has a digest: the app is read, and that a file of it changed is seen.
+    let over = app.path().join("over.css");
+    for text in ["one", "two"] {
+        fs_err::write(&over, format!("body {{ color: {text}; }}\n")).unwrap();
+        let volume = format!("{}:/workspace/shop/static/shop/page.css:ro", over.display());
+        let mut command = hoist();
+        command.args(["build", image, "--volume", &volume, "--path"]).arg(app.path());
+        run(&mut command).ok().says("collecting anew: files of the app changed");
+    }
+    run(hoist().args(["image", "rm", image])).ok();
+}
+
 #[test]
 fn projects_without_a_place_for_static_files_are_built_and_told_why_none_are_collected() {
     let app = project();
@@ -124,6 +202,22 @@ fn projects_without_a_place_for_static_files_are_built_and_told_why_none_are_col
     said(&[]).says("django.contrib.staticfiles is not among INSTALLED_APPS");
     fs_err::write(app.path().join("requirements.txt"), "gunicorn\n").unwrap();
     said(&[]).says("Django is not among the installed packages");
+    run(hoist().args(["image", "rm", image])).ok();
+}
+
+#[test]
+fn settings_of_pydantic_say_which_variable_they_miss() {
+    let app = project();
+    let image = "test/django-pydantic";
+    change(app.path(), "requirements.txt", "whitenoise", "whitenoise\npydantic-settings");
+    let settings = fs_err::read_to_string(app.path().join("shop/settings.py")).unwrap();
+    let model = "from pydantic_settings import BaseSettings\nclass ShopSettings(BaseSettings):\n    shop_token: str\nOURS = ShopSettings()\n";
+    fs_err::write(app.path().join("shop/settings.py"), format!("{settings}\n{model}")).unwrap();
+    build(app.path(), image, &[])
+        .code(1)
+        .says("ShopSettings (pydantic) wants SHOP_TOKEN, and a build has only the variables that it is given")
+        .says("build with --env SHOP_TOKEN=VALUE");
+    build(app.path(), image, &["SHOP_TOKEN=x"]).ok().says("static files in the image");
     run(hoist().args(["image", "rm", image])).ok();
 }
 

@@ -4,16 +4,18 @@
 //! the app directory." Entries stand in the order of their whole paths, as in the Go lifecycle, so that the diffIDs are the same.
 
 use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use hoist_image::{Layer, Order};
+use hoist_image::{Hasher, Layer, Order};
 use hoist_spec::Slice;
 
 use crate::content::{Content, ContentError, Maker, Source};
 use crate::export::ExportError;
 use crate::glob;
 use crate::setup::Setup;
-use crate::tree::{Node, Tree, check_depth, io, list};
+use crate::tree::{Node, Tree, check_depth, io, is_opaque, list, read_regular};
 
 /// The app directory as the build left it: the staged app with what the buildpacks changed.
 pub(crate) fn read(tree: &Tree, app_dir: &Path) -> Result<Content, ContentError> {
@@ -35,6 +37,52 @@ fn add(content: &mut Content, inside: PathBuf, node: &Node) -> Result<(), Conten
     }
     content.entries.insert(inside, Source::Host { path, metadata });
     Ok(())
+}
+
+/// More is not read twice, once to see that it is what the last build wrote, and once to write it anew.
+const MAX_WRITTEN_BYTES: u64 = 32 << 20;
+
+/// A digest of what the build wrote into the app directory: names, kinds, modes, contents, and what of the staged app it hides. None where that is much.
+pub(crate) fn written(upper_dir: &Path, app_dir: &Path) -> Result<Option<String>, ContentError> {
+    let mut digest = Hasher::default();
+    let mut left = MAX_WRITTEN_BYTES;
+    let host = upper_dir.join(app_dir.strip_prefix("/").unwrap_or(app_dir));
+    let is_whole = note(&mut digest, &host, app_dir, &mut left)?;
+    Ok(is_whole.then(|| digest.finish().0.to_string()))
+}
+
+fn note(digest: &mut Hasher, host: &Path, inside: &Path, left: &mut u64) -> Result<bool, ContentError> {
+    let about = io("looking at", host, host.symlink_metadata())?;
+    let mut part = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    part(inside.as_os_str().as_bytes());
+    // The kind is among the bits of the mode; a device 0:0 hides what the staged app has there.
+    part(&about.mode().to_le_bytes());
+    part(&about.rdev().to_le_bytes());
+    if about.is_symlink() {
+        part(io("reading", host, fs_err::read_link(host))?.as_os_str().as_bytes());
+    } else if about.is_file() {
+        let Some(rest) = left.checked_sub(about.len()) else { return Ok(false) };
+        *left = rest;
+        part(&read_regular(host, inside, about.len())?);
+    } else if about.is_dir() {
+        check_depth(inside)?;
+        part(&[u8::from(is_opaque(host))]);
+        let mut names = Vec::new();
+        for entry in io("listing", host, host.read_dir())? {
+            names.push(io("listing", host, entry)?.file_name());
+        }
+        names.sort_unstable();
+        part(&(names.len() as u64).to_le_bytes());
+        for name in names {
+            if !note(digest, &host.join(&name), &inside.join(&name), left)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// The paths of each slice, and at last those of none.
@@ -172,6 +220,44 @@ mod tests {
         assert_eq!(names(0), ["/workspace", "/workspace/a", "/workspace/a/x.js", "/workspace/a/y.js"]);
         assert_eq!(names(1), ["/workspace", "/workspace/b.txt"]);
         assert!(names(2).is_empty());
+    }
+
+    #[test]
+    fn all_that_a_build_does_to_the_app_counts() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let app = dir.path().join("workspace");
+        fs_err::create_dir(&app).unwrap();
+        let digest = || written(dir.path(), Path::new("/workspace")).unwrap();
+        let mut seen = vec![digest()];
+        let mut note = || {
+            let now = digest();
+            assert_eq!(now, digest());
+            assert!(now.is_some() && !seen.contains(&now), "{now:?}");
+            seen.push(now);
+        };
+        fs_err::write(app.join("a.css"), "1").unwrap();
+        note();
+        fs_err::write(app.join("a.css"), "2").unwrap();
+        note();
+        fs_err::set_permissions(app.join("a.css"), PermissionsExt::from_mode(0o755)).unwrap();
+        note();
+        fs_err::rename(app.join("a.css"), app.join("b.css")).unwrap();
+        note();
+        symlink("b.css", app.join("a.css")).unwrap();
+        note();
+        fs_err::create_dir(app.join("folder")).unwrap();
+        note();
+        let opaque = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(app.join("folder"), "user.overlay.opaque", b"y", opaque).unwrap();
+        note();
+        let device = rustix::fs::FileType::CharacterDevice;
+        let mode = rustix::fs::Mode::empty();
+        rustix::fs::mknodat(rustix::fs::CWD, app.join("gone.py"), device, mode, 0).unwrap();
+        note();
+        let large = fs_err::File::create(app.join("large")).unwrap();
+        large.set_len(MAX_WRITTEN_BYTES).unwrap();
+        assert_eq!(digest(), None);
     }
 
     #[test]

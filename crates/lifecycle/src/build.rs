@@ -160,7 +160,7 @@ impl BuildError {
 }
 
 /// Larger than any real document that a buildpack writes.
-const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
 
 /// A reason is a line.
 const MAX_WHY_BYTES: u64 = 4 << 10;

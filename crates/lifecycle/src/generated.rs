@@ -129,7 +129,8 @@ pub(crate) fn sboms(exporting: &mut Exporting<'_>, cache: &mut CacheRecord) -> R
     Ok(())
 }
 
-/// The app. It is taken over unread where the platform knows that the staged app is the same and the build did not write into it.
+/// The app. It is taken over unread where the platform knows that the staged app is the same, and the build wrote the same into it as the last one, or
+/// nothing.
 pub(crate) fn app(
     exporting: &mut Exporting<'_>,
     cache: &mut CacheRecord,
@@ -146,11 +147,17 @@ pub(crate) fn app(
     };
     let (found, hidden) =
         upper_metadata(&setup.root.upper_dir, app_dir, true).map_err(|source| failed(source.into()))?;
-    let untouched = found.is_none() && !hidden;
-    let input = request.app_fingerprint.as_ref().filter(|_| untouched).map(|fingerprint| {
+    let written = match found {
+        None if !hidden => Some(String::new()),
+        Some(about) if about.is_dir() && !hidden && request.app_fingerprint.is_some() => {
+            app::written(&setup.root.upper_dir, app_dir).map_err(failed)?
+        }
+        _ => None,
+    };
+    let input = request.app_fingerprint.as_ref().zip(written).map(|(fingerprint, written)| {
         let patterns = format!("{slices:?}");
         let place = format!("{}:{} {}", setup.user.uid, setup.user.gid, app_dir.display());
-        digest(&[fingerprint.as_bytes(), patterns.as_bytes(), place.as_bytes()])
+        digest(&[fingerprint.as_bytes(), patterns.as_bytes(), place.as_bytes(), written.as_bytes()])
     });
     let before = &exporting.built.restored.detected.analyzed.before.cache;
     let known = match &input {

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod analyze;
+mod apart;
 mod app;
 mod build;
 mod buildpack_layers;
@@ -47,6 +48,7 @@ mod together;
 mod tree;
 
 pub use analyze::{AnalyzeError, AnalyzeRequest, Analyzed, analyze, image_target};
+pub use apart::{document_for_builds, is_untouched, strayed, take_over};
 pub use build::{BuildError, Built, build};
 pub use buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 pub use cache::{CACHE_RECORD_KIND, SHARED_RECORD_KIND, SharedLayers};

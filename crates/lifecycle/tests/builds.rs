@@ -187,6 +187,28 @@ fn a_buildpack_may_change_the_app() {
     );
 }
 
+#[test]
+fn an_app_into_which_the_build_writes_what_the_last_one_wrote_is_not_made_again() {
+    let mut world = World::new();
+    let build = |text: &str| format!("mkdir -p static; echo {text} > static/a.css; rm -f gone.py");
+    world.buildpack("acme/collect", "0.10", "", PASS, &build("one"));
+    world.group(&["acme/collect"]);
+    world.app_file("main.py", "print(1)\n");
+    world.app_file("gone.py", "");
+    world.fingerprint = Some("one".into());
+    let first = world.build().unwrap();
+    let same = world.build().unwrap();
+    assert_eq!((same.counts.layers_hashed, same.id()), (0, first.id()));
+    assert_eq!(same.file("/workspace/static/a.css").unwrap(), "one\n");
+    world.buildpack("acme/collect", "0.10", "", PASS, &build("two"));
+    let other = world.build().unwrap();
+    assert_eq!(other.counts.layers_hashed, 1);
+    assert_eq!(other.file("/workspace/static/a.css").unwrap(), "two\n");
+    world.app_file("main.py", "print(2)\n");
+    world.fingerprint = Some("two".into());
+    assert_eq!(world.build().unwrap().file("/workspace/main.py").unwrap(), "print(2)\n");
+}
+
 /// A folder that the build took away leaves nothing but a mark in the upper directory.
 #[test]
 fn an_app_folder_that_the_build_removed_is_not_that_of_the_build_before() {

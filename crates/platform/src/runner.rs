@@ -3,16 +3,24 @@
 //! A buildpack sees the build root, `/platform` and its plan. Hoist's own buildpacks also see the shared cache of downloads, as long as no
 //! stranger's code runs: what a source distribution's build script writes must not reach the next build. Such a build script is never
 //! started in the first attempt; the buildpack says by its exit code that it needs one, and is run again without the shared cache.
+//!
+//! One buildpack of hoist's own runs code of the app without having to change what others made. It runs *apart*: it writes into an upper directory of
+//! its own, of which the build takes what lies in the app and in that buildpack's layers (docs/adr/0001).
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fs_err as fs;
 use hoist_events::Stream;
-use hoist_lifecycle::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
+use hoist_lifecycle::{
+    BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, TreeError, Upper, document_for_builds,
+    is_untouched, strayed, take_over,
+};
 use hoist_sandbox::{
     Cancel, ExitStatus, Limits, Monitors, Mount, MountKind, Network, OutputSink, Process, Root, SandboxError, Spec,
     Upper as SandboxUpper, User,
@@ -33,6 +41,10 @@ const CACHING: [&str; 8] = [
     "hoist/pylock",
     "hoist/pip",
 ];
+/// Those of hoist's own buildpacks whose foreign code has no business in the layers of others.
+const APART: [&str; 1] = ["hoist/django"];
+/// Where such a buildpack finds the digest of the app as it was staged, as long as nothing was written into it.
+const APP_VARIABLE: &str = "HOIST_APP_FINGERPRINT";
 /// A buildpack of hoist's own ends with this code when it has to run a stranger's build script (`EX_TEMPFAIL` of sysexits.h).
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.
@@ -70,6 +82,55 @@ pub(crate) struct SandboxRunner {
     pub(crate) cancel: Cancel,
     /// Whether code that is not hoist's own ran where it could write to the layers: in this build, or in the one whose layers it goes on from.
     pub(crate) foreign_code: AtomicBool,
+    /// Whether a buildpack ran apart in this build: a stranger's code wrote to the app, which later buildpacks of the same build read.
+    pub(crate) foreign_app: AtomicBool,
+    /// A digest of the staged app; none where the caller lays something else over it.
+    pub(crate) app_fingerprint: Option<String>,
+}
+
+/// Where a process that runs apart writes. It goes away with what nobody took; what cannot be removed goes with the build's scratch.
+struct Apart {
+    dir: tempfile::TempDir,
+    upper_dir: PathBuf,
+    /// What it may change: the app, and the layers of its buildpack.
+    app_dir: PathBuf,
+    own_dir: PathBuf,
+}
+
+impl Apart {
+    fn make(call: &BuildpackCall, work_dir: &Path) -> io::Result<Self> {
+        let beside = work_dir.parent().unwrap_or(work_dir);
+        let dir = tempfile::Builder::new().prefix("apart-").tempdir_in(beside)?;
+        let upper_dir = dir.path().join("upper");
+        for path in [&upper_dir, &dir.path().join("work")] {
+            fs::create_dir(path)?;
+            fs::set_permissions(path, PermissionsExt::from_mode(0o755))?;
+        }
+        let own_dir = call.args.first().map(PathBuf::from).unwrap_or_default();
+        Ok(Self { dir, upper_dir, app_dir: call.working_dir.clone(), own_dir })
+    }
+
+    /// Gives the build what is its own to change. A layer that later buildpacks would see is refused: it could have them start a stranger's programs
+    /// where they may write to everything. The lines for people, and whether all is well.
+    fn take_into(&self, upper_dir: &Path) -> Result<(Vec<String>, bool), TreeError> {
+        if let Some(document) = document_for_builds(&self.upper_dir, &self.own_dir)? {
+            let path = document.display();
+            let page = [
+                "Error while taking over what code of the app left".to_owned(),
+                format!("  seen  it wrote {path}, a layer that later buildpacks are to see"),
+                "  why   such a layer says which programs later buildpacks start, and they may write to the layers of others".to_owned(),
+                "  do    look for what in the app writes there; nothing of this build was kept".to_owned(),
+            ];
+            return Ok((page.into(), false));
+        }
+        let layers_dir = self.own_dir.parent().unwrap_or(&self.own_dir);
+        let strays = strayed(&self.upper_dir, layers_dir, &self.own_dir)?;
+        let line = |path: PathBuf| {
+            format!("  warning: code of the app wrote to {}, which is not its own: that is not kept", path.display())
+        };
+        take_over(&self.upper_dir, upper_dir, &[&self.app_dir, &self.own_dir])?;
+        Ok((strays.into_iter().map(line).collect(), true))
+    }
 }
 
 /// Whether a stranger's code may run, and so the shared cache may not be seen.
@@ -99,8 +160,8 @@ impl Runner for SandboxRunner {
 }
 
 impl SandboxRunner {
-    /// Whether a buildpack that is not hoist's own was run to build, or a source distribution's build script; see
-    /// [`SandboxRunner::foreign_code`].
+    /// Whether a buildpack that is not hoist's own was run to build, or a source distribution's build script, where it could write to the layers of
+    /// others; see [`SandboxRunner::foreign_code`].
     pub(crate) fn ran_foreign_code(&self) -> bool {
         self.foreign_code.load(Ordering::Relaxed)
     }
@@ -116,16 +177,76 @@ impl SandboxRunner {
         source_builds: SourceBuilds,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<BuildpackExit, RunnerError> {
+        if let Some(upper_dir) = self.apart_from(call) {
+            self.foreign_app.store(true, Ordering::Relaxed);
+            return self.attempt_apart(call, source_builds, upper_dir, output);
+        }
         if self.is_foreign(call, source_builds) {
             self.foreign_code.store(true, Ordering::Relaxed);
         }
-        let spec = self.spec(call, source_builds);
-        let mut sink = Forward(output);
-        let exit = self.monitors.run(&spec, &mut sink, &self.cancel).map_err(|error| failed(call, error))?;
+        self.start(call, &self.spec(call, source_builds), output)
+    }
+
+    fn start(
+        &self,
+        call: &BuildpackCall,
+        spec: &Spec,
+        output: &mut (dyn FnMut(Stream, &[u8]) + Send),
+    ) -> Result<BuildpackExit, RunnerError> {
+        let exit = self.monitors.run(spec, &mut Forward(output), &self.cancel).map_err(|error| failed(call, error))?;
         Ok(match exit.status {
             ExitStatus::Exited(code) => BuildpackExit::Exited(code),
             other => BuildpackExit::Killed { reason: reason(other, &spec.limits) },
         })
+    }
+
+    /// The upper directory that a buildpack which runs apart does not write to. What it puts back of an earlier build is a stranger's, too.
+    fn apart_from<'a>(&self, call: &'a BuildpackCall) -> Option<&'a Path> {
+        let own = self.own_buildpacks.contains(&call.full_name());
+        let is_meant = own && call.phase == BuildpackPhase::Build && APART.contains(&call.buildpack_id.as_str());
+        match &call.upper {
+            Upper::Keep(upper_dir) if is_meant => Some(upper_dir),
+            _ => None,
+        }
+    }
+
+    /// Foreign code over all layers of the build, of which it changes none but its buildpack's own.
+    fn attempt_apart(
+        &self,
+        call: &BuildpackCall,
+        source_builds: SourceBuilds,
+        upper_dir: &Path,
+        output: &mut (dyn FnMut(Stream, &[u8]) + Send),
+    ) -> Result<BuildpackExit, RunnerError> {
+        let refused = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| {
+            let action = format!("cannot {what} {}", call.full_name());
+            RunnerError { action, hint: None, source }
+        };
+        let apart = Apart::make(call, &self.work_dir).map_err(|error| refused("make a place for", error.into()))?;
+        let exit = self.start(call, &self.spec_apart(call, source_builds, upper_dir, &apart), output)?;
+        if exit != BuildpackExit::Exited(0) {
+            return Ok(exit);
+        }
+        let taken = apart.take_into(upper_dir);
+        let (lines, is_well) = taken.map_err(|error| refused("take over what was written by", error.into()))?;
+        for line in lines {
+            output(Stream::Stdout, format!("{line}\n").as_bytes());
+        }
+        Ok(BuildpackExit::Exited(i32::from(!is_well)))
+    }
+
+    fn spec_apart(&self, call: &BuildpackCall, source_builds: SourceBuilds, upper_dir: &Path, apart: &Apart) -> Spec {
+        let mut spec = self.spec(call, source_builds);
+        spec.root.lower_dirs.insert(0, upper_dir.to_owned());
+        let work_dir = apart.dir.path().join("work");
+        spec.root.upper = Some(SandboxUpper { upper_dir: apart.upper_dir.clone(), work_dir });
+        for mount in &mut spec.mounts {
+            let is_own = mount.target == call.exchange_dir;
+            if let (false, MountKind::Bind { read_only, .. }) = (is_own, &mut mount.kind) {
+                *read_only = true;
+            }
+        }
+        spec
     }
 
     /// Detect throws away what it writes.
@@ -154,6 +275,7 @@ impl SandboxRunner {
                 // An interpreter that foreign code could have changed is not started where it can write to what others use.
                 SourceBuilds::Denied
                     if self.ran_foreign_code()
+                        || self.foreign_app.load(Ordering::Relaxed)
                         || call.phase == BuildpackPhase::Detect
                         || !CACHING.contains(&call.buildpack_id.as_str()) =>
                 {
@@ -167,6 +289,7 @@ impl SandboxRunner {
                 SourceBuilds::Allowed => "allow",
             };
             spec.process.env.push((OsString::from("HOIST_SOURCE_BUILDS"), OsString::from(answer)));
+            spec.process.env.extend(self.fingerprint_for(call).map(|digest| (APP_VARIABLE.into(), digest.into())));
         }
         spec.network = self.network.clone();
         spec.limits = Limits {
@@ -180,6 +303,14 @@ impl SandboxRunner {
             ..Limits::default()
         };
         spec
+    }
+}
+
+impl SandboxRunner {
+    /// The digest of the staged app, where that is the app which the buildpack sees.
+    fn fingerprint_for(&self, call: &BuildpackCall) -> Option<&String> {
+        let upper_dir = self.apart_from(call)?;
+        self.app_fingerprint.as_ref().filter(|_| is_untouched(upper_dir, &call.working_dir))
     }
 }
 
@@ -233,8 +364,6 @@ impl OutputSink for Forward<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn runner() -> SandboxRunner {
@@ -252,6 +381,8 @@ mod tests {
             monitors: Monitors::default(),
             cancel: Cancel::new().unwrap(),
             foreign_code: AtomicBool::new(false),
+            foreign_app: AtomicBool::new(false),
+            app_fingerprint: Some("a digest".to_owned()),
         }
     }
 
@@ -297,5 +428,85 @@ mod tests {
             "layers that foreign code could write"
         );
         assert!(!shown("acme/pip", SourceBuilds::Denied));
+        let mut with_app = runner();
+        with_app.foreign_app = AtomicBool::new(true);
+        let mounts = with_app.spec(&call("hoist/pip", BuildpackPhase::Build), SourceBuilds::Denied).mounts;
+        assert!(
+            !mounts.iter().any(|mount| mount.target == Path::new(CACHE_TARGET)),
+            "an app that foreign code wrote to"
+        );
+        assert!(!with_app.ran_foreign_code(), "the layers are as they were");
+    }
+
+    #[test]
+    fn code_of_the_app_writes_beside_the_build_and_to_no_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runner = runner();
+        runner.own_buildpacks.insert("hoist/django@0.1.0".to_owned());
+        runner.work_dir = dir.path().join("work");
+        runner.volumes = vec![bind("/host/ca", "/platform/bindings/ca", false)];
+        let upper_dir = dir.path().join("upper");
+        let mut call = call("hoist/django", BuildpackPhase::Build);
+        call.args = vec!["/layers/hoist_django".into()];
+        call.upper = Upper::Keep(upper_dir.clone());
+        assert_eq!(runner.apart_from(&call), Some(upper_dir.as_path()));
+        let apart = Apart::make(&call, &runner.work_dir).unwrap();
+        assert_eq!(
+            (apart.app_dir.as_path(), apart.own_dir.as_path()),
+            (Path::new("/workspace"), Path::new("/layers/hoist_django"))
+        );
+        let spec = runner.spec_apart(&call, SourceBuilds::Allowed, &upper_dir, &apart);
+        assert_eq!(spec.root.lower_dirs[0], upper_dir);
+        assert_eq!(spec.root.upper.unwrap().upper_dir, apart.dir.path().join("upper"));
+        let writable =
+            spec.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Bind { read_only: false, .. }));
+        assert_eq!(writable.map(|mount| mount.target.as_path()).collect::<Vec<_>>(), [Path::new("/cnb/exchange")]);
+        call.buildpack_version = "9".to_owned();
+        assert_eq!(runner.apart_from(&call), None, "it is somebody else's");
+    }
+
+    #[test]
+    fn a_layer_of_the_app_that_later_buildpacks_would_see_ends_the_build() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut call = call("hoist/django", BuildpackPhase::Build);
+        call.args = vec!["/layers/hoist_django".into()];
+        let apart = Apart::make(&call, &dir.path().join("work")).unwrap();
+        let build_upper = dir.path().join("upper");
+        let own = apart.upper_dir.join("layers/hoist_django");
+        fs::create_dir_all(&own).unwrap();
+        fs::create_dir_all(&build_upper).unwrap();
+        fs::create_dir_all(apart.upper_dir.join("layers/hoist_pip/env")).unwrap();
+        fs::write(own.join("static.toml"), "[types]\ncache = true\n").unwrap();
+        fs::write(own.join("evil.toml"), "[types]\nbuild = true\n").unwrap();
+        let (page, is_well) = apart.take_into(&build_upper).unwrap();
+        assert!(
+            !is_well && page[1].contains("it wrote /layers/hoist_django/evil.toml, a layer that later"),
+            "{page:?}"
+        );
+        assert_eq!(fs::read_dir(&build_upper).unwrap().count(), 0);
+        fs::remove_file(own.join("evil.toml")).unwrap();
+        let (lines, is_well) = apart.take_into(&build_upper).unwrap();
+        assert!(is_well && build_upper.join("layers/hoist_django/static.toml").is_file());
+        assert_eq!(
+            lines,
+            ["  warning: code of the app wrote to /layers/hoist_pip, which is not its own: that is not kept"]
+        );
+        assert!(!build_upper.join("layers/hoist_pip").exists());
+    }
+
+    #[test]
+    fn the_digest_of_the_app_is_told_while_nothing_was_written_into_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runner = runner();
+        runner.own_buildpacks.insert("hoist/django@0.1.0".to_owned());
+        let mut call = call("hoist/django", BuildpackPhase::Build);
+        assert_eq!(runner.fingerprint_for(&call), None);
+        call.upper = Upper::Keep(dir.path().to_owned());
+        assert_eq!(runner.fingerprint_for(&call).map(String::as_str), Some("a digest"));
+        fs::create_dir(dir.path().join("workspace")).unwrap();
+        assert_eq!(runner.fingerprint_for(&call), None);
+        fs::remove_dir(dir.path().join("workspace")).unwrap();
+        runner.app_fingerprint = None;
+        assert_eq!(runner.fingerprint_for(&call), None);
     }
 }

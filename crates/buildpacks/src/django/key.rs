@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::project::Project;
 use crate::context::{Context, Environment};
-use crate::keep::sha256_of;
+use crate::keep::{hash_of_trees, sha256_of};
 use crate::layer::missing;
 
 /// Rises when files are collected or kept in another way.
 const LAYOUT: u32 = 1;
 /// Variables that differ from build to build, or are hoist's own business: `manage.py` is not given them.
 const PRIVATE: [&str; 2] = ["HOIST_", "CNB_"];
+/// The platform's digest of the staged app.
+const APP_VARIABLE: &str = "HOIST_APP_FINGERPRINT";
 /// Those that say where a process is, and nothing of the project.
 const INCIDENTAL: [&str; 5] = ["PWD", "OLDPWD", "SHLVL", "HOSTNAME", "_"];
 
@@ -48,7 +50,7 @@ impl Key {
             values.update([0]);
         }
         Ok(Self {
-            app: hash_of_tree(&context.app_dir)?,
+            app: app(context),
             packages: hash_of_packages(&project.site_packages)?,
             interpreter: context.variable("HOIST_INTERPRETER_IDENTITY").map_or_else(
                 || fs::canonicalize(&project.python).map(|path| path.display().to_string()),
@@ -87,6 +89,15 @@ impl Key {
     }
 }
 
+/// The app, by the digest of who staged it; the platform tells it as long as nothing was written into the app since, and nothing lies over it. Without it
+/// all of the app is read.
+fn app(context: &Context) -> String {
+    match context.variable(APP_VARIABLE) {
+        Some(digest) => format!("staged {digest}"),
+        None => hash_of_trees(&context.app_dir, [Path::new("")]),
+    }
+}
+
 /// The variables that `manage.py` gets.
 pub(super) fn variables(environment: &Environment) -> Environment {
     let is_private = |name: &str| PRIVATE.iter().any(|start| name.starts_with(start)) || INCIDENTAL.contains(&name);
@@ -95,24 +106,6 @@ pub(super) fn variables(environment: &Environment) -> Environment {
         .filter(|(name, _)| !is_private(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-/// Of all files, with their names and links. All of it: the app, which was copied to get here, is the bound.
-fn hash_of_tree(dir: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    for entry in walkdir::WalkDir::new(dir).sort_by_file_name() {
-        let entry = entry?;
-        let path = entry.path().strip_prefix(dir).unwrap_or(entry.path());
-        hasher.update(path.as_os_str().as_encoded_bytes());
-        hasher.update([0]);
-        if entry.file_type().is_file() {
-            hasher.update(sha256_of(entry.path())?);
-        } else if entry.file_type().is_symlink() {
-            hasher.update(fs::read_link(entry.path())?.as_os_str().as_encoded_bytes());
-        }
-        hasher.update([0]);
-    }
-    Ok(hex(&hasher.finalize()))
 }
 
 /// Of the lists of files, with their hashes, that distributions have beside them.
@@ -177,23 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_a_name_and_a_link_each_count() {
+    fn the_app_is_told_by_who_staged_it_or_read() {
         let dir = tempfile::tempdir().unwrap();
-        let mut seen = vec![hash_of_tree(dir.path()).unwrap()];
-        let mut note = || {
-            let hash = hash_of_tree(dir.path()).unwrap();
-            assert!(!seen.contains(&hash));
-            seen.push(hash);
+        let mut context = Context {
+            buildpack_dir: "/".into(),
+            app_dir: dir.path().to_owned(),
+            platform_dir: "/".into(),
+            root_dir: "/".into(),
+            environment: Environment::new(),
+            bindings: crate::Bindings::default(),
         };
-        fs::write(dir.path().join("a.css"), "1").unwrap();
-        note();
-        fs::write(dir.path().join("a.css"), "2").unwrap();
-        note();
-        fs::rename(dir.path().join("a.css"), dir.path().join("b.css")).unwrap();
-        note();
-        std::os::unix::fs::symlink("b.css", dir.path().join("a.css")).unwrap();
-        note();
-        fs::create_dir(dir.path().join("empty")).unwrap();
-        note();
+        let empty = app(&context);
+        fs::write(dir.path().join("manage.py"), "").unwrap();
+        let read = app(&context);
+        assert_ne!(empty, read);
+        context.environment.insert(APP_VARIABLE.to_owned(), "a digest".into());
+        assert_eq!(app(&context), "staged a digest");
+        assert!(!variables(&context.environment).contains_key(APP_VARIABLE), "code of the app does not see it");
     }
 }

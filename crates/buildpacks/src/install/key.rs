@@ -9,7 +9,7 @@ use super::interpreter::Interpreter;
 use super::settings::Settings;
 use super::uv::UV_VERSION;
 use super::wanted::Wanted;
-use crate::keep::sha256_of;
+use crate::keep::{hash_of_trees, sha256_of};
 use crate::pip::requirements::RequirementsTree;
 
 /// Changed when this buildpack writes the layer in another way.
@@ -167,20 +167,7 @@ fn local_hash(local_paths: &[PathBuf], app_dir: &Path) -> String {
     if local_paths.is_empty() {
         return String::new();
     }
-    let mut hasher = Sha256::new();
-    for local in local_paths {
-        // All of it: the app, which was read to get here, is the bound.
-        for entry in walkdir::WalkDir::new(app_dir.join(local)).sort_by_file_name().into_iter().flatten() {
-            hasher.update(entry.path().to_string_lossy().as_bytes());
-            hasher.update([0]);
-            if entry.file_type().is_file() {
-                hasher.update(sha256_of(entry.path()).unwrap_or_default());
-            } else if let Ok(target) = fs_err::read_link(entry.path()) {
-                hasher.update(target.to_string_lossy().as_bytes());
-            }
-        }
-    }
-    hex(&hasher.finalize())
+    hash_of_trees(app_dir, local_paths.iter().map(PathBuf::as_path))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::bindings::write_platform_dir;
 use crate::build::Prepared;
 use crate::build::places::{Places, make_dir};
 use crate::build::report::write_sboms;
-use crate::build::surroundings::{rfc3339, volumes, volumes_change_programs};
+use crate::build::surroundings::{rfc3339, volumes, volumes_change_app, volumes_change_programs};
 use crate::builder::Builder;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
@@ -171,6 +171,8 @@ impl LocalEngine {
             monitors: Monitors::default(),
             cancel: self.cancel().clone(),
             foreign_code: AtomicBool::new(tainted || volumes_change_programs(request)),
+            foreign_app: AtomicBool::new(false),
+            app_fingerprint: (!volumes_change_app(request)).then(|| prepared.staged.fingerprint.clone()),
         })
     }
 

@@ -60,6 +60,12 @@ pub(super) fn volumes_change_programs(request: &BuildRequest) -> bool {
     request.volumes.iter().any(|volume| !volume.target.starts_with(BINDINGS_DIR))
 }
 
+/// Whether a volume lies over something of the app, or over all of it: then the app is not what was staged.
+pub(super) fn volumes_change_app(request: &BuildRequest) -> bool {
+    let app_dir = &request.app_dir;
+    request.volumes.iter().any(|volume| volume.target.starts_with(app_dir) || app_dir.starts_with(&volume.target))
+}
+
 /// Seconds since 1970 as `2022-01-01T04:30:00Z`; the calendar is the proleptic Gregorian one.
 pub fn rfc3339(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -100,5 +106,20 @@ mod tests {
             volumes_change_programs(&BuildRequest { volumes: vec![volume], ..BuildRequest::default() })
         };
         assert!(!of("/platform/bindings/ca") && of("/usr/lib/x") && of("/platform/bindings-else"));
+    }
+
+    #[test]
+    fn a_volume_over_the_app_changes_it() {
+        let of = |target: &str| {
+            let volume = Volume { source: "/x".into(), target: target.into(), read_only: true };
+            volumes_change_app(&BuildRequest {
+                app_dir: "/srv/app".into(),
+                volumes: vec![volume],
+                ..BuildRequest::default()
+            })
+        };
+        assert!(
+            of("/srv/app/static") && of("/srv/app") && of("/srv") && !of("/srv/other") && !of("/platform/bindings/x")
+        );
     }
 }
