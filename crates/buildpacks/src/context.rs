@@ -70,6 +70,15 @@ pub struct LaunchProcess {
     pub working_dir: Option<String>,
 }
 
+/// What people, pip and Paketo's buildpacks write for on and off, in whatever case.
+pub(crate) fn parse_switch(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "y" | "t" => Some(true),
+        "0" | "false" | "no" | "off" | "n" | "f" => Some(false),
+        _ => None,
+    }
+}
+
 impl Context {
     /// A variable as text, when it is set, not empty, and Unicode.
     pub fn variable(&self, name: &str) -> Option<&str> {
@@ -80,6 +89,19 @@ impl Context {
     pub fn variable_of_this_build(&self, name: &str) -> Option<String> {
         let text = fs_err::read_to_string(self.platform_dir.join("env").join(name)).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// A setting that is on or off; none where it is not set. What is neither is refused.
+    pub(crate) fn switch(&self, name: &str) -> Result<Option<bool>, Failure> {
+        let Some(text) = self.variable(name) else { return Ok(None) };
+        parse_switch(text).map(Some).ok_or_else(|| {
+            Failure::new(
+                "reading the settings of the build",
+                format!("{name}={text}"),
+                "it is neither true nor false",
+                format!("set {name}=true or {name}=false, or do not set it"),
+            )
+        })
     }
 
     /// Whether hoist builds, and not another platform with hoist's buildpacks: it tells its own whether strangers' code may run.
@@ -142,5 +164,33 @@ impl BuildContext<'_> {
     /// Leaves a plan entry to later buildpacks.
     pub fn leave_unmet(&mut self, name: impl Into<String>) {
         self.unmet.push(name.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_words_turn_every_setting_on_and_off() {
+        let context = |text: &str| Context {
+            buildpack_dir: "/".into(),
+            app_dir: "/".into(),
+            platform_dir: "/".into(),
+            root_dir: "/".into(),
+            environment: Environment::from([("SETTING".to_owned(), text.into())]),
+            bindings: Bindings::default(),
+        };
+        for text in ["1", "true", "Yes", " ON ", "y", "T"] {
+            assert_eq!(context(text).switch("SETTING").unwrap(), Some(true), "{text}");
+        }
+        for text in ["0", "False", "no", "off", "N", "f"] {
+            assert_eq!(context(text).switch("SETTING").unwrap(), Some(false), "{text}");
+        }
+        assert_eq!(context(" ").switch("SETTING").unwrap(), None);
+        assert_eq!(
+            context("maybe").switch("SETTING").unwrap_err().to_string(),
+            "Error while reading the settings of the build\n  seen  SETTING=maybe\n  why   it is neither true nor false\n  do    set SETTING=true or SETTING=false, or do not set it\n"
+        );
     }
 }

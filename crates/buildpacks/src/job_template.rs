@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::install::interpreter::Interpreter;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
 use crate::procfile;
+use crate::run_environment;
 use crate::shipped::ShippedFile;
 
 const LAYER: &str = "runner";
@@ -132,7 +133,11 @@ impl Buildpack for JobTemplate {
             (python, format!("hoist's runner calls {}", settings.entry_point))
         });
         context.output.step(format!("{PROCESS}: {said} (contract {})", settings.contract.as_deref().unwrap_or("G1")));
-        let has_default = procfile::read(common)?.is_some_and(|procfile| procfile.default_entry().is_some());
+        let procfile = procfile::read(common)?;
+        if procfile.is_none() {
+            run_environment::prepare_certificates(context)?;
+        }
+        let has_default = procfile.is_some_and(|procfile| procfile.default_entry().is_some());
         context.add_process(LaunchProcess {
             kind: PROCESS.to_owned(),
             command,

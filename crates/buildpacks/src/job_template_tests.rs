@@ -112,6 +112,27 @@ fn a_service_gets_the_runner_and_its_process_answers() {
 }
 
 #[test]
+fn a_service_trusts_the_certificates_of_its_bindings_like_any_process() {
+    let program = "certificates/exec.d/hoist-certificates";
+    let of_hoist = [("HOIST_SOURCE_BUILDS", "deny")];
+    let service = case(&[("src/program.py", PROGRAM)], &of_hoist);
+    service.build(&JobTemplate).unwrap();
+    assert_eq!(fs::read_link(service.layers_dir.join(program)).unwrap(), Path::new("/cnb/lifecycle/launcher"));
+    let toml = service.layer_file("certificates.toml");
+    assert!(toml.contains("launch = true"), "{toml}");
+    // Where a Procfile is, its buildpack does it.
+    fs::write(service.context.app_dir.join("Procfile"), "worker: python w.py\n").unwrap();
+    let other =
+        Case { layers_dir: service.layers_dir.join("other"), context: service.context.clone(), ..case(&[], &[]) };
+    fs::create_dir(&other.layers_dir).unwrap();
+    other.build(&JobTemplate).unwrap();
+    assert!(!other.layers_dir.join("certificates").exists());
+    let off = case(&[("src/program.py", PROGRAM)], &[of_hoist[0], ("BP_RUNTIME_CERT_BINDING_DISABLED", "yes")]);
+    off.build(&JobTemplate).unwrap();
+    assert!(!off.layers_dir.join("certificates").exists());
+}
+
+#[test]
 fn a_template_with_a_program_of_its_own_runs_that() {
     let files = [
         ("app/__init__.py", ""),

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use fs_err as fs;
+use hoist_spec::CERTIFICATE_VARIABLES;
 
 use crate::context::{BuildContext, Context, LaunchProcess};
 use crate::failure::Failure;
@@ -76,19 +77,31 @@ impl Programs {
 /// Prepares the processes of an image, which are changed where live reload is asked for.
 pub(crate) fn prepare(context: &BuildContext<'_>, processes: &mut Vec<LaunchProcess>) -> Result<(), Failure> {
     let programs = Programs::of(context.common);
-    let layers = ["web", "certificates", "live-reload"].map(|name| context.layer(name));
+    let layers = ["web", "live-reload"].map(|name| context.layer(name));
     layers.iter().try_for_each(Layer::clear)?;
-    let [web, certificates, live_reload] = layers;
+    let [web, live_reload] = layers;
     let has_web = processes.iter().any(|process| process.kind == WEB);
     if has_web {
         prepare_web(context, &programs, &web)?;
     }
-    let has_bindings = !is_true(context.common, NO_CERTIFICATES_VARIABLE)?;
-    if has_bindings && programs.put(&certificates.dir().join("exec.d"), CERTIFICATES)? {
-        certificates.write(LAUNCH, &toml::Table::new())?;
-    }
-    if is_true(context.common, RELOAD_VARIABLE)? {
+    put_certificates(context, &programs)?;
+    if context.common.switch(RELOAD_VARIABLE)? == Some(true) {
         reload(context, &programs, &live_reload, processes)?;
+    }
+    Ok(())
+}
+
+/// The same for processes that nobody names in a Procfile: they serve no pages, and trust the certificates of their bindings as all do.
+pub(crate) fn prepare_certificates(context: &BuildContext<'_>) -> Result<(), Failure> {
+    put_certificates(context, &Programs::of(context.common))
+}
+
+fn put_certificates(context: &BuildContext<'_>, programs: &Programs) -> Result<(), Failure> {
+    let layer = context.layer("certificates");
+    layer.clear()?;
+    let is_wanted = context.common.switch(NO_CERTIFICATES_VARIABLE)? != Some(true);
+    if is_wanted && programs.put(&layer.dir().join("exec.d"), CERTIFICATES)? {
+        layer.write(LAUNCH, &toml::Table::new())?;
     }
     Ok(())
 }
@@ -139,7 +152,7 @@ fn reload(
 pub(crate) fn embed_certificates(context: &BuildContext<'_>) -> Result<(), Failure> {
     let layer = context.layer("embedded-certificates");
     layer.clear()?;
-    if !is_true(context.common, EMBED_VARIABLE)? {
+    if context.common.switch(EMBED_VARIABLE)? != Some(true) {
         return Ok(());
     }
     let certificates = context.common.bindings.certificates();
@@ -166,28 +179,3 @@ pub(crate) fn embed_certificates(context: &BuildContext<'_>) -> Result<(), Failu
 
 /// Asks for [`embed_certificates`].
 pub(crate) const EMBED_VARIABLE: &str = "BP_EMBED_CERTS";
-/// By which programs are told whom to trust: OpenSSL, requests, curl, pip, the SDK of AWS, gRPC, git, Node.
-const CERTIFICATE_VARIABLES: [&str; 8] = [
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "PIP_CERT",
-    "AWS_CA_BUNDLE",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "GIT_SSL_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
-];
-
-/// Whether a setting is on; what is neither true nor false is refused.
-fn is_true(context: &Context, name: &str) -> Result<bool, Failure> {
-    match context.variable(name).map(str::to_ascii_lowercase).as_deref() {
-        None | Some("false" | "0") => Ok(false),
-        Some("true" | "1") => Ok(true),
-        Some(text) => Err(Failure::new(
-            "reading the settings of the build",
-            format!("{name}={text}"),
-            "it is neither true nor false",
-            format!("set {name}=true, or do not set it"),
-        )),
-    }
-}

@@ -8,23 +8,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use hoist_spec::Environment;
+use hoist_spec::{CERTIFICATE_VARIABLES, Environment};
 
 use crate::programs::say;
 
 const KIND: &str = "ca-certificates";
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const FILE_VARIABLE: &str = "SSL_CERT_FILE";
-/// Programs that look elsewhere than OpenSSL: requests, curl, pip, the SDK of AWS, gRPC, git, Node.
-const OTHER_VARIABLES: [&str; 7] = [
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "PIP_CERT",
-    "AWS_CA_BUNDLE",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "GIT_SSL_CAINFO",
-    "NODE_EXTRA_CA_CERTS",
-];
+/// OpenSSL's, whose file holds all that is trusted.
+const FILE_VARIABLE: &str = CERTIFICATE_VARIABLES[0];
 /// Where systems keep all that they trust.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -68,9 +59,8 @@ pub(crate) fn variables(environment: &Environment) -> Vec<(&'static str, OsStrin
         ));
         return Vec::new();
     };
-    let is_free = |name: &&str| environment.get(name).is_none_or(OsStr::is_empty);
-    let others = OTHER_VARIABLES.into_iter().filter(is_free);
-    std::iter::once(FILE_VARIABLE).chain(others).map(|name| (name, path.clone().into_os_string())).collect()
+    let is_meant = |name: &&str| *name == FILE_VARIABLE || environment.get(name).is_none_or(OsStr::is_empty);
+    CERTIFICATE_VARIABLES.into_iter().filter(is_meant).map(|name| (name, path.clone().into_os_string())).collect()
 }
 
 /// The folders of bindings of the type, by name. Kubernetes keeps what they link to beside them, in folders that begin with two points.
@@ -179,7 +169,7 @@ mod tests {
         let path = PathBuf::from(&first[0].1);
         assert_eq!((first[0].0, path.parent()), (FILE_VARIABLE, Some(at("tmp").as_path())));
         assert!(first.iter().all(|(name, value)| *name != "REQUESTS_CA_BUNDLE" && *value == first[0].1));
-        assert_eq!(first.len(), OTHER_VARIABLES.len());
+        assert_eq!(first.len(), CERTIFICATE_VARIABLES.len() - 1);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, [pem("own"), pem("first"), pem("not twice"), String::new()].join("\n"));
         assert_eq!(variables(&environment), first, "a second start takes the file of the first");

@@ -5,20 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hoist_events::{DetectOutcome, Event, Phase, Stream};
 use hoist_spec::{
-    BuildPlan, Candidate, Environment, GroupBuildpack, GroupEntry, ImageTarget, OrderError, OrderGroup, Plan,
-    flatten_order, resolve_plan,
+    BuildPlan, Candidate, GroupBuildpack, GroupEntry, ImageTarget, OrderError, OrderGroup, Plan, flatten_order,
+    resolve_plan,
 };
 
 use crate::analyze::Analyzed;
 use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
-use crate::environment::{self, Operator};
+use crate::environment::{self, Operator, Told, Wishes};
 use crate::exchange::Exchange;
 use crate::layer_events::elapsed_ms;
 use crate::lines::Lines;
@@ -461,10 +461,12 @@ pub(crate) fn detect_call(
     let plan_path = exchange.plan_path();
     let platform_dir = site.directories.platform_dir.clone();
     let mut places = vec![("CNB_BUILDPACK_DIR", buildpack.dir.as_path())];
-    if descriptor.api.at_least(8) {
+    if Wishes::of(descriptor).told >= Told::Directories {
         places.push(("CNB_BUILD_PLAN_PATH", plan_path.as_path()));
+        places.push(("CNB_PLATFORM_DIR", platform_dir.as_path()));
     }
-    let environment = detect_environment(site, target, operator, buildpack, &places)?;
+    let initial = environment::initial(site);
+    let environment = environment::for_buildpack(site, operator, &initial, descriptor, target, &places)?;
     Ok(BuildpackCall {
         phase: BuildpackPhase::Detect,
         buildpack_id: descriptor.buildpack.id.clone(),
@@ -478,22 +480,6 @@ pub(crate) fn detect_call(
         restored_dirs: Vec::new(),
         upper: Upper::Throwaway,
     })
-}
-
-/// What bin/detect of this buildpack has for its environment; `places` are those that only its own call has.
-pub(crate) fn detect_environment(
-    site: &Site<'_>,
-    target: &ImageTarget,
-    operator: &Operator,
-    buildpack: &Buildpack,
-    places: &[(&str, &Path)],
-) -> Result<Environment, TreeError> {
-    let descriptor = &buildpack.descriptor;
-    let mut places = places.to_vec();
-    if descriptor.api.at_least(8) {
-        places.push(("CNB_PLATFORM_DIR", site.directories.platform_dir.as_path()));
-    }
-    environment::for_buildpack(site, operator, &environment::initial(site), descriptor, target, &places)
 }
 
 /// Whether a group applies, by what its buildpacks answered.

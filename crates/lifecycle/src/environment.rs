@@ -45,6 +45,35 @@ impl Operator {
     }
 }
 
+/// What of a buildpack decides the environment of its process, besides what the specification says about the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    /// Whether it gets the user's variables.
+    user: bool,
+    /// What its API has it told.
+    pub(crate) told: Told,
+}
+
+/// Each has what stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Told {
+    Nothing,
+    /// Its directories, since 0.8.
+    Directories,
+    /// What it builds for, since 0.10.
+    Target,
+    /// Where the app will run, since 0.12.
+    ExecEnv,
+}
+
+impl Wishes {
+    pub(crate) fn of(descriptor: &BuildpackDescriptor) -> Self {
+        let since = [(12, Told::ExecEnv), (10, Told::Target), (8, Told::Directories)];
+        let told = since.into_iter().find(|(minor, _)| descriptor.api.at_least(*minor));
+        Self { user: !descriptor.buildpack.clear_env, told: told.map_or(Told::Nothing, |(_, told)| told) }
+    }
+}
+
 /// The environment of one process: what layers made of it, the user's variables (unless the buildpack wants none), the operator's, and
 /// what the specification says about the call.
 pub(crate) fn for_buildpack(
@@ -56,7 +85,8 @@ pub(crate) fn for_buildpack(
     call: &[(&str, &Path)],
 ) -> Result<Environment, TreeError> {
     let mut environment = from_layers.clone();
-    if !descriptor.buildpack.clear_env {
+    let wishes = Wishes::of(descriptor);
+    if wishes.user {
         for (name, value) in &site.platform_env {
             environment.set_from_platform(name, std::os::unix::ffi::OsStrExt::from_bytes(value.as_slice()));
         }
@@ -67,12 +97,12 @@ pub(crate) fn for_buildpack(
     for (name, path) in call {
         environment.set(*name, path.as_os_str());
     }
-    if descriptor.api.at_least(10) {
+    if wishes.told >= Told::Target {
         for (name, value) in target.variables() {
             environment.set(name, value);
         }
     }
-    if descriptor.api.at_least(12) && !site.exec_env.is_empty() {
+    if wishes.told >= Told::ExecEnv && !site.exec_env.is_empty() {
         environment.set("CNB_EXEC_ENV", &site.exec_env);
     }
     Ok(environment)

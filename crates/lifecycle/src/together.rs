@@ -9,12 +9,12 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use hoist_events::{Event, Phase, Stream};
-use hoist_spec::{Environment, ImageTarget};
+use hoist_spec::ImageTarget;
 use serde::Deserialize;
 
 use crate::buildpacks::Buildpack;
-use crate::detect::{Answers, DetectError, Run, answered, detect_call, detect_environment};
-use crate::environment::Operator;
+use crate::detect::{Answers, DetectError, Run, answered, detect_call};
+use crate::environment::{Operator, Wishes};
 use crate::exchange::Exchange;
 use crate::lines::Lines;
 use crate::runner::BuildpackExit;
@@ -40,15 +40,9 @@ pub(crate) fn ask(site: &Site<'_>, target: &ImageTarget, operator: &Operator, bu
     let Some(first) = buildpacks.first() else { return Ok(Vec::new()) };
     let prepare = |source| DetectError::Tree { buildpack: first.descriptor.full_name(), source };
     // One process has one environment; who would see another is asked alone.
-    let environment =
-        |buildpack: &Buildpack| detect_environment(site, target, operator, buildpack, &[]).map_err(prepare);
-    let common: Environment = environment(first)?;
-    let mut asked: Vec<&Buildpack> = Vec::new();
-    for buildpack in buildpacks {
-        if environment(buildpack)? == common {
-            asked.push(buildpack);
-        }
-    }
+    let wishes = Wishes::of(&first.descriptor);
+    let asked: Vec<&Buildpack> =
+        buildpacks.iter().copied().filter(|buildpack| Wishes::of(&buildpack.descriptor) == wishes).collect();
     let exchange = Exchange::new(site, "detect-together", "").map_err(prepare)?;
     let mut call = detect_call(site, target, operator, first, &exchange).map_err(prepare)?;
     let pairs = asked

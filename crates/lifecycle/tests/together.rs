@@ -106,3 +106,13 @@ fn a_program_that_does_not_know_the_option_is_asked_alone() {
     world.group(&["own/a", "own/b"]);
     assert_eq!(world.build().unwrap().counts.processes_started, 1 + 2 + 2);
 }
+
+#[test]
+fn who_sees_another_environment_is_asked_alone() {
+    let world = world("");
+    world.buildpack("own/c", "0.10", "clear-env = true", &program(""), NOTHING);
+    let outcome = world.build().unwrap();
+    assert_eq!(asked(&outcome.events).len(), 4);
+    // One for a and b, one for c, one for the other, and three that built.
+    assert_eq!(outcome.counts.processes_started, 3 + 3);
+}

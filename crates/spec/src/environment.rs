@@ -34,6 +34,19 @@ pub const BUILD_PASSED: &[&str] = &[
 pub const LAUNCH_REMOVED: &[&str] =
     &["CNB_LAYERS_DIR", "CNB_APP_DIR", "CNB_PROCESS_TYPE", "CNB_PLATFORM_API", "CNB_DEPRECATION_MODE"];
 
+/// The variables by which programs are told whom to trust: OpenSSL's first, then those of programs that look elsewhere (requests, curl, pip, the SDK of AWS,
+/// gRPC, git, Node). No part of the specification: launcher and buildpacks say the same by them.
+pub const CERTIFICATE_VARIABLES: [&str; 8] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "AWS_CA_BUNDLE",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+];
+
 /// What a file in an environment directory does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

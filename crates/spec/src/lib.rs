@@ -48,8 +48,8 @@ pub use buildpack_toml::{BuildpackDescriptor, BuildpackInfo, License, Stack, esc
 pub use cache_metadata::{CACHE_METADATA_LABEL, CacheMetadata};
 pub use detection_order::{DetectionNode, detection_tree};
 pub use environment::{
-    BUILD_PASSED, BUILD_PATHS, Environment, LAUNCH_PATHS, LAUNCH_REMOVED, Modification, Operation,
-    parse_environment_dir,
+    BUILD_PASSED, BUILD_PATHS, CERTIFICATE_VARIABLES, Environment, LAUNCH_PATHS, LAUNCH_REMOVED, Modification,
+    Operation, parse_environment_dir,
 };
 pub use error::DocumentError;
 pub use extension_toml::ExtensionDescriptor;

@@ -14,7 +14,7 @@ mod project;
 use serde::{Deserialize, Serialize};
 
 use crate::buildpack::{Buildpack, Detection};
-use crate::context::{BuildContext, Context, DetectContext};
+use crate::context::{BuildContext, Context, DetectContext, parse_switch};
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, Page};
 use crate::install::denies_source_builds;
 use crate::layer::{Layer, LayerTypes};
@@ -79,18 +79,11 @@ enum Wish {
 
 impl Wish {
     fn of(context: &Context) -> Result<Self, Failure> {
-        let is_no = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "false" | "0" | "no" | "off");
-        let is_yes = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on");
-        match context.variable(VARIABLE) {
-            Some(text) if is_no(text) => Ok(Self::No(VARIABLE)),
-            Some(text) if is_yes(text) => Ok(Self::Always),
-            Some(text) => Err(Failure::new(
-                "reading the settings of the build",
-                format!("{VARIABLE}={text}"),
-                "it is neither true nor false",
-                format!("set {VARIABLE}=false to leave static files out, or do not set it"),
-            )),
-            None if context.variable(DISABLING_VARIABLE).is_some_and(|text| !is_no(text)) => {
+        match context.switch(VARIABLE)? {
+            Some(false) => Ok(Self::No(VARIABLE)),
+            Some(true) => Ok(Self::Always),
+            // Whatever else it says: Heroku looks whether it is set.
+            None if context.variable(DISABLING_VARIABLE).is_some_and(|text| parse_switch(text) != Some(false)) => {
                 Ok(Self::No(DISABLING_VARIABLE))
             }
             None => Ok(Self::WhereLocal),

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use crate::context::Environment;
+use crate::context::{Environment, parse_switch};
 
 /// What the settings of a build say of wheels and source distributions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Binaries {
         let none = formats(text("PIP_NO_BINARY"));
         // A name in both is built: it was asked for by name, or later.
         only.retain(|name| name == ":all:" || !none.contains(name));
-        Self { only, none, prefer: is_true(text("PIP_PREFER_BINARY")) }
+        Self { only, none, prefer: parse_switch(text("PIP_PREFER_BINARY")) == Some(true) }
     }
 
     /// The same in uv's arguments. (`--prefer-binary` has no counterpart.)
@@ -74,11 +74,6 @@ fn formats(text: &str) -> Vec<String> {
     found.sort();
     found.dedup();
     found
-}
-
-/// As pip reads a switch.
-pub(super) fn is_true(text: &str) -> bool {
-    matches!(text.trim().to_lowercase().as_str(), "1" | "true" | "yes" | "on" | "y" | "t")
 }
 
 #[cfg(test)]

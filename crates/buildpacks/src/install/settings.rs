@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::binaries::{Binaries, is_true};
+use super::binaries::Binaries;
 use super::credentials::{Login, add_logins, netrc, of_netrc, of_pypirc};
 pub(crate) use super::masking::mask_credentials;
 use super::masking::{Secrets, is_secret};
 use super::origins::Origins;
 use crate::as_of::AsOf;
-use crate::context::{Context, Environment};
+use crate::context::{Context, Environment, parse_switch};
 
 /// Variables that would bend an installer away from the layer, or the interpreter away from itself.
 const FORBIDDEN: &[&str] = &[
@@ -139,7 +139,8 @@ pub(crate) fn settings(context: &Context) -> Settings {
     }
     environment.retain(|name, _| !name.starts_with("UV_"));
     let binaries = Binaries::of(&environment);
-    let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_true);
+    let is_on = |text: &str| parse_switch(text) == Some(true);
+    let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_on);
     let secrets = secrets(&uv, &logins);
     Settings { pip: environment, uv, binaries, no_index, as_of, origins, secrets, logins }
 }
@@ -247,7 +248,7 @@ fn translate(environment: &Environment) -> Vec<(String, String)> {
     }
     let switches = [("PIP_PRE", "UV_PRERELEASE", "allow"), ("PIP_REQUIRE_HASHES", "UV_REQUIRE_HASHES", "1")];
     for (pip, uv, value) in switches {
-        if get(pip).is_some_and(is_true) {
+        if get(pip).and_then(parse_switch) == Some(true) {
             result.push((uv.into(), value.into()));
         }
     }
