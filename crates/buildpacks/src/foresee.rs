@@ -47,14 +47,7 @@ pub struct Packages {
 
 /// Looks at the app in `app_dir` as the buildpacks would on a base of `suite`, with these variables of the platform.
 pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight {
-    let context = Context {
-        buildpack_dir: PathBuf::new(),
-        app_dir: app_dir.to_owned(),
-        platform_dir: PathBuf::new(),
-        root_dir: PathBuf::from("/"),
-        environment: variables.iter().map(|(name, value)| (name.clone(), value.into())).collect(),
-        bindings: Bindings::default(),
-    };
+    let context = context(app_dir, variables);
     let mut found = Foresight::default();
     match deb_packages::wanted::read(&context) {
         Ok(asked) => found.deb_packages = asked.into_iter().map(|(wanted, place)| (wanted.relation(), place)).collect(),
@@ -121,6 +114,25 @@ pub fn foresee(app_dir: &Path, variables: &[(String, String)], suite: &str) -> F
     }
     foresee_processes(&context, &mut found);
     found
+}
+
+/// Whether something names the process that an image of the app starts, or means to: what is wrong in a Procfile is the build's to say.
+pub fn names_process(app_dir: &Path, variables: &[(String, String)]) -> bool {
+    match procfile::read(&context(app_dir, variables)) {
+        Ok(procfile) => procfile.is_some_and(|procfile| procfile.default_entry().is_some()),
+        Err(_) => true,
+    }
+}
+
+fn context(app_dir: &Path, variables: &[(String, String)]) -> Context {
+    Context {
+        buildpack_dir: PathBuf::new(),
+        app_dir: app_dir.to_owned(),
+        platform_dir: PathBuf::new(),
+        root_dir: PathBuf::from("/"),
+        environment: variables.iter().map(|(name, value)| (name.clone(), value.into())).collect(),
+        bindings: Bindings::default(),
+    }
 }
 
 /// What would be started.
@@ -231,6 +243,52 @@ mod tests {
         let (_, _, refusals) = of(&lock.replace(source, ""), ">=3.12", &[]);
         assert!(refusals[0].to_string().contains("fast: its files are for Python 3.11, and the build has 3.13.5"));
         assert_eq!(of(&lock.replace("cp311-cp311", "cp311-abi3"), ">=3.9", &[]).0.0, "3.13");
+    }
+
+    #[test]
+    fn a_procfile_names_the_process_whatever_else_the_app_holds() {
+        let names = |files: &[(&str, &str)], variables: &[(&str, &str)]| {
+            let dir = tempfile::tempdir().unwrap();
+            for (path, text) in files {
+                fs_err::write(dir.path().join(path), text).unwrap();
+            }
+            let variables: Vec<_> =
+                variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            names_process(dir.path(), &variables)
+        };
+        assert!(names(&[("Procfile", "web: python main.py\n"), ("poetry.lock", "no lock")], &[]));
+        assert!(names(&[("Procfile", "worker: python main.py\n")], &[]), "the only line");
+        assert!(names(&[], &[("BP_PROCFILE_DEFAULT_PROCESS", "python main.py")]));
+        assert!(names(&[("Procfile", "no line of a Procfile\n")], &[]), "the build says what is wrong");
+        assert!(!names(&[("Procfile", "a: x\nb: y\n")], &[]) && !names(&[("main.py", "")], &[]));
+    }
+
+    #[test]
+    fn a_server_that_nobody_installs_is_warned_of() {
+        let warned = |files: &[(&str, &str)]| {
+            let warnings = foreseen(files, &[]).warnings.into_iter();
+            warnings.filter(|warning| warning.code == "procfile").map(|warning| warning.text).collect::<Vec<_>>()
+        };
+        let procfile = ("Procfile", "web: gunicorn app:app --bind 0.0.0.0:$PORT\n");
+        assert_eq!(
+            warned(&[("app.py", ""), procfile]),
+            [
+                "Procfile line 1: web starts gunicorn, and no file of the app asks for it: write gunicorn into a file requirements.txt"
+            ]
+        );
+        assert_eq!(
+            warned(&[("app.py", ""), procfile, ("requirements.txt", "flask\n")]),
+            [""; 0],
+            "another may bring it"
+        );
+        let lock = "lock-version = \"1.0\"\ncreated-by = \"x\"\n[[packages]]\nname = \"flask\"\nversion = \"3\"\n[[packages.wheels]]\nname = \"flask-3-py3-none-any.whl\"\nhashes = { sha256 = \"00\" }\n";
+        assert_eq!(
+            warned(&[("app.py", ""), procfile, ("pylock.toml", lock)]),
+            [
+                "Procfile line 1: web starts gunicorn, and pylock.toml has no such package: add gunicorn to what the app requires, and make the lock anew"
+            ]
+        );
+        assert_eq!(warned(&[("app.py", ""), procfile, ("pylock.toml", &lock.replace("flask", "gunicorn"))]), [""; 0]);
     }
 
     #[test]

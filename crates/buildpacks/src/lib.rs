@@ -41,6 +41,7 @@ mod process;
 mod procfile;
 mod procfile_command;
 mod procfile_grammar;
+mod procfile_programs;
 mod propose;
 mod pylock;
 mod pyproject;
@@ -57,7 +58,7 @@ pub use context::{BuildContext, Context, DetectContext, Environment, LaunchProce
 pub use encoding::{DecodeError, decode_text};
 pub use entry::{Phase, main_if_buildpack, run_phase};
 pub use failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, Page, Warning};
-pub use foresee::{Foresight, Packages, foresee};
+pub use foresee::{Foresight, Packages, foresee, names_process};
 pub use layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, SbomFormat};
 pub use output::Output;
 pub use place::{Place, place_of};

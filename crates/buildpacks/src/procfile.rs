@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::layer::{LayerTypes, write_if_changed};
 use crate::procfile_command::{self, Command};
 use crate::procfile_grammar::{Entry, Procfile};
+use crate::procfile_programs;
 use crate::run_environment;
 
 const FILE: &str = "Procfile";
@@ -50,6 +51,9 @@ impl Buildpack for ProcfileBuildpack {
             context.output.warning(warning);
         }
         refuse_empty(&procfile)?;
+        for warning in procfile_programs::missing(context.common, &procfile) {
+            context.output.warning(warning);
+        }
         let default = procfile.default_entry().map(|entry| entry.name.clone());
         let (mut variables, mut processes) = (Vec::new(), Vec::new());
         for entry in &procfile.entries {
@@ -102,7 +106,9 @@ pub(crate) fn foresee(context: &Context) -> Result<Option<(bool, Vec<String>)>, 
     for entry in &procfile.entries {
         command_of(entry)?;
     }
-    Ok(Some((procfile.default_entry().is_some(), procfile.warnings)))
+    let has_default = procfile.default_entry().is_some();
+    let programs = procfile_programs::foresee(context, &procfile);
+    Ok(Some((has_default, procfile.warnings.into_iter().chain(programs).collect())))
 }
 
 fn binding(context: &Context) -> Option<std::path::PathBuf> {

@@ -27,7 +27,9 @@ fn assert_page(name: &str, page: &str) {
     settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT");
     settings.add_filter(r"/[^\s`']*/pip-cache/[^\s`']*", "/CACHE");
     settings.add_filter(r"/[^\s`']*/bin/git", "git");
-    settings.add_filter(r"/tmp/[.\w]+", "/TMP");
+    // Wherever temporary files are on this machine.
+    let temporary = std::env::temp_dir().display().to_string().replace('.', r"\.");
+    settings.add_filter(&format!(r"{}/[.\w]+", temporary.trim_end_matches('/')), "/TMP");
     settings.add_filter(r"in [\d.]+m?s", "in TIME");
     // What git does first depends on whether an earlier run left its folder.
     settings.add_filter("failed to clone into", "failed to fetch into");
@@ -113,6 +115,13 @@ fn a_repository_without_git() {
     bench.own_interpreter();
     bench.set("PATH", "/nonexistent");
     assert_page("repository_without_git", &failed(&bench, "lib @ git+https://host.invalid/me/lib.git\n"));
+}
+
+#[test]
+fn an_address_of_a_requirement_whose_host_nobody_knows() {
+    let mut bench = cloning();
+    bench.set("PIP_RETRIES", "0");
+    assert_page("address_name", &failed(&bench, "six\nlib @ https://host.invalid/lib-1-py3-none-any.whl\n"));
 }
 
 #[test]

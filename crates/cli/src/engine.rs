@@ -109,7 +109,14 @@ fn parts() -> BuilderParts {
     let order = hoist_buildpacks::default_order().into_iter().map(|group| {
         group.into_iter().map(|entry| (entry.id.to_owned(), entry.version.to_owned(), entry.optional)).collect()
     });
-    BuilderParts { buildpacks, order: order_of(order), hoist_path: own_path(), launcher: LAUNCHER, foresee }
+    BuilderParts {
+        buildpacks,
+        order: order_of(order),
+        hoist_path: own_path(),
+        launcher: LAUNCHER,
+        foresee,
+        names_process: hoist_buildpacks::names_process,
+    }
 }
 
 /// The builder.toml of hoist's own builder.

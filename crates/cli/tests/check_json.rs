@@ -131,6 +131,18 @@ fn packages_of_debian_are_told_and_what_is_none_is_refused() {
 }
 
 #[test]
+fn the_app_may_be_named_as_for_a_build() {
+    let app = tree(&[("main.py", ""), ("Procfile", "web: python main.py\n")]);
+    let plain = run(hoist().args(["check", "--json"]).arg(app.path())).ok().json();
+    for option in ["--path", "-p"] {
+        assert_eq!(run(hoist().args(["check", "--json", option]).arg(app.path())).ok().json(), plain);
+    }
+    assert_eq!(run(hoist().args(["check", "--json"]).current_dir(app.path())).ok().json()["files"], plain["files"]);
+    let both = run(hoist().args(["check", "--path"]).arg(app.path()).arg("elsewhere")).code(2);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}
+
+#[test]
 fn a_stale_lock_says_what_drifted_and_a_fine_app_nothing() {
     let project =
         "[project]\nname = \"shop\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"httpx\"]\n";

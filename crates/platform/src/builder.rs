@@ -20,7 +20,7 @@ use hoist_spec::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::check::Foresee;
+use crate::check::{Foresee, NamesProcess};
 use crate::chosen::Extra;
 use crate::create::{BuilderError, Making};
 use crate::engine::{BaseChoice, EngineSettings, LocalEngine};
@@ -59,6 +59,8 @@ pub struct BuilderParts {
     pub launcher: Launcher<'static>,
     /// What the buildpacks would say of an app without being run.
     pub foresee: Foresee,
+    /// Whether a file or variable names the process that an image of the app starts, which costs less to see than all that.
+    pub names_process: NamesProcess,
 }
 
 /// A buildpack of hoist's own; its programs are links to hoist.

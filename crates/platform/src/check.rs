@@ -131,6 +131,9 @@ pub struct Foresight {
 /// Asks the buildpacks: the staged app, the variables of the build, the suite of the base. This crate does not know which buildpacks there are.
 pub type Foresee = fn(app_dir: &Path, variables: &[(String, String)], suite: &str) -> Foresight;
 
+/// Asks the buildpacks about the process alone.
+pub type NamesProcess = fn(app_dir: &Path, variables: &[(String, String)]) -> bool;
+
 impl Problem {
     /// Something that keeps the app from being built or from working.
     pub fn fatal(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {

@@ -49,7 +49,7 @@ pub use buildpackage::{
     BuildpackPlace, InspectedBuildpack, NewBuildpack, PackageError, PackageOutput, PackageRequest, PackageSource,
     Packaged, PackagedOutput, PulledBuildpack, ScaffoldError, machine_arch,
 };
-pub use check::{CheckReport, Chosen, Foresee, Foresight, Parameter, Problem, Severity, SourcePlace};
+pub use check::{CheckReport, Chosen, Foresee, Foresight, NamesProcess, Parameter, Problem, Severity, SourcePlace};
 pub use chosen::ChosenError;
 pub use create::{BuilderError, BuilderRequest, CreatedBuilder, LifecycleError};
 pub use engine::{BaseChoice, EngineSettings, LocalEngine};

@@ -35,6 +35,7 @@ fn engine(store_dir: PathBuf) -> LocalEngine {
         hoist_path: PathBuf::from("/nonexistent"),
         launcher: Launcher { program: &[], digest: "", version: "" },
         foresee,
+        names_process: hoist_buildpacks::names_process,
     };
     let settings = EngineSettings { store_dir, suite: "trixie".into(), mirror: None, keyring: None, lock: None, parts };
     LocalEngine::open(settings, HostTrust::default(), Arc::new(NullReporter), Cancel::new().unwrap()).unwrap()

@@ -34,6 +34,7 @@ impl World {
             hoist_path,
             launcher: Launcher { program: b"launcher", digest: "", version: "" },
             foresee: |_, _, _| Foresight::default(),
+            names_process: |_, _| false,
         };
         let settings = EngineSettings {
             store_dir: dir.path().join("store"),

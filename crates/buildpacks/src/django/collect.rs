@@ -25,8 +25,12 @@ const MAX_LINES: usize = 12;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Outcome {
-    /// This many files were made.
-    Collected { files: usize },
+    /// This many files were made, of which Django says that it copied so many; the others the storage made of them.
+    Collected {
+        files: usize,
+        #[serde(default)]
+        copied: Option<usize>,
+    },
     /// None, and why.
     None { reason: String },
     /// None, and they may be missed.
@@ -37,7 +41,18 @@ impl Outcome {
     pub(super) fn say(&self, output: &Output, is_kept: bool) {
         let unchanged = if is_kept { ", unchanged" } else { "" };
         match self {
-            Self::Collected { files } => output.step(format!("{} in the image{unchanged}", counted(*files))),
+            Self::Collected { files, copied } => {
+                let made = copied.and_then(|copied| files.checked_sub(copied)).filter(|made| *made > 0);
+                let of = match (copied, made) {
+                    (Some(copied), Some(made)) => {
+                        format!(
+                            ": {copied} copied, and {made} that the storage made of them (names with hashes, compressed ones, lists)"
+                        )
+                    }
+                    _ => String::new(),
+                };
+                output.step(format!("{} in the image{unchanged}{of}", counted(*files)));
+            }
             Self::None { reason } => output.step(format!("no static files are collected: {reason}")),
             Self::Missed { reason } => output.warning(format!("no static files are collected: {reason}")),
         }
@@ -89,7 +104,16 @@ pub(super) fn run(
     if let Some(more) = said.lines().count().checked_sub(MAX_LINES).filter(|more| *more > 0) {
         context.output.detail(format!("… {more} more lines"));
     }
-    keep(context, &answer, &before, layer)
+    keep(context, &answer, &before, copied(said.lines()), layer)
+}
+
+/// How many files Django says that it copied: `1 static file copied to '/workspace/staticfiles', 3 post-processed.`
+fn copied<'a>(mut lines: impl Iterator<Item = &'a str>) -> Option<usize> {
+    lines.find_map(|line| {
+        let (count, rest) = line.trim().split_once(" static file")?;
+        let rest = rest.strip_prefix('s').unwrap_or(rest);
+        rest.starts_with(" copied").then(|| count.parse().ok())?
+    })
 }
 
 fn snapshot(app_dir: &Path) -> Result<Snapshot, Failure> {
@@ -136,7 +160,13 @@ fn refusal(answer: &Answer, app_dir: &Path, wish: Wish) -> Option<Outcome> {
 }
 
 /// What was made goes into the layer; what was made besides is told.
-fn keep(context: &BuildContext<'_>, answer: &Answer, before: &Snapshot, layer: &Layer) -> Result<Outcome, Failure> {
+fn keep(
+    context: &BuildContext<'_>,
+    answer: &Answer,
+    before: &Snapshot,
+    copied: Option<usize>,
+    layer: &Layer,
+) -> Result<Outcome, Failure> {
     let app_dir = &context.common.app_dir;
     let after = snapshot(app_dir)?;
     let changed = after.changed_since(before);
@@ -151,7 +181,7 @@ fn keep(context: &BuildContext<'_>, answer: &Answer, before: &Snapshot, layer: &
         }
         context.output.detail(format!("it also wrote {}, which is in the image, too", names.join(", ")));
     }
-    Ok(Outcome::Collected { files: collected.len() })
+    Ok(Outcome::Collected { files: collected.len(), copied })
 }
 
 /// The environment of the app, without what hoist tells its own buildpacks. Bytecode of the app would be written with the time of the build.
@@ -201,6 +231,23 @@ mod tests {
         assert_eq!(reason(&answer(None, false), Wish::Always), None);
         let disabled = Answer { enabled: false, ..answer(None, true) };
         assert!(reason(&disabled, Wish::Always).unwrap().contains("INSTALLED_APPS"));
+    }
+
+    #[test]
+    fn what_django_copied_and_what_the_storage_made_of_it_are_told_apart() {
+        let said = |lines: &[&str], files: usize| {
+            let (output, said) = Output::caught();
+            Outcome::Collected { files, copied: copied(lines.iter().copied()) }.say(&output, false);
+            said.text().trim().to_owned()
+        };
+        let one = "1 static file copied to '/workspace/staticfiles', 1 post-processed.";
+        assert_eq!(
+            said(&["Post-processed 'a.css' as 'a.1.css'", one], 3),
+            "3 static files in the image: 1 copied, and 2 that the storage made of them (names with hashes, compressed ones, lists)"
+        );
+        assert_eq!(said(&["", "130 static files copied to '/x'."], 130), "130 static files in the image");
+        assert_eq!(said(&["0 static files copied to '/x', 1 unmodified."], 0), "0 static files in the image");
+        assert_eq!(said(&["many static files copied", "x"], 2), "2 static files in the image");
     }
 
     #[test]

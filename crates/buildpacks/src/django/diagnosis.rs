@@ -60,7 +60,8 @@ pub(super) fn explain(command: &str, said: &Said, context: &Context) -> Failure 
         None => format!("a signal ended `{command}`"),
     };
     let exception = said.exception().unwrap_or_default();
-    let Cause { why, fixes, code } = cause(exception, |name| context.variable(name).is_some());
+    let is_set = |name: &str| context.variable(name).is_some();
+    let Cause { why, fixes, code } = of_pydantic(said, is_set).unwrap_or_else(|| cause(exception, is_set));
     let off = format!("or build without static files: --env {VARIABLE}=false");
     let mut fixes = fixes.into_iter().chain([off]);
     let first = fixes.next().unwrap_or_default();
@@ -71,6 +72,38 @@ pub(super) fn explain(command: &str, said: &Said, context: &Context) -> Failure 
         failure = failure.and_seen(exception);
     }
     fixes.fold(failure, Failure::and_fix)
+}
+
+/// The fields that settings of pydantic miss, as its error lists them: a name at the margin, and below it `Field required`. Which variable gives a field is
+/// the model's to say: its name, whatever the case, behind the model's prefix.
+fn of_pydantic(said: &Said, is_set: impl Fn(&str) -> bool) -> Option<Cause> {
+    let lines: Vec<&str> = said.lines().collect();
+    let start =
+        lines.iter().rposition(|line| line.contains("ValidationError: ") && line.contains("validation error"))?;
+    let model = lines[start].rsplit(" for ").next()?.trim();
+    let is_missing = |line: &str| {
+        let line = line.trim_start();
+        (line.starts_with("Field required") || line.starts_with("field required")) && line.contains("missing")
+    };
+    let is_field = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let fields = lines[start..].windows(2).filter(|pair| is_missing(pair[1])).map(|pair| pair[0]);
+    // What lies within another field comes of that one's variable.
+    let mut names: Vec<String> = fields.filter(|name| is_field(name)).map(str::to_ascii_uppercase).collect();
+    names.retain(|name| !is_set(name) && !is_set(&name.to_ascii_lowercase()));
+    let (list, them) = (names.join(", "), if names.len() == 1 { "it" } else { "each" });
+    let options: Vec<String> = names.iter().map(|name| format!("--env {name}=VALUE")).collect();
+    (!names.is_empty()).then(|| Cause {
+        why: format!("{model} (pydantic) wants {list}, and a build has only the variables that it is given"),
+        fixes: vec![
+            format!(
+                "build with {} (with the prefix of the model, where it has an env_prefix); the image keeps no such variable, and any value does that the \
+                 settings take",
+                options.join(" ")
+            ),
+            format!("or give {them} a default in {model}"),
+        ],
+        code: "django-variable-missing",
+    })
 }
 
 fn cause(exception: &str, is_set: impl Fn(&str) -> bool) -> Cause {
@@ -195,6 +228,28 @@ mod tests {
         let page = |set: bool| cause("KeyError: 'SECRET_KEY'", |_| set);
         assert_eq!(page(false).code, "django-variable-missing");
         assert_eq!(page(true).code, "django-failed", "one that is set is not missed");
+    }
+
+    #[test]
+    fn fields_that_settings_of_pydantic_miss_are_variables() {
+        let page = |text: &str, set: &[&str]| {
+            let said = Said { text: text.to_owned(), code: Some(1) };
+            of_pydantic(&said, |name| set.contains(&name)).map(|cause| (cause.why, cause.fixes))
+        };
+        let second = "Traceback (most recent call last):\n  File \"x\", line 1\npydantic_core._pydantic_core.ValidationError: 3 validation errors for ShopSettings\nsecret_key\n  Field required [type=missing, input_value={}, input_type=dict]\n    For further information visit https://errors.pydantic.dev/2.11/v/missing\nDATABASE_URL\n  Field required [type=missing, input_value={}, input_type=dict]\n    For further information visit https://errors.pydantic.dev/2.11/v/missing\nport\n  Input should be a valid integer, unable to parse string as an integer [type=int_parsing, input_value='x', input_type=str]\n";
+        let (why, fixes) = page(second, &[]).unwrap();
+        assert!(why.starts_with("ShopSettings (pydantic) wants SECRET_KEY, DATABASE_URL, and a build"), "{why}");
+        assert!(
+            fixes[0].starts_with("build with --env SECRET_KEY=VALUE --env DATABASE_URL=VALUE (with"),
+            "{}",
+            fixes[0]
+        );
+        let (why, fixes) = page(second, &["secret_key"]).unwrap();
+        assert!(why.contains("wants DATABASE_URL,") && fixes[1] == "or give it a default in ShopSettings", "{why}");
+        assert_eq!(page(second, &["SECRET_KEY", "DATABASE_URL"]), None);
+        let first = "pydantic.error_wrappers.ValidationError: 1 validation error for Settings\nsecret_key\n  field required (type=value_error.missing)\n";
+        assert!(page(first, &[]).unwrap().0.starts_with("Settings (pydantic) wants SECRET_KEY,"));
+        assert_eq!(page("KeyError: 'SECRET_KEY'\n", &[]), None);
     }
 
     #[test]

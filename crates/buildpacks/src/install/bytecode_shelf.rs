@@ -6,6 +6,7 @@
 
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fs_err as fs;
 use hoist_debian::{Sha256, hex};
@@ -136,6 +137,29 @@ fn end_header() -> tar::Header {
     header
 }
 
+/// Does the same for each, on two threads; the answers in the order of the items.
+pub(super) fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let run = || -> Vec<(usize, R)> {
+        std::iter::from_fn(|| {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            Some((index, work(items.get(index)?)))
+        })
+        .collect()
+    };
+    let mut done = std::thread::scope(|scope| {
+        let other = scope.spawn(run);
+        let mut done = run();
+        match other.join() {
+            Ok(more) => done.extend(more),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, answer)| answer).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +176,12 @@ mod tests {
                 source
             })
             .collect()
+    }
+
+    #[test]
+    fn answers_keep_the_order_of_the_items() {
+        let items: Vec<u32> = (0..100).collect();
+        assert_eq!(at_once(&items, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
     }
 
     #[test]

@@ -3,11 +3,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fs_err as fs;
 
-use super::bytecode_shelf::{BytecodeShelf, Kept};
+use super::bytecode_shelf::{BytecodeShelf, Kept, at_once};
 use super::diagnosis::{Evidence, LIBRARY_MISSING, Probe, diagnose, evidence_lines, needs_source_build, refused_by_uv};
 use super::distributions::{Distribution, Fresh, Looked, installed, look};
 use super::environment::{Mark, VirtualEnvironment};
@@ -84,6 +83,7 @@ impl Installation<'_> {
                 Ok(uv) => self.install_with_uv(uv)?,
                 Err(error) => self.install_with_pip(&chain(error))?,
             }
+            self.bring_setuptools()?;
         }
         self.check_interpreter(&mark)?;
         self.settle(recalled)
@@ -229,7 +229,7 @@ impl Installation<'_> {
         run.text.lines().find_map(|line| line.split_once("==").map(|(_, version)| version.trim().to_owned()))
     }
 
-    fn arguments(&self, start: &[&str]) -> Vec<OsString> {
+    pub(super) fn arguments(&self, start: &[&str]) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = start.iter().map(OsString::from).collect();
         arguments.extend(["--no-config".into(), "--color".into(), "never".into(), "--python".into()]);
         arguments.push(self.environment.python.clone().into());
@@ -238,7 +238,7 @@ impl Installation<'_> {
     }
 
     /// The environment as uv is told it, always: while it is open its interpreter takes itself for the machine's own.
-    fn prefix(&self) -> [OsString; 2] {
+    pub(super) fn prefix(&self) -> [OsString; 2] {
         ["--prefix".into(), self.environment.dir.clone().into()]
     }
 
@@ -493,29 +493,6 @@ fn unreachable_lines(text: &str) -> String {
     lines.take(8).fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// Does the same for each, on two threads; the answers in the order of the items.
-fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let run = || -> Vec<(usize, R)> {
-        std::iter::from_fn(|| {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            Some((index, work(items.get(index)?)))
-        })
-        .collect()
-    };
-    let mut done = std::thread::scope(|scope| {
-        let other = scope.spawn(run);
-        let mut done = run();
-        match other.join() {
-            Ok(more) => done.extend(more),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, answer)| answer).collect()
-}
-
 /// Folders to look into, made absolute: they lie beside the file, and a decoded copy lies elsewhere.
 fn absolute_links(text: &str, base: &Path) -> String {
     let mut result = String::with_capacity(text.len());
@@ -571,12 +548,6 @@ pub(crate) fn uv_failure(error: &UvError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_keep_the_order_of_the_items() {
-        let items: Vec<u32> = (0..100).collect();
-        assert_eq!(at_once(&items, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
-    }
 
     #[test]
     fn folders_of_decoded_requirements_are_still_those_of_the_app() {

@@ -20,6 +20,7 @@ mod names;
 mod origins;
 pub(crate) mod sbom;
 pub(crate) mod settings;
+mod setuptools;
 pub(crate) mod uv;
 mod vendored;
 mod wanted;

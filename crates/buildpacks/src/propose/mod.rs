@@ -1,16 +1,18 @@
 //! The line that an app without a Procfile would need, by what lies in it: web frameworks are seen by the text of the sources, which are read and
 //! never run. The line works with what the app requires; what would be better, or is missing, is said beside it. Knows no processes and no buildpacks.
 
+mod programs;
 mod servers;
 mod sources;
 
 use crate::context::Context;
 use crate::dependencies;
-use crate::encoding::decode_text;
 use crate::failure::Failure;
 
+use programs::Programs;
 use servers::{Interface, Made, PORT, Served, serve};
-use sources::{Module, Source, Sources, installed_lines, is_project_installed, requires};
+use sources::{Module, Source, Sources, is_project_installed};
+pub(crate) use sources::{installed_lines, requires};
 
 /// A line for a Procfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,12 +66,17 @@ pub(crate) fn explain(context: &Context) -> Failure {
     let doing = "looking for the process that the image starts";
     let why = "nothing names the program that an image of this app starts, and a Python without one would only wait for input";
     let Some(Proposal { served, seen, first, package }) = propose(context) else {
-        return Failure::new(
-            doing,
-            "there is no Procfile, and no file that tells how the app is started",
-            why,
-            "write a line like this one into a file called Procfile: web: python FILE.py",
-        );
+        let (seen, start) = match Programs::of(context) {
+            Some(programs) => (
+                format!("there is no Procfile, and {} of pyproject.toml names {}", programs.key, programs.listed()),
+                "PROGRAM",
+            ),
+            None => {
+                ("there is no Procfile, and no file that tells how the app is started".to_owned(), "python FILE.py")
+            }
+        };
+        let fix = format!("write a line like this one into a file called Procfile: web: {start}");
+        return Failure::new(doing, seen, why, fix);
     };
     let Served { line, needs, better } = served;
     let write = format!("write this line into a file called Procfile: {line}");
@@ -236,18 +243,11 @@ impl App<'_> {
         })
     }
 
-    /// The first of the project's own programs, or what it calls, where the project itself is not installed.
+    /// The project's own program, or what it calls, where the project itself is not installed.
     fn script(&self) -> Option<Proposal> {
-        let text = decode_text(&fs_err::read(self.context.app_file("pyproject.toml")?).ok()?).ok()?;
-        let document: toml::Table = text.parse().ok()?;
-        let of = |path: &[&str]| {
-            let first = document.get(path[0])?;
-            let table = path[1..].iter().try_fold(first, |value, key| value.get(key))?.as_table()?;
-            let (name, target) = table.iter().next()?;
-            Some((path.join("."), name.clone(), target.as_str().unwrap_or_default().to_owned()))
-        };
-        let (key, name, target) = of(&["project", "scripts"]).or_else(|| of(&["tool", "poetry", "scripts"]))?;
-        let seen = format!("{key} of pyproject.toml names the program {name}");
+        let programs = Programs::of(self.context)?;
+        let (name, target) = programs.chosen()?;
+        let seen = format!("{} of pyproject.toml names the program {name}", programs.key);
         if self.is_installed {
             return Some(line(format!("web: {name}"), seen));
         }

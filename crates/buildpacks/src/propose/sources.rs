@@ -181,7 +181,7 @@ pub(super) fn is_project_installed(context: &Context) -> bool {
 }
 
 /// The lines of what a build installs, where the files of the app say it all: a lock, or a Pipfile. What is for development alone is not among them.
-pub(super) fn installed_lines(context: &Context) -> Option<String> {
+pub(crate) fn installed_lines(context: &Context) -> Option<String> {
     let (leader, reading) = dependencies::foresee(context, "").ok()??;
     let listed = match reading.wanted? {
         Wanted::Locked(listed) => listed,
@@ -193,7 +193,7 @@ pub(super) fn installed_lines(context: &Context) -> Option<String> {
 
 /// Whether the app requires a package: by `lines` where those say all that is installed, else by what its dependency files speak of. A word in a comment
 /// counts too there: then a person has thought of it.
-pub(super) fn requires(context: &Context, lines: Option<&str>, package: &str) -> bool {
+pub(crate) fn requires(context: &Context, lines: Option<&str>, package: &str) -> bool {
     let named = context.variable("BP_PIP_REQUIREMENT").unwrap_or("requirements.txt");
     let files = [
         "pyproject.toml",

@@ -177,6 +177,33 @@ fn programs_of_the_project_and_files_are_started() {
 }
 
 #[test]
+fn of_several_programs_the_one_that_is_likely_meant_is_proposed_or_none() {
+    let project = |name: &str, programs: &[&str]| {
+        let lines = programs.iter().map(|name| format!("{name} = 'x.cli:main'\n")).collect::<Vec<_>>().concat();
+        format!("[project]\nname = '{name}'\ndependencies = []\n[project.scripts]\n{lines}")
+    };
+    for (name, programs, line) in [
+        ("Big_Shop", &["a-tool", "big-shop", "shop-web"][..], "big-shop"),
+        ("shop", &["a-tool", "shop-server", "z-tool"], "shop-server"),
+        ("shop", &["a-tool"], "a-tool"),
+    ] {
+        assert_line(&[("pyproject.toml", &project(name, programs)), ("x/cli.py", "")], line);
+    }
+    let rsa = project("rsa", &["pyrsa-decrypt", "pyrsa-encrypt", "pyrsa-keygen"]);
+    let said = page(&[("pyproject.toml", &rsa), ("x/cli.py", ""), ("x/core.py", "")]);
+    assert!(
+        said.contains("project.scripts of pyproject.toml names the programs pyrsa-decrypt, pyrsa-encrypt and pyrsa-keygen, none of which is called as the project or a server is")
+            && said.contains("called Procfile: web: PROGRAM\n"),
+        "{said}"
+    );
+    assert_line(&[("pyproject.toml", &rsa), ("main.py", "")], "python main.py");
+    let several = project("shop", &["serve", "web"]);
+    assert!(page(&[("pyproject.toml", &several), ("x/cli.py", "")]).contains("web: PROGRAM"), "who is to say which");
+    let poetry = "[tool.poetry]\nname = 'shop'\n[tool.poetry.scripts]\nadmin = 'x:a'\nshop = 'x:b'\n[tool.poetry.dependencies]\npython = '*'\n";
+    assert_line(&[("pyproject.toml", poetry), ("x.py", "")], "python -c 'import sys; from x import b; sys.exit(b())'");
+}
+
+#[test]
 fn a_page_says_what_was_seen_and_what_would_be_better() {
     assert_eq!(
         page(&[("app.py", FLASK), ("requirements.txt", "flask\n")]),

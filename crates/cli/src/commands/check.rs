@@ -16,9 +16,12 @@ use crate::terminal::bytes;
 /// Say what would be built and why, and what is wrong, without building
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Folder or zip of the app or service
-    #[arg(default_value = ".", value_name = "DIR|ZIP")]
-    path: PathBuf,
+    /// Folder or zip of the app or service; otherwise the folder that you are in
+    #[arg(value_name = "DIR|ZIP")]
+    path: Option<PathBuf>,
+    /// The same, as `hoist build` is told it
+    #[arg(short = 'p', long = "path", value_name = "DIR|ZIP", conflicts_with = "path")]
+    path_of_build: Option<PathBuf>,
     /// Resolve as a build would, and write what is taken as a lock, pylock.toml or pylock.NAME.toml; - is standard output. At the root of the app it leads
     /// from then on
     #[arg(long, value_name = "FILE")]
@@ -32,7 +35,8 @@ impl CheckArgs {
         if let Some(file) = &self.lock {
             check_lock_name(file)?;
         }
-        let request = self.how.request(context, self.path)?;
+        let path = self.path.or(self.path_of_build).unwrap_or_else(|| PathBuf::from("."));
+        let request = self.how.request(context, path)?;
         let engine = engine::open_on(context, self.how.locked.as_deref())?;
         let report = engine.check(&request)?;
         let is_fine = !report.problems.iter().any(Problem::is_fatal);

@@ -160,7 +160,12 @@ impl LocalEngine {
         if staged.layout.is_service() || request.builder.is_some() || request.default_builder.is_some() || !is_own {
             return Ok(());
         }
-        let foresight = self.foresee(&staged.app_dir, &variables(request, staged));
+        let variables = variables(request, staged);
+        // As a rule there is a Procfile; then nobody reads the app's locks here.
+        if (self.parts().names_process)(&staged.app_dir, &variables) {
+            return Ok(());
+        }
+        let foresight = self.foresee(&staged.app_dir, &variables);
         match foresight.missing_process {
             Some(problem) if !foresight.problems.iter().any(crate::check::Problem::is_fatal) => {
                 Err(PlatformError::NoProcess { message: problem.message, hint: problem.fixes.join("\n") })

@@ -4,12 +4,14 @@ use super::text::between;
 use super::{DOING, Evidence};
 use crate::failure::Failure;
 
-/// An index and who names it.
+/// An index and who names it; or the address that a requirement itself has.
 struct Index {
     /// Its address without the path; "the package index" where the installer does not say it.
     address: String,
     /// What to look at to change it.
     origin: String,
+    /// What it is, for people.
+    what: &'static str,
 }
 
 impl Index {
@@ -26,12 +28,24 @@ impl Index {
             Some((scheme, rest)) => format!("{scheme}://{}", rest.split('/').next().unwrap_or(rest)),
             None => url.to_owned(),
         };
+        if let Some(place) = direct(evidence, url) {
+            let origin = format!("its address stands in {place}");
+            return Self { address, origin, what: "the server of that address" };
+        }
         let origin = match (evidence.origin)(&address) {
             Some(who) => format!("its address comes from {who}"),
             None => "the index comes from PIP_INDEX_URL or UV_DEFAULT_INDEX of the machine, a `pip` binding, or a line of the requirements".to_owned(),
         };
-        Self { address, origin }
+        Self { address, origin, what: "the index" }
     }
+}
+
+/// The line of a requirement that has this address: `requirements.txt line 2: lib @ https://…`.
+fn direct(evidence: &Evidence<'_>, url: &str) -> Option<String> {
+    let is_it = |text: &str| url.contains("://") && super::super::settings::mask_credentials(text).contains(url);
+    let line = evidence.tree.requirements.iter().find(|line| is_it(&line.text))?;
+    let file = evidence.tree.files[line.file].path.display();
+    Some(format!("{file} line {}: {}", line.line, super::super::settings::mask_credentials(&line.text)))
 }
 
 /// What an installer says of the way, and what that means.
@@ -77,12 +91,16 @@ pub(super) fn unreachable_index(evidence: &Evidence<'_>, flat: &str) -> Option<F
     if !has(BROKEN) {
         return None;
     }
-    let Index { address, origin } = Index::of(evidence, flat);
+    let Index { address, origin, what } = Index::of(evidence, flat);
     if has(NAMELESS) {
         let failure = Failure::new(
             DOING,
             format!("the name in {address} has no address"),
-            "the package index's host is not known here",
+            if what == "the index" {
+                "the package index's host is not known here"
+            } else {
+                "its host is not known here"
+            },
             origin,
         );
         let fix = "check the spelling of the host, the network of the build (`--network host`), and HTTPS_PROXY";
@@ -92,7 +110,7 @@ pub(super) fn unreachable_index(evidence: &Evidence<'_>, flat: &str) -> Option<F
         let failure = Failure::new(
             DOING,
             format!("{address} shows a certificate that nobody known here signed"),
-            "the index has a certificate of a private authority, or a proxy stands between",
+            format!("{what} has a certificate of a private authority, or a proxy stands between"),
             "set SSL_CERT_FILE to a PEM file with the authority's certificate, or give a `ca-certificates` binding \
              (a folder with a file `type` that says ca-certificates, and the PEM file)",
         );
@@ -102,7 +120,7 @@ pub(super) fn unreachable_index(evidence: &Evidence<'_>, flat: &str) -> Option<F
     if has(SILENT) {
         let failure =
             Failure::new(DOING, format!("{address} does not answer"), "nothing can be fetched from there", origin);
-        let fix = "check that the index is up, and HTTPS_PROXY; a slow one may need PIP_DEFAULT_TIMEOUT";
+        let fix = format!("check that {what} is up, and HTTPS_PROXY; a slow one may need PIP_DEFAULT_TIMEOUT");
         return Some(failure.and_fix(fix).of_kind("index-silent"));
     }
     None
@@ -112,12 +130,9 @@ pub(super) fn unreachable_index(evidence: &Evidence<'_>, flat: &str) -> Option<F
 pub(super) fn nothing_there(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
     let (_, rest) = flat.split_once("(404 Not Found) for url (")?;
     let url = rest.split(')').next()?;
-    let tree = evidence.tree;
-    let line =
-        tree.requirements.iter().find(|line| super::super::settings::mask_credentials(&line.text).contains(url))?;
     Some(Failure::new(
         DOING,
-        format!("{} line {}: {}", tree.files[line.file].path.display(), line.line, line.text),
+        direct(evidence, url)?,
         "there is nothing at that address (404 Not Found)",
         "check the address, or require the package by its name",
     ))
@@ -129,11 +144,11 @@ fn failing_index(evidence: &Evidence<'_>, flat: &str) -> Option<Failure> {
         Some((_, rest)) => rest.split(')').next()?,
         None => between(flat, "too many ", " error responses")?,
     };
-    let Index { address, origin } = Index::of(evidence, flat);
+    let Index { address, origin, what } = Index::of(evidence, flat);
     let failure = Failure::new(
         DOING,
         format!("{address} answers {status}"),
-        "the index itself has failed, and tries again did not help",
+        format!("{what} itself has failed, and tries again did not help"),
         "wait and build again",
     );
     Some(failure.and_fix(origin).of_kind("index-failing"))
@@ -146,13 +161,14 @@ pub(super) fn refused_by_index(evidence: &Evidence<'_>, flat: &str) -> Option<Fa
         flat.contains(status) || flat.contains(&format!("{number} Client Error: {words}"))
     };
     let (status, why) = if has("401 Unauthorized") {
-        ("401 Unauthorized", "the index wants a user and a password (or a token), and got none or wrong ones")
+        ("401 Unauthorized", "wants a user and a password (or a token), and got none or wrong ones")
     } else if has("403 Forbidden") {
-        ("403 Forbidden", "the index knows who asks and does not allow it")
+        ("403 Forbidden", "knows who asks and does not allow it")
     } else {
         return None;
     };
-    let Index { address, origin } = Index::of(evidence, flat);
+    let Index { address, origin, what } = Index::of(evidence, flat);
+    let why = format!("{what} {why}");
     let failure = Failure::new(DOING, format!("{address} answers {status}"), why, origin);
     let fix = "put the credentials into the address (https://user:token@host/simple), or into a binding of type `pypirc` or `netrc`; \
                try them with `pip download`";
