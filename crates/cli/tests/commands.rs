@@ -256,6 +256,28 @@ fn an_empty_store_is_listed_measured_and_pruned() {
 }
 
 #[test]
+fn layers_that_were_compressed_for_others_go_when_that_is_asked_for() {
+    let dir = tree(&[]);
+    let path = dir.path().join("store");
+    {
+        // Whoever works in a store keeps what was made since they began.
+        let store = hoist_image::Store::open(&path).unwrap();
+        let mut builder = store.layer_builder().unwrap();
+        builder.file("/a", hoist_image::Attributes::root(0o644), &mut &b"x"[..], 1).unwrap();
+        let diff_id = builder.finish().unwrap().diff_id().to_string();
+        let rootfs = serde_json::json!({"type": "layers", "diff_ids": [diff_id]});
+        let config = serde_json::json!({"architecture": "amd64", "os": "linux", "rootfs": rootfs});
+        store.put_image_bytes(serde_json::to_vec(&config).unwrap(), &["one".parse().unwrap()]).unwrap();
+    }
+    let own = |args: &[&str]| run(hoist_with_store(&path).arg("--json").args(args)).ok().json();
+    let saved = dir.path().join("one.tar");
+    own(&["image", "save", "one", "--format", "oci-archive", "--output", saved.to_str().unwrap()]);
+    assert_eq!(own(&["system", "prune"])["pruned"]["blobs"], 0);
+    assert_eq!(own(&["system", "prune", "--blobs"])["pruned"]["blobs"], 1);
+    assert_eq!(own(&["image", "verify", "one"])["ok"], true);
+}
+
+#[test]
 fn an_unreadable_configuration_is_named_with_its_line() {
     let dir = tree(&[("config.toml", "suite = \"trixie\"\nmirror = \n")]);
     let said = run(bare_hoist().env("HOIST_CONFIG", dir.path().join("config.toml")).args(["image", "ls"])).code(2);

@@ -28,6 +28,9 @@ enum SystemCommand {
         /// Also remove the caches, the builder and the base; they are made again when they are needed
         #[arg(long)]
         all: bool,
+        /// Also remove layers as they were compressed for others; they are compressed again when they are needed
+        #[arg(long)]
+        blobs: bool,
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,
@@ -39,7 +42,7 @@ impl SystemArgs {
         match self.command {
             SystemCommand::Info => info(context),
             SystemCommand::Df => df(context),
-            SystemCommand::Prune { all, dry_run } => prune(context, all, dry_run),
+            SystemCommand::Prune { all, blobs, dry_run } => prune(context, all, all || blobs, dry_run),
         }
     }
 }
@@ -109,9 +112,9 @@ fn df(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn prune(context: &Context, all: bool, dry_run: bool) -> Result<(), Failure> {
+fn prune(context: &Context, all: bool, blobs: bool, dry_run: bool) -> Result<(), Failure> {
     let engine = engine::open(context)?;
-    let pruned = engine.prune(PruneOptions { dry_run, blobs: all }, all)?;
+    let pruned = engine.prune(PruneOptions { dry_run, blobs }, all)?;
     let stale = if dry_run { 0 } else { hoist_sandbox::clean_stale() };
     if context.json {
         let value = serde_json::to_value(&pruned).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
