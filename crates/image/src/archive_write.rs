@@ -192,13 +192,7 @@ impl Image {
             (digest, size_bytes)
         };
         let (config, config_bytes) = memory(self.config_bytes().to_vec());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &config, config_bytes),
-            "layers": layers,
-        });
-        let (manifest, manifest_bytes) = memory(manifest.to_string().into_bytes());
+        let (manifest, manifest_bytes) = memory(manifest((&config, config_bytes), &layers));
         let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest, manifest_bytes);
         let (architecture, os) = (self.config().architecture().to_string(), self.config().os().to_string());
         // An image for any processor (a package of scripts, say) suits readers of all of them.
@@ -278,6 +272,17 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// An image's manifest: the same for the same layers in the same encoding, wherever it goes.
+pub(crate) fn manifest((config, config_bytes): (&Digest, u64), layers: &[Value]) -> Vec<u8> {
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config, config_bytes),
+        "layers": layers,
+    });
+    manifest.to_string().into_bytes()
 }
 
 pub(crate) fn descriptor(media_type: &str, digest: &Digest, size_bytes: u64) -> Value {

@@ -5,8 +5,8 @@
 //!                                                      └─save→ archive ─load→ Image
 //! ```
 //!
-//! The store keeps trees, not tarballs (see [`Store`]); a layer's diffID is the one that the Go lifecycle would give it. Only [`Daemon`] talks to
-//! anybody: to a docker daemon, over its socket.
+//! The store keeps trees, not tarballs (see [`Store`]); a layer's diffID is the one that the Go lifecycle would give it. Only two talk to
+//! anybody: [`Daemon`] to a docker daemon, over its socket, and [`Registries`] to registries.
 #![forbid(unsafe_code)]
 
 mod adopt;
@@ -32,13 +32,16 @@ mod place;
 mod prune;
 mod record;
 mod reference;
+mod registry;
 mod remove;
 mod scratch;
 mod source;
+mod stop;
 mod store;
 mod tar_file;
 mod tar_read;
 mod tar_write;
+mod transport;
 mod verify;
 
 pub use archive_write::{ArchiveFormat, SaveError};
@@ -59,6 +62,7 @@ pub use oci_spec::image as oci;
 pub use prune::{DiskUsage, PruneOptions, Pruned};
 pub use record::{Keeps, Record};
 pub use reference::{Reference, ReferenceError};
+pub use registry::{Fetched, KeyPlaces, Platform, Registries, RegistryError, RegistrySettings, RegistryTimes, Sent};
 pub use scratch::Scratch;
 pub use store::Store;
 pub use tar_file::{TarFile, leads_out};

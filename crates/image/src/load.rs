@@ -250,7 +250,7 @@ impl Store {
         if !source.has(name) {
             return Ok(None);
         }
-        let layer = LayerSource { name: name.to_owned(), blob: None };
+        let layer = LayerSource { name: name.to_owned(), blob: None, is_kept: false };
         load_layer(self, &source, *diff_id, &layer, limits.unpacked_bytes, limits.unpacked_bytes)?;
         Ok(self.layer(diff_id)?)
     }
@@ -337,7 +337,7 @@ impl<'a> Loading<'a> {
             if let Ok(expected) = Digest::from_hex(stem) {
                 check_digest(&image.config, expected, Digest::of(&config))?;
             }
-            let layers = image.layers.iter().map(|name| LayerSource { name: name.clone(), blob: None });
+            let layers = image.layers.iter().map(|name| LayerSource { name: name.clone(), blob: None, is_kept: false });
             let names = image.names.unwrap_or_default();
             let names = names.iter().filter_map(|name| name.parse().ok()).collect();
             loaded.push(self.put(&image.config, config, layers.collect(), names)?);
@@ -363,10 +363,11 @@ impl<'a> Loading<'a> {
             let document = manifest.digest.to_string();
             let manifest: Manifest = parse(&document, &self.blob(&manifest, "index.json")?)?;
             let config = self.blob(&manifest.config, &document)?;
-            let layers = manifest
-                .layers
-                .into_iter()
-                .map(|layer| LayerSource { name: blob_name(&layer.digest), blob: Some((layer.digest, layer.size)) });
+            let layers = manifest.layers.into_iter().map(|layer| LayerSource {
+                name: blob_name(&layer.digest),
+                blob: Some((layer.digest, layer.size)),
+                is_kept: false,
+            });
             loaded.push(self.put(&manifest.config.digest.to_string(), config, layers.collect(), names)?);
         }
         Ok(loaded)

@@ -28,6 +28,8 @@ pub(crate) struct LayerSource {
     pub(crate) name: String,
     /// Digest and length of the member, where a manifest says them.
     pub(crate) blob: Option<(Digest, u64)>,
+    /// Whether the member lies where the store keeps blobs.
+    pub(crate) is_kept: bool,
 }
 
 /// Loads a layer; returns what it takes on the disk, roughly.
@@ -57,7 +59,15 @@ pub(crate) fn load_layer(
     meta.size_bytes = length;
     let recreatable = made_again == diff_id;
     let keep = !recreatable || (layer.blob.is_some() && compression != Compression::None);
-    let blob = if keep { Some(keep_blob(store, source, diff_id, layer, compression)?) } else { None };
+    let blob = match layer.blob {
+        Some((digest, size_bytes)) if keep && layer.is_kept => Some(Blob { digest, size_bytes, compression }),
+        _ if keep => Some(keep_blob(store, source, diff_id, layer, compression)?),
+        Some((digest, _)) if layer.is_kept => {
+            let _ = fs::remove_file(store.blob_path(&digest)); // plain, and can be made again
+            None
+        }
+        _ => None,
+    };
     meta.original = blob.filter(|_| !recreatable);
     let stored = builder.publish(diff_id, &meta).map_err(in_layer)?;
     if let Some(blob) = blob {

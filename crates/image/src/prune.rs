@@ -141,6 +141,12 @@ impl Store {
         self.doom_layers(&mut doomed, &kept, &held)?;
         self.doom_blobs(&mut doomed, options, &held)?;
         self.doom_scratch(&mut doomed)?;
+        let gone: BTreeSet<DiffId> = doomed.pruned.layers.iter().copied().collect();
+        let lives = |layer: &DiffId| !gone.contains(layer) && self.layer_dir(layer).exists();
+        let of_registries = self.doomed_of_registries(&lives);
+        doomed.pruned.scratch +=
+            of_registries.iter().filter(|path| !path.starts_with(self.path("registries/known"))).count();
+        doomed.paths.extend(of_registries);
         doomed.pruned.leases = held.dead.len();
         doomed.paths.extend(held.dead);
         Ok(doomed)

@@ -12,6 +12,7 @@
 //! records/<kind>/<hex of the key> small documents of other crates, and what they keep alive
 //! blobs/sha256/<hex>              compressed layers, made once and kept
 //! made/<diffID hex>.<encoding>    which blob a layer was compressed to
+//! registries/                     where layers are in registries, and transfers that broke off
 //! scratch/, leases/               work in progress and who is at it, each locked by its process
 //! ```
 //!
@@ -35,7 +36,7 @@ use crate::scratch::Scratch;
 
 const VERSION: &str = "hoist-store 1";
 /// The folders of a store.
-const FOLDERS: [&str; 8] = ["layers", "images", "refs", "records", "blobs", "made", "scratch", "leases"];
+const FOLDERS: [&str; 9] = ["layers", "images", "refs", "records", "blobs", "made", "registries", "scratch", "leases"];
 /// What else may lie there before it is one: the caches of other crates, and what a file system of its own begins with.
 const KNOWN: [&str; 4] = ["lock", "version", "cache", "lost+found"];
 /// How long another hoist is waited for. Prune holds the lock for milliseconds.

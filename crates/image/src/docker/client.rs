@@ -12,10 +12,12 @@ use ureq::{Body, Error as HttpError, RequestBuilder};
 
 use crate::digest::DiffId;
 use crate::docker::address::DockerAddress;
-use crate::docker::connect::{Around, DaemonConnector, NoConnection, NoResolver, StopSign};
+use crate::docker::connect::{Around, DaemonConnector};
 use crate::docker::error::DockerError;
 use crate::docker::messages::words;
 use crate::reference::Reference;
+use crate::stop::StopSign;
+use crate::transport::{NoConnection, NoResolver};
 
 /// Answers to small questions: an inspected image with all its labels, a list of images.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
@@ -290,6 +292,7 @@ impl Daemon {
         match error {
             HttpError::Timeout(_) => self.silent(doing),
             HttpError::Other(inner) => match inner.downcast::<NoConnection>() {
+                Ok(no) if self.stop.is_up() => self.broken(doing, no.0),
                 Ok(no) => DockerError::Connect { address: self.address.to_string(), source: no.0 },
                 Err(other) => self.broken(doing, io::Error::other(other)),
             },
