@@ -8,6 +8,7 @@ use hoist_sandbox::Cancel;
 use thiserror::Error;
 
 use crate::failure::{Code, Failure};
+use crate::registry::Said;
 use crate::settings::Settings;
 
 /// The surroundings of one command.
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// Raised by Ctrl-C.
     pub(crate) cancel: Cancel,
+    /// What the command says of registries.
+    pub(crate) registry: Said,
 }
 
 #[derive(Debug, Error)]

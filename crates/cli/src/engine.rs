@@ -22,6 +22,7 @@ use hoist_service::Manager;
 use crate::attach::Attached;
 use crate::context::Context;
 use crate::failure::{Code, Failure, failure_from};
+use crate::registry;
 use crate::settings::Key;
 
 /// The launcher that goes into app images; built by this crate's build script.
@@ -80,6 +81,8 @@ fn settings(context: &Context, lock: Option<BaseLock>) -> EngineSettings {
         keyring: context.settings.get(Key::Keyring).map(PathBuf::from),
         lock,
         parts: parts(),
+        registries: registry::settings(context),
+        pull_policy: registry::pull_policy(context),
     }
 }
 

@@ -9,6 +9,7 @@ mod context;
 mod engine;
 mod failure;
 mod interrupt;
+mod registry;
 mod settings;
 mod terminal;
 mod yaml;
@@ -218,7 +219,7 @@ fn run(cli: Cli, color: bool) -> Result<(), Failure> {
         (Key::Suite, cli.suite.clone()),
         (Key::Keyring, path(&cli.keyring)),
     ])?;
-    let context = Context { settings, reporter, json: cli.json, cancel };
+    let context = Context { settings, reporter, json: cli.json, cancel, registry: registry::Said::default() };
     dispatch(cli.command, &context).inspect_err(|_| terminal.tell_failure())
 }
 

@@ -32,11 +32,13 @@ pub(crate) enum Key {
     DefaultBuilder,
     /// When images are fetched before a build.
     PullPolicy,
+    /// Registries whose certificates are not checked.
+    InsecureRegistries,
 }
 
 impl Key {
     /// All of them, in the order in which they are listed.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Store,
         Self::Mirror,
         Self::SecurityMirror,
@@ -46,6 +48,7 @@ impl Key {
         Self::RunNetwork,
         Self::DefaultBuilder,
         Self::PullPolicy,
+        Self::InsecureRegistries,
     ];
 
     /// As written in the file and on the command line.
@@ -60,6 +63,7 @@ impl Key {
             Self::RunNetwork => "run-network",
             Self::DefaultBuilder => "default-builder",
             Self::PullPolicy => "pull-policy",
+            Self::InsecureRegistries => "insecure-registries",
         }
     }
 
@@ -81,7 +85,10 @@ impl Key {
             }
             Self::DefaultBuilder => "builder of builds that name none (default: hoist's own)",
             Self::PullPolicy => {
-                "when images are fetched before a build: always, if-not-present (default) or never; registries are not asked yet"
+                "when builders, run images and buildpacks are fetched from their registries: always, if-not-present (default) or never"
+            }
+            Self::InsecureRegistries => {
+                "registries (HOST or HOST:PORT, commas between) whose certificate is not checked and that may speak without TLS"
             }
         }
     }
@@ -189,6 +196,7 @@ impl Origin {
 pub(crate) struct Settings {
     values: BTreeMap<Key, (String, Origin)>,
     run_image_mirrors: BTreeMap<String, Vec<String>>,
+    registry_mirrors: BTreeMap<String, Vec<String>>,
     config_path: Option<PathBuf>,
 }
 
@@ -207,10 +215,11 @@ impl Settings {
 
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let config_path = config_path(variable);
-        let (mut values, mut run_image_mirrors) = (BTreeMap::new(), BTreeMap::new());
+        let mut values = BTreeMap::new();
+        let (mut run_image_mirrors, mut registry_mirrors) = (BTreeMap::new(), BTreeMap::new());
         if let Some(path) = &config_path {
             let file = ConfigFile::read(path)?;
-            run_image_mirrors = file.run_image_mirrors;
+            (run_image_mirrors, registry_mirrors) = (file.run_image_mirrors, file.registry_mirrors);
             for (name, value) in file.values {
                 let key = Key::parse(&name).ok_or_else(|| SettingsError::Parse {
                     path: path.clone(),
@@ -226,9 +235,9 @@ impl Settings {
         }
         if !values.contains_key(&Key::Store) {
             let place = default_store(variable).ok_or(SettingsError::NoHome)?;
-            return Ok(Self { values, run_image_mirrors, config_path }.with_default_store(&place));
+            return Ok(Self { values, run_image_mirrors, registry_mirrors, config_path }.with_default_store(&place));
         }
-        Ok(Self { values, run_image_mirrors, config_path })
+        Ok(Self { values, run_image_mirrors, registry_mirrors, config_path })
     }
 
     fn with_default_store(mut self, place: &Path) -> Self {
@@ -254,6 +263,11 @@ impl Settings {
     /// Further names of run images, by their names; the file alone has them.
     pub(crate) fn run_image_mirrors(&self) -> &BTreeMap<String, Vec<String>> {
         &self.run_image_mirrors
+    }
+
+    /// Where images are looked for before their own registry, by the registry; the file alone has them.
+    pub(crate) fn registry_mirrors(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.registry_mirrors
     }
 
     /// The configuration file, whether or not it exists.
@@ -284,6 +298,17 @@ pub(crate) fn write_run_image_mirrors(path: &Path, run_image: &str, mirrors: Vec
     file.write(path)
 }
 
+/// Writes the mirrors of a registry into the file, keeping everything else; without any the registry goes.
+pub(crate) fn write_registry_mirrors(path: &Path, registry: &str, mirrors: Vec<String>) -> Result<(), SettingsError> {
+    let mut file = ConfigFile::read(path)?;
+    if mirrors.is_empty() {
+        file.registry_mirrors.remove(registry);
+    } else {
+        file.registry_mirrors.insert(registry.to_owned(), mirrors);
+    }
+    file.write(path)
+}
+
 fn checked(key: Key, value: &str) -> Result<String, SettingsError> {
     let bad = |reason| Err(SettingsError::BadValue { key: key.name(), value: value.to_owned(), reason });
     match key {
@@ -300,11 +325,19 @@ fn checked(key: Key, value: &str) -> Result<String, SettingsError> {
         Key::PullPolicy if !["always", "if-not-present", "never"].contains(&value) => {
             bad("it is always, if-not-present or never")
         }
+        Key::InsecureRegistries if !value.split(',').all(|host| is_registry(host.trim())) => {
+            bad("it is HOST or HOST:PORT, with commas between several")
+        }
         Key::DefaultBuilder if value.parse::<hoist_image::Reference>().is_err() => {
             bad("a builder is the name of an image, such as acme/builder:1")
         }
         _ => Ok(value.to_owned()),
     }
+}
+
+/// `HOST` or `HOST:PORT`.
+pub(crate) fn is_registry(text: &str) -> bool {
+    !text.contains('/') && format!("{text}/x").parse::<hoist_image::Reference>().is_ok()
 }
 
 fn config_path(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
@@ -365,7 +398,7 @@ mod tests {
         let error = write_setting(&path, "miror", Some("x")).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no setting \"miror\"; the settings are store, mirror, security-mirror, suite, keyring, build-network, run-network, default-builder, pull-policy"
+            "there is no setting \"miror\"; the settings are store, mirror, security-mirror, suite, keyring, build-network, run-network, default-builder, pull-policy, insecure-registries"
         );
         let error = write_setting(&path, "run-network", Some("bridge")).unwrap_err().to_string();
         assert_eq!(error, "run-network cannot be \"bridge\": it is private, host or none");

@@ -1,13 +1,14 @@
 //! The local engine: one store, one machine, and what builds, runs and jobs share.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
 use hoist_base::{Base, BaseError, BaseLock, BaseRequest, Mirroring, ensure_base, resolve_lock};
 use hoist_debian::{Keyring, Mirror, Source};
 use hoist_events::Reporter;
-use hoist_image::{PruneOptions, Pruned, Store};
+use hoist_image::{PruneOptions, Pruned, Reference, Registries, RegistrySettings, Store};
 use hoist_lifecycle::Launcher;
 use hoist_sandbox::{Cancel, User};
 
@@ -16,6 +17,7 @@ use crate::check::Foresight;
 use crate::download_caches::{DownloadCaches, Held};
 use crate::error::PlatformError;
 use crate::host::HostTrust;
+use crate::lookup::PullPolicy;
 use crate::module::{UNPACKED_RECORD, forget_gone_files};
 
 /// Where things are and what was chosen.
@@ -33,6 +35,10 @@ pub struct EngineSettings {
     pub lock: Option<BaseLock>,
     /// What the builder is made of.
     pub parts: BuilderParts,
+    /// How registries are reached.
+    pub registries: RegistrySettings,
+    /// When images that a build needs are fetched from them.
+    pub pull_policy: PullPolicy,
 }
 
 /// Which base is wanted.
@@ -53,6 +59,9 @@ pub struct LocalEngine {
     host: HostTrust,
     reporter: Arc<dyn Reporter>,
     cancel: Cancel,
+    registries: Registries,
+    /// Images that this engine fetched.
+    brought: Mutex<BTreeSet<Reference>>,
 }
 
 /// Kind and key of the record of a lock that was chosen with `hoist base make --locked`.
@@ -81,7 +90,21 @@ impl LocalEngine {
             lock.check_architecture(&BaseRequest::default().architecture)?;
         }
         let store = Store::open(&settings.store_dir)?;
-        Ok(Self { store, settings, host, reporter, cancel })
+        let sign = cancel.clone();
+        let registries = Registries::new(settings.registries.clone()).stop_when(move || sign.is_cancelled());
+        Ok(Self { store, settings, host, reporter, cancel, registries, brought: Mutex::default() })
+    }
+
+    pub(crate) fn registries(&self) -> &Registries {
+        &self.registries
+    }
+
+    pub(crate) fn was_brought(&self, name: &Reference) -> bool {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    pub(crate) fn note_brought(&self, name: &Reference) {
+        self.brought.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
     }
 
     /// The store.

@@ -56,6 +56,7 @@ pub use engine::{BaseChoice, EngineSettings, LocalEngine};
 pub use error::{Fault, PlatformError};
 pub use host::{CondaSettings, HostTrust};
 pub use job::JobReport;
+pub use lookup::PullPolicy;
 pub use module::{ModuleError, ModuleKind};
 pub use named_builder::InspectedBuilder;
 pub use os_packages::{ChangedPackage, OnePackage, PackageChanges};

@@ -29,6 +29,7 @@ impl LocalEngine {
         if self.has_lock() {
             return Err(BuilderError::Locked { name: name.to_string() }.into());
         }
+        self.bring(name).map_err(BuilderError::from)?;
         let found = find_called(self.store(), name)?;
         let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
@@ -127,6 +128,7 @@ impl LocalEngine {
         let (name, image) = match name {
             None => (BUILDER_NAME.to_owned(), self.builder()?.image),
             Some(name) => {
+                self.bring(name).map_err(BuilderError::from)?;
                 let image = find_called(self.store(), name)?;
                 let image = image.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
                 (name.to_string(), image)

@@ -1,4 +1,4 @@
-//! Where an image goes besides the store: files and folders for other tools, and a docker daemon.
+//! Where an image goes besides the store: registries, files and folders for other tools, and a docker daemon.
 //!
 //! The store always has the image; a place gets a copy. Places do not depend on each other: where one fails the others are written all the same, and
 //! the error says which have the image.
@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hoist_image::{Daemon, DockerError, Reference};
+use hoist_image::{Daemon, DockerError, Reference, Registries};
 use hoist_sandbox::Cancel;
 use serde::Serialize;
 
@@ -32,10 +32,13 @@ pub enum Place {
     OciArchive(PathBuf),
     /// What `docker save` writes.
     DockerArchive(PathBuf),
+    /// A registry, under this name.
+    Registry(Reference),
 }
 
 /// The forms that a place has on the command line.
-const PLACE_FORMS: &str = "docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE";
+const PLACE_FORMS: &str =
+    "HOST/NAME of a registry, docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE";
 
 impl FromStr for Place {
     type Err = String;
@@ -45,6 +48,15 @@ impl FromStr for Place {
             return Ok(Self::Docker);
         }
         let wrong = |why: &str| Err(format!("{text:?} is no place for an image: {why}; there are {PLACE_FORMS}"));
+        let in_registry = text.strip_prefix("docker://").or_else(|| of_registry(text).then_some(text));
+        if let Some(name) = in_registry {
+            return match name.parse::<Reference>() {
+                Ok(name) if name.registry().is_none() => wrong("no registry stands before the name"),
+                Ok(name) if name.digest().is_some() => wrong("a digest is no name that a registry gives"),
+                Ok(name) => Ok(Self::Registry(name)),
+                Err(error) => wrong(&error.to_string()),
+            };
+        }
         let Some((kind, rest)) = text.split_once(':') else { return wrong("it says not what is there") };
         if rest.is_empty() {
             return wrong("nothing stands behind the colon");
@@ -58,10 +70,17 @@ impl FromStr for Place {
             "oci-dir" | "oci" => Ok(Self::OciDir(rest.into())),
             "oci-archive" => Ok(Self::OciArchive(rest.into())),
             "docker-archive" => Ok(Self::DockerArchive(rest.into())),
-            "docker" => wrong("registries are none yet, and the daemon is docker or docker-daemon:NAME"),
+            "docker" => wrong("the daemon is docker or docker-daemon:NAME, and a registry docker://HOST/NAME"),
             other => wrong(&format!("{other} is no kind of place")),
         }
     }
+}
+
+/// Whether a text begins with a host, as names of registries do: `HOST/…`, with a dot, a port, or as `localhost`.
+fn of_registry(text: &str) -> bool {
+    let kinds = ["docker-daemon", "oci-dir", "oci", "oci-archive", "docker-archive", "docker"];
+    let is_kind = text.split_once(':').is_some_and(|(kind, _)| kinds.contains(&kind));
+    !is_kind && !text.starts_with(['.', '/']) && text.parse::<Reference>().is_ok_and(|name| name.registry().is_some())
 }
 
 impl fmt::Display for Place {
@@ -72,6 +91,7 @@ impl fmt::Display for Place {
             Self::OciDir(path) => write!(f, "oci-dir:{}", path.display()),
             Self::OciArchive(path) => write!(f, "oci-archive:{}", path.display()),
             Self::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+            Self::Registry(name) => write!(f, "{name}"),
         }
     }
 }
@@ -102,6 +122,14 @@ pub struct Sent {
     pub sent_layers: usize,
     /// Layers that were there.
     pub layers_there: usize,
+    /// Layers that a registry took from another of its repositories.
+    #[serde(skip_serializing_if = "is_none_of_them")]
+    pub mounted_layers: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls
+fn is_none_of_them(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The docker daemon of this machine; Ctrl-C ends its work.
@@ -110,8 +138,13 @@ pub fn docker_daemon(cancel: &Cancel) -> Result<Daemon, DockerError> {
     Ok(Daemon::of_this_machine()?.stop_when(move || cancel.is_cancelled()))
 }
 
-/// What can be known before a long build: whether the daemon is there at all.
-pub(crate) fn check_places(places: &[Place], cancel: &Cancel) -> Result<(), PlaceError> {
+/// What can be known before a long build: whether the daemon is there at all, and whether a registry will take the image.
+pub(crate) fn check_places(places: &[Place], registries: &Registries, cancel: &Cancel) -> Result<(), PlaceError> {
+    for place in places {
+        if let Place::Registry(name) = place {
+            registries.check_push(name)?;
+        }
+    }
     if places.iter().any(|place| matches!(place, Place::Docker | Place::DockerName(_))) {
         docker_daemon(cancel)?.ping()?;
     }
@@ -130,6 +163,9 @@ impl BuilderError {
 pub(crate) fn how_to_bring(name: &str, in_docker: bool) -> String {
     if in_docker {
         return format!("the docker daemon has it; bring it into the store: hoist image pull docker-daemon:{name}");
+    }
+    if name.parse::<Reference>().is_ok_and(|name| name.registry().is_some()) {
+        return format!("bring it into the store: hoist image pull {name}");
     }
     format!("bring it into the store: hoist image load FILE (an archive of {name})")
 }
@@ -154,6 +190,9 @@ mod tests {
             ("oci-dir:/a:b", "oci-dir:/a:b"),
             ("oci-archive:x.tar", "oci-archive:x.tar"),
             ("docker-archive:x.tar", "docker-archive:x.tar"),
+            ("registry.example:5000/a/b:1", "registry.example:5000/a/b:1"),
+            ("docker://registry.example/a", "registry.example/a:latest"),
+            ("localhost/a", "localhost/a:latest"),
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), shown);
         }
@@ -161,7 +200,9 @@ mod tests {
             ("out", "it says not what is there"),
             ("oci-dir:", "nothing stands behind the colon"),
             ("tar:x", "tar is no kind of place"),
-            ("docker://x", "registries are none yet"),
+            ("docker://x", "no registry stands before the name"),
+            ("docker:x", "a registry docker://HOST/NAME"),
+            ("./out/x", "it says not what is there"),
             ("docker-daemon:Bell", "upper-case"),
         ] {
             let error = text.parse::<Place>().unwrap_err();

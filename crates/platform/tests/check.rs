@@ -37,7 +37,16 @@ fn engine(store_dir: PathBuf) -> LocalEngine {
         foresee,
         names_process: hoist_buildpacks::names_process,
     };
-    let settings = EngineSettings { store_dir, suite: "trixie".into(), mirror: None, keyring: None, lock: None, parts };
+    let settings = EngineSettings {
+        store_dir,
+        suite: "trixie".into(),
+        mirror: None,
+        keyring: None,
+        lock: None,
+        parts,
+        registries: hoist_image::RegistrySettings::default(),
+        pull_policy: hoist_platform::PullPolicy::Never,
+    };
     LocalEngine::open(settings, HostTrust::default(), Arc::new(NullReporter), Cancel::new().unwrap()).unwrap()
 }
 

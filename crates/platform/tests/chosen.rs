@@ -43,6 +43,8 @@ impl World {
             keyring: None,
             lock: None,
             parts,
+            registries: hoist_image::RegistrySettings::default(),
+            pull_policy: hoist_platform::PullPolicy::Never,
         };
         let reporter = Arc::new(RecordingReporter::default());
         let engine =

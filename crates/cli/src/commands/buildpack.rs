@@ -10,8 +10,8 @@ use hoist_spec::{ApiVersion, DetectionNode, Target, detection_tree};
 use serde_json::{Value, json};
 
 use crate::commands::listing::{depth, order_tree, table};
-use crate::commands::no_registry::NoRegistry;
 use crate::commands::package::PackageArgs;
+use crate::commands::registry_options::RegistryOptions;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, failure_from, harmless};
@@ -88,11 +88,11 @@ impl BuildpackArgs {
             BuildpackCommand::New(args) => args.run(context),
             BuildpackCommand::Package(args) => args.run(context, ModuleKind::Buildpack),
             BuildpackCommand::Inspect { buildpack, depth, registry } => {
-                NoRegistry::refuse_registry(registry.as_deref())?;
+                RegistryOptions::refuse_registry(registry.as_deref())?;
                 inspect(context, &buildpack, depth)
             }
             BuildpackCommand::Pull { buildpack, tags, registry } => {
-                NoRegistry::refuse_registry(registry.as_deref())?;
+                RegistryOptions::refuse_registry(registry.as_deref())?;
                 pull(context, &buildpack, &tags)
             }
         }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::Failure;
-use crate::settings::{Key, write_run_image_mirrors, write_setting};
+use crate::settings::{Key, is_registry, write_registry_mirrors, write_run_image_mirrors, write_setting};
 
 /// Settings and where they come from
 #[derive(Debug, Args)]
@@ -63,6 +63,30 @@ enum ConfigCommand {
         #[command(subcommand)]
         command: Option<MirrorsCommand>,
     },
+    /// Show or change where images are looked for before their own registry
+    RegistryMirrors {
+        #[command(subcommand)]
+        command: Option<RegistryMirrorsCommand>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum RegistryMirrorsCommand {
+    /// List the mirrors of all registries
+    List,
+    /// Set the mirrors of a registry
+    Add {
+        /// The registry, HOST or HOST:PORT; * for all that have none of their own
+        registry: String,
+        /// HOST or HOST:PORT, with the path before the repositories where there is one; the first is asked first
+        #[arg(short, long = "mirror", value_name = "MIRROR", value_delimiter = ',', required = true)]
+        mirrors: Vec<String>,
+    },
+    /// Remove the mirrors of a registry
+    Remove {
+        /// The registry
+        registry: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +132,9 @@ impl ConfigArgs {
             }
             ConfigCommand::RunImageMirrors { command } => {
                 mirrors(context, command.unwrap_or(MirrorsCommand::List { image: None }))
+            }
+            ConfigCommand::RegistryMirrors { command } => {
+                registry_mirrors(context, command.unwrap_or(RegistryMirrorsCommand::List))
             }
         }
     }
@@ -199,6 +226,39 @@ fn list_mirrors(context: &Context, image: Option<&str>) -> Result<(), Failure> {
     }
     for (name, mirrors) in shown {
         context.print(&format!("{name}\n"))?;
+        for mirror in mirrors {
+            context.print(&format!("  {mirror}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn registry_mirrors(context: &Context, command: RegistryMirrorsCommand) -> Result<(), Failure> {
+    let (registry, mirrors) = match command {
+        RegistryMirrorsCommand::List => return list_registry_mirrors(context),
+        RegistryMirrorsCommand::Add { registry, mirrors } => (registry, mirrors),
+        RegistryMirrorsCommand::Remove { registry } => (registry, Vec::new()),
+    };
+    if registry != "*" && !is_registry(&registry) {
+        return Err(Failure::usage(format!("{registry:?} is no registry"), "write HOST, HOST:PORT, or * for all"));
+    }
+    let all = std::iter::once((registry.clone(), mirrors.clone())).collect();
+    hoist_image::RegistrySettings { mirrors: all, ..hoist_image::RegistrySettings::default() }.check()?;
+    let path = config_path(context)?;
+    write_registry_mirrors(path, &registry, mirrors.clone())?;
+    if context.json {
+        return context.print_json(&json!({"file": path, "registry": registry, "mirrors": mirrors}));
+    }
+    Ok(())
+}
+
+fn list_registry_mirrors(context: &Context) -> Result<(), Failure> {
+    let there = context.settings.registry_mirrors();
+    if context.json {
+        return context.print_json(&json!({"registry_mirrors": there}));
+    }
+    for (registry, mirrors) in there {
+        context.print(&format!("{registry}\n"))?;
         for mirror in mirrors {
             context.print(&format!("  {mirror}\n"))?;
         }

@@ -1,7 +1,7 @@
-//! `hoist image push` and `hoist image pull`: images to and from other places, the docker daemon above all.
+//! `hoist image push` and `hoist image pull`: images to and from other places, registries and the docker daemon above all.
 
 use clap::Args;
-use hoist_image::{DockerError, LoadLimits, Reference};
+use hoist_image::{DockerError, LoadLimits, Platform, Reference};
 use hoist_platform::{Place, PlacesError, docker_daemon, write_places};
 use serde_json::json;
 
@@ -10,6 +10,7 @@ use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::{image_to_give, open_store};
 use crate::failure::{Code, Failure, failure_from};
+use crate::registry::{RegistryFlags, registries};
 
 failure_from! {
     DockerError => |error| if error.is_of_the_caller() { Code::Usage } else { Code::Hoist },
@@ -19,26 +20,34 @@ failure_from! {
     },
 }
 
-/// Bring an image from the store to the docker daemon, or to a file or folder
+/// Bring an image from the store to a registry, to the docker daemon, or to a file or folder
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// Name or id in the store
     image: String,
-    /// Where to: docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE
-    #[arg(required = true, value_name = "PLACE")]
+    /// Where to: HOST/NAME of a registry, docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or docker-archive:FILE; the
+    /// registry of its own name without any
+    #[arg(value_name = "PLACE")]
     places: Vec<Place>,
-    /// How layers are compressed in OCI layouts; docker and docker-archive never are
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// How layers are compressed in registries and OCI layouts; docker and docker-archive never are
     #[arg(long, value_enum, default_value = "gzip", value_name = "KIND")]
     compression: SaveCompression,
 }
 
-/// Bring an image from the docker daemon into the store
+/// Bring an image from a registry or the docker daemon into the store
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
-    /// docker-daemon:NAME, with a name or an id of the docker daemon
-    #[arg(value_name = "docker-daemon:NAME")]
+    /// HOST/NAME of a registry; or docker-daemon:NAME, with a name or an id of the docker daemon
+    #[arg(value_name = "NAME")]
     source: String,
-    /// Names in the store; otherwise the one it has in the daemon
+    /// Of an image for several machines the one for this: OS/ARCH or OS/ARCH/VARIANT [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    registry: RegistryFlags,
+    /// Names in the store; otherwise the one it has where it comes from
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<String>,
     /// The most that it may unpack to
@@ -48,14 +57,17 @@ pub(crate) struct PullArgs {
 
 impl PushArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        self.registry.apply(context)?;
         let image = image_to_give(context, &self.image)?;
         // The name that was asked for goes with it, and with an id all of its names.
         let names: Vec<Reference> = match self.image.parse::<Reference>() {
             Ok(name) if image.names()?.contains(&name) => vec![name],
             _ => image.names()?,
         };
+        let places = if self.places.is_empty() { own_registries(&names, &self.image)? } else { self.places };
         let told = (&*context.reporter, &context.cancel);
-        let (placed, failed) = write_places(&image, &names, &self.places, self.compression.into(), told);
+        let (placed, failed) =
+            write_places(&image, &names, &places, self.compression.into(), &registries(context), told);
         if let Some(error) = failed {
             return Err(error.into());
         }
@@ -68,15 +80,13 @@ impl PushArgs {
 
 impl PullArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        self.registry.apply(context)?;
         let Some(wanted) = self.source.strip_prefix("docker-daemon:").filter(|name| !name.is_empty()) else {
-            let name = self.source.trim_start_matches("docker://");
-            return Err(Failure::usage(
-                format!("{} is in no place that hoist fetches images from", self.source),
-                format!(
-                    "from the docker daemon: hoist image pull docker-daemon:{name}; from an archive: hoist image load FILE"
-                ),
-            ));
+            return self.pull_from_registry(context);
         };
+        if self.platform.is_some() {
+            return Err(Failure::usage("the docker daemon gives the image that it has", "leave --platform out"));
+        }
         let is_id = wanted.strip_prefix("sha256:").is_some();
         // Checked before it becomes part of a request.
         let wanted = if is_id {
@@ -109,4 +119,63 @@ impl PullArgs {
         let before = if pulled.was_there { " (it was there)" } else { "" };
         context.print(&format!("pulled {id} {}{before}\n", names.join(", ")))
     }
+
+    fn pull_from_registry(&self, context: &Context) -> Result<(), Failure> {
+        let text = self.source.strip_prefix("docker://").unwrap_or(&self.source);
+        let wanted: Reference = text.parse()?;
+        if wanted.registry().is_none() {
+            return Err(Failure::usage(
+                format!("{wanted} names no registry, and hoist adds none by itself"),
+                format!(
+                    "from a registry: hoist image pull HOST/{wanted}; from the docker daemon: hoist image pull docker-daemon:{wanted}; \
+                     from an archive: hoist image load FILE"
+                ),
+            ));
+        }
+        let mut names = self.tags.iter().map(|name| name.parse::<Reference>()).collect::<Result<Vec<_>, _>>()?;
+        if names.is_empty() && wanted.tag().is_some() {
+            names.push(wanted.with_tag(wanted.tag().unwrap_or("latest"))?);
+        }
+        if names.is_empty() {
+            return Err(Failure::usage(
+                "an image that is fetched by its digest needs a name here",
+                "name it: --tag NAME",
+            ));
+        }
+        let platform = self.platform.clone().unwrap_or_else(Platform::of_this_machine);
+        let limits = LoadLimits { unpacked_bytes: self.max_size, archive_bytes: self.max_size };
+        let store = open_store(context)?;
+        let before = store.find_image(&names[0])?.map(|image| image.id());
+        let fetched = registries(context).pull(&store, &wanted, &names, &platform, limits, &*context.reporter)?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let id = fetched.image.id();
+        let unchanged = before == Some(id) && fetched.fetched_layers == 0;
+        if context.json {
+            return context.print_json(&json!({
+                "id": id.to_string(),
+                "names": names,
+                "unchanged": unchanged,
+                "digest": fetched.digest.to_string(),
+                "from": fetched.from,
+                "fetched_layers": fetched.fetched_layers,
+                "fetched_bytes": fetched.fetched_bytes,
+                "layers_there": fetched.layers_there,
+            }));
+        }
+        let before = if unchanged { " (it was there)" } else { "" };
+        context.print(&format!("pulled {id} {}{before}\n", names.join(", ")))
+    }
+}
+
+/// The registries of an image's own names.
+fn own_registries(names: &[Reference], typed: &str) -> Result<Vec<Place>, Failure> {
+    let places: Vec<Place> =
+        names.iter().filter(|name| name.registry().is_some()).cloned().map(Place::Registry).collect();
+    if places.is_empty() {
+        return Err(Failure::usage(
+            format!("{typed} names no registry, and no other place is named"),
+            format!("to a registry: hoist image push {typed} HOST/NAME; to docker: hoist image push {typed} docker"),
+        ));
+    }
+    Ok(places)
 }

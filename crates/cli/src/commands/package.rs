@@ -8,7 +8,7 @@ use hoist_platform::{ModuleKind, PackageOutput, PackageRequest, PackageSource, P
 use hoist_spec::Target;
 use serde_json::json;
 
-use crate::commands::no_registry::NoRegistry;
+use crate::commands::registry_options::RegistryOptions;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, failure_from};
@@ -48,7 +48,7 @@ pub(crate) struct PackageArgs {
     #[arg(short = 'e', long, value_name = "ID@VERSION", value_delimiter = ',', requires = "flatten")]
     flatten_exclude: Vec<String>,
     #[command(flatten)]
-    registry: NoRegistry,
+    registry: RegistryOptions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,7 +61,6 @@ enum Format {
 
 impl PackageArgs {
     pub(crate) fn run(self, context: &Context, kind: ModuleKind) -> Result<(), Failure> {
-        self.registry.check(context)?;
         if self.flatten {
             context.reporter.warn(
                 "a package with several buildpacks in one layer is none in the sense of the specification",
@@ -82,7 +81,16 @@ impl PackageArgs {
             labels: self.labels.iter().map(|label| super::builder::parse_label(label)).collect::<Result<_, _>>()?,
             flatten: self.flatten.then_some(self.flatten_exclude),
         };
-        let made = engine::open(context)?.package(&request)?;
+        let names = match &request.output {
+            PackageOutput::Image(names) => names.as_slice(),
+            PackageOutput::File(_) => &[],
+        };
+        self.registry.apply(context, names)?;
+        let engine = engine::open(context)?;
+        let made = engine.package(&request)?;
+        for one in made.outputs.iter().filter(|_| !names.is_empty()) {
+            self.registry.publish(context, &engine.store().image(&one.id)?, names)?;
+        }
         answer(context, &request, &made)
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration file: a text for each setting, and a table of the mirrors of run images. It is written as a whole.
+//! The configuration file: a text for each setting, and tables of the mirrors of run images and of registries. It is written as a whole.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,6 +10,8 @@ use super::SettingsError;
 
 /// The table of [`ConfigFile::run_image_mirrors`].
 const MIRRORS: &str = "run-image-mirrors";
+/// The table of [`ConfigFile::registry_mirrors`].
+const REGISTRY_MIRRORS: &str = "registry-mirrors";
 
 /// What the file says.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub(super) struct ConfigFile {
     pub(super) values: BTreeMap<String, String>,
     /// Further names of run images, by their names.
     pub(super) run_image_mirrors: BTreeMap<String, Vec<String>>,
+    /// Where images are looked for before their own registry, by the registry.
+    pub(super) registry_mirrors: BTreeMap<String, Vec<String>>,
 }
 
 impl ConfigFile {
@@ -39,6 +43,11 @@ impl ConfigFile {
                     let wrong = |_| bad(format!("{MIRRORS} is not a table with a list of names for each run image"));
                     file.run_image_mirrors = value.try_into().map_err(wrong)?;
                 }
+                value if name == REGISTRY_MIRRORS => {
+                    let wrong =
+                        |_| bad(format!("{REGISTRY_MIRRORS} is not a table with a list of mirrors for each registry"));
+                    file.registry_mirrors = value.try_into().map_err(wrong)?;
+                }
                 other => {
                     return Err(bad(format!(
                         "{name} is a {}, but every setting is a text in quotes",
@@ -54,9 +63,11 @@ impl ConfigFile {
     pub(super) fn write(&self, path: &Path) -> Result<(), SettingsError> {
         let mut table: toml::Table =
             self.values.iter().map(|(name, value)| (name.clone(), toml::Value::String(value.clone()))).collect();
-        if !self.run_image_mirrors.is_empty() {
-            let mirrors = self.run_image_mirrors.iter().map(|(name, all)| (name.clone(), all.clone().into()));
-            table.insert(MIRRORS.to_owned(), toml::Value::Table(mirrors.collect()));
+        for (title, mirrors) in [(MIRRORS, &self.run_image_mirrors), (REGISTRY_MIRRORS, &self.registry_mirrors)] {
+            if !mirrors.is_empty() {
+                let mirrors = mirrors.iter().map(|(name, all)| (name.clone(), all.clone().into()));
+                table.insert(title.to_owned(), toml::Value::Table(mirrors.collect()));
+            }
         }
         let failed = |source| SettingsError::Write { path: path.to_owned(), source };
         let folder = path.parent().unwrap_or(Path::new("."));

@@ -231,7 +231,12 @@ impl RegistryError {
 
     /// Whether the same may succeed a little later.
     pub(super) fn is_transient(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Silent { .. } | Self::Broken { .. })
+        match self {
+            // A name that nobody knows is not known a second later either.
+            Self::Connect { source, .. } => !source.to_string().contains("failed to lookup address"),
+            Self::Silent { .. } | Self::Broken { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether another place that has the same may be asked.

@@ -118,6 +118,24 @@ impl Registries {
     }
 }
 
+impl Registries {
+    /// Whether who asks may write under that name, before anything is made for it: an upload is begun, and ended again.
+    pub fn check_push(&self, name: &Reference) -> Result<(), RegistryError> {
+        let doing = format!("asking whether `{name}` may be pushed");
+        let registry = registry_of(&doing, name)?;
+        if name.digest().is_some() {
+            return Err(RegistryError::NoTag { name: name.to_string() });
+        }
+        let remote = self.inner.remote(&doing, registry, name.repository())?;
+        let answer = remote.send(&doing, Method::POST, remote.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
+        if answer.status != 202 {
+            return Err(remote.refused(&doing, answer));
+        }
+        remote.cancel(&doing, answer);
+        Ok(())
+    }
+}
+
 /// The manifest of an image whose layers are these blobs.
 fn document(image: &Image, blobs: &BTreeMap<DiffId, Blob>) -> (Vec<u8>, Digest) {
     let layers: Vec<Value> = image

@@ -80,6 +80,13 @@ impl Default for RegistryTimes {
     }
 }
 
+impl Default for RegistrySettings {
+    /// As on a machine that says nothing of registries.
+    fn default() -> Self {
+        Self { certificate_dirs: Vec::new(), ..Self::from_environment(&|_| None) }
+    }
+}
+
 impl RegistrySettings {
     /// As this machine is configured.
     #[allow(clippy::disallowed_methods)] // the module that owns the environment

@@ -310,7 +310,7 @@ impl Inner {
         }
         match said.char_indices().nth(MAX_WORDS) {
             Some((at, _)) => format!("{}…", &said[..at]),
-            None if said.trim().is_empty() => format!("status {status} without a reason"),
+            None if said.trim().is_empty() => format!("status {status}"),
             None => said,
         }
     }

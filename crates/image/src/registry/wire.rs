@@ -136,7 +136,7 @@ fn proxy(settings: &RegistrySettings, origin: &Origin) -> Result<Option<Proxy>, 
         problem: problem.to_owned(),
     };
     let proxy = Proxy::new(text).map_err(|_| wrong("it is not http://HOST:PORT"))?;
-    if proxy.protocol().to_string().starts_with("socks") {
+    if !matches!(proxy.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
         return Err(wrong("registries are reached through HTTP proxies alone, not through SOCKS"));
     }
     Ok(Some(proxy))

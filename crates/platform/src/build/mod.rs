@@ -85,7 +85,7 @@ impl LocalEngine {
     /// The same; what is no service is refused before anything is built for a job.
     pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
         let started = Instant::now();
-        check_places(&request.outputs, self.cancel())?;
+        check_places(&request.outputs, self.registries(), self.cancel())?;
         let request = &self.with_project(request)?;
         check_names(request)?;
         let prepared = self.prepare(purpose, request)?;
@@ -112,7 +112,8 @@ impl LocalEngine {
             reused: reused_layers,
         });
         let told = (self.reporter(), self.cancel());
-        let (placed, failed) = write_places(&image, &names, &request.outputs, request.output_compression, told);
+        let (places, compression) = (&request.outputs, request.output_compression);
+        let (placed, failed) = write_places(&image, &names, places, compression, self.registries(), told);
         if let Some(dir) = &request.report_dir {
             write_report(report, &names, &placed, dir)?;
         }

@@ -65,7 +65,7 @@ impl LocalEngine {
             Location::Image(_) => BuildpackPlace::Image,
         };
         let lease = self.store().lease()?;
-        let modules = Modules::new(self.store(), &place.base_dir, &self.parts().buildpacks, &lease);
+        let modules = Modules::new(self, &place.base_dir, &self.parts().buildpacks, &lease);
         let found = modules.read(&wanted).map_err(failed())?;
         let inspected = inspected(kind, &found.modules, found.package.as_ref());
         if let Some(image) = found.package.filter(|_| kind != BuildpackPlace::Image) {

@@ -123,7 +123,7 @@ impl LocalEngine {
         // What it is for stands in the buildpack itself, unless it is a composite; so it is read before the targets are known.
         let lease = self.store().lease()?;
         let shipped = &self.parts().buildpacks;
-        let modules = Modules::new(self.store(), &place.base_dir, shipped, &lease);
+        let modules = Modules::new(self, &place.base_dir, shipped, &lease);
         let first = place.main(&modules, main, request.kind)?;
         let described = first.descriptor();
         let own = if described.order.is_empty() { &described.label.targets } else { &config.targets };
@@ -131,7 +131,7 @@ impl LocalEngine {
         let mut packaged = Packaged { main: described.full_name(), modules: Vec::new(), outputs: Vec::new() };
         let several = targets.len() > 1;
         for target in targets {
-            let mut modules = Modules::new(self.store(), &place.base_dir, shipped, &lease);
+            let mut modules = Modules::new(self, &place.base_dir, shipped, &lease);
             if let Some(target) = &target {
                 modules = modules.for_target(target.clone());
             }

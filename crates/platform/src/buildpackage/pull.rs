@@ -28,7 +28,7 @@ impl LocalEngine {
         let place = Place::typed();
         let wanted = ModuleConfig { location: location.to_owned(), ..ModuleConfig::default() };
         let lease = self.store().lease()?;
-        let modules = Modules::new(self.store(), &place.base_dir, &self.parts().buildpacks, &lease);
+        let modules = Modules::new(self, &place.base_dir, &self.parts().buildpacks, &lease);
         let Found { modules, package } = modules.read(&wanted).map_err(place.failed_to("fetching", &wanted))?;
         let Some(main) = modules.first().map(|module| module.descriptor.clone()) else {
             return Err(PackageError::IsPackage { location: location.to_owned() }.into());

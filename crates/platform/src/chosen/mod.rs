@@ -216,6 +216,10 @@ impl Search<'_> {
             return Ok(entry);
         }
         let name = text.parse::<Reference>().ok();
+        if let Some(name) = &name {
+            let failed = |source: ModuleError| ChosenError::Module { place: place.clone(), source: Box::new(source) };
+            self.engine.bring(name).map_err(|error| failed(error.into()))?;
+        }
         let image = name.as_ref().map(|name| find_called(self.engine.store(), name)).transpose()?.flatten();
         if image.is_some() {
             return self.add_outside(wanted, place);
@@ -259,7 +263,7 @@ impl Search<'_> {
     /// From outside of the builder, with what it brings along.
     fn add_outside(&mut self, wanted: &WantedBuildpack, place: String) -> Result<GroupEntry, ChosenError> {
         let base_dir = self.base_dir(wanted);
-        let mut modules = Modules::new(self.engine.store(), &base_dir, &self.engine.parts().buildpacks, self.lease);
+        let mut modules = Modules::new(self.engine, &base_dir, &self.engine.parts().buildpacks, self.lease);
         if matches!(wanted.asked, Asked::Source { .. }) {
             modules = modules.confined(self.request.network == BuildNetwork::None);
         }

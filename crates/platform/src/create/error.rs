@@ -11,6 +11,9 @@ use crate::module::ModuleError;
 /// Why no builder was made.
 #[derive(Debug, Error)]
 pub enum BuilderError {
+    /// The registry of an image.
+    #[error(transparent)]
+    Registry(#[from] hoist_image::RegistryError),
     /// The file cannot be read.
     #[error("reading {}", path.display())]
     Read {
@@ -211,6 +214,7 @@ impl BuilderError {
         match self {
             Self::Read { .. } => Some("name a file that is there with --config".to_owned()),
             Self::Config { source, .. } => source.hint(),
+            Self::Registry(error) => Some(error.hint()),
             Self::Module { source, .. } => Some(source.hint()),
             Self::Twice { .. } => {
                 Some("keep one of them, or give one another version in its buildpack.toml".to_owned())
@@ -253,6 +257,7 @@ impl BuilderError {
         match self {
             Self::Module { source, .. } => source.is_of_the_machine(),
             Self::Lifecycle { source, .. } => source.is_of_the_machine(),
+            Self::Registry(error) => !error.is_of_the_caller(),
             Self::FlattenLayer { .. } => true,
             _ => false,
         }

@@ -148,7 +148,7 @@ impl LocalEngine {
         self.check_run_images(config, &build_image)?;
         let lifecycle = self.lifecycle_of(making)?;
         let shipped = &self.parts().buildpacks;
-        let modules = Modules::new(self.store(), making.base_dir, shipped, &lease).for_target(Target {
+        let modules = Modules::new(self, making.base_dir, shipped, &lease).for_target(Target {
             os: build_image.config().os().to_string(),
             arch: build_image.config().architecture().to_string(),
             ..Target::default()
@@ -247,7 +247,9 @@ impl LocalEngine {
             let id = if name == BUILD_IMAGE_NAME { &base.build_image } else { &base.run_image };
             return Ok(self.store().image(id)?);
         }
-        let found = find_called(self.store(), &name.parse()?)?;
+        let wanted = name.parse()?;
+        self.bring(&wanted).map_err(BuilderError::from)?;
+        let found = find_called(self.store(), &wanted)?;
         Ok(found.ok_or_else(|| BuilderError::no_image(what, name.to_owned()))?)
     }
 

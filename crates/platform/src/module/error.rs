@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hoist_debian::FetchError;
-use hoist_image::{LayerError, LoadError, ReferenceError, StoreError};
+use hoist_image::{LayerError, LoadError, ReferenceError, RegistryError, StoreError};
 use hoist_spec::DocumentError;
 use thiserror::Error;
 
@@ -208,6 +208,9 @@ pub enum ModuleError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl ModuleError {
@@ -215,6 +218,7 @@ impl ModuleError {
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::Dependency { source, .. } => source.is_of_the_machine(),
+            Self::Registry(error) => !error.is_of_the_caller(),
             _ => matches!(self, Self::Fetch { .. } | Self::Io { .. } | Self::Store(_)),
         }
     }
@@ -265,6 +269,7 @@ impl ModuleError {
             Self::Label { .. } => "the package was made by no usual tool, or was changed: make it again".to_owned(),
             Self::Other { what, seen, .. } => format!("write {what} = \"{seen}\", or another location"),
             Self::Store(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
         }
     }
 }

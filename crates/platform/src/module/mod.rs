@@ -27,6 +27,7 @@ use hoist_spec::{
 };
 
 use crate::builder::BuildpackFiles;
+use crate::engine::LocalEngine;
 use crate::lookup::find_called;
 use crate::place::docker_has;
 pub use error::ModuleError;
@@ -194,6 +195,7 @@ impl Found {
 
 /// Finds modules.
 pub(crate) struct Modules<'a> {
+    engine: &'a LocalEngine,
     store: &'a Store,
     /// Relative paths start here: the folder of `builder.toml`.
     base_dir: &'a Path,
@@ -217,8 +219,13 @@ struct Confined {
 }
 
 impl<'a> Modules<'a> {
-    pub(crate) fn new(store: &'a Store, base_dir: &'a Path, shipped: &'a [BuildpackFiles], lease: &'a Lease) -> Self {
-        Self { store, base_dir, shipped, lease, confined: None, target: None }
+    pub(crate) fn new(
+        engine: &'a LocalEngine,
+        base_dir: &'a Path,
+        shipped: &'a [BuildpackFiles],
+        lease: &'a Lease,
+    ) -> Self {
+        Self { engine, store: engine.store(), base_dir, shipped, lease, confined: None, target: None }
     }
 
     /// The same for locations that a stranger wrote: no file outside of the base folder is read, and nothing fetched if `offline`.
@@ -313,6 +320,9 @@ impl<'a> Modules<'a> {
             Location::File(path) => self.file(text, &path),
             Location::Http(url) => self.download(text, &url),
             Location::Image(name) => {
+                if self.confined.as_ref().is_none_or(|confined| !confined.offline) {
+                    self.engine.bring(&name)?;
+                }
                 let Some(image) = find_called(self.store, &name)? else {
                     let in_docker = docker_has(&name.to_string());
                     return Err(ModuleError::NoImage {

@@ -1,6 +1,6 @@
 //! Why a place did not get its image.
 
-use hoist_image::{DockerError, SaveError};
+use hoist_image::{DockerError, RegistryError, SaveError};
 
 use crate::error::Fault;
 
@@ -13,6 +13,9 @@ pub enum PlaceError {
     /// The docker daemon.
     #[error(transparent)]
     Docker(#[from] DockerError),
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
 }
 
 impl PlaceError {
@@ -21,6 +24,7 @@ impl PlaceError {
         match self {
             Self::Save(error) => error.hint(),
             Self::Docker(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
         }
     }
 
@@ -29,6 +33,7 @@ impl PlaceError {
         match self {
             Self::Save(error) if error.is_of_the_place() => Fault::Usage,
             Self::Docker(error) if error.is_of_the_caller() => Fault::Usage,
+            Self::Registry(error) if error.is_of_the_caller() => Fault::Usage,
             _ => Fault::Machine,
         }
     }

@@ -1,7 +1,7 @@
 //! Brings an image to its places, one after the other.
 
 use hoist_events::{Event, Reporter, TransferId};
-use hoist_image::{ArchiveFormat, Compression, DockerError, Image, Reference};
+use hoist_image::{ArchiveFormat, Compression, DockerError, Image, Reference, Registries};
 use hoist_sandbox::Cancel;
 
 use crate::place::{Place, PlaceError, Placed, PlacesError, Sent, docker_daemon};
@@ -13,6 +13,7 @@ pub fn write_places(
     names: &[Reference],
     places: &[Place],
     compression: Compression,
+    registries: &Registries,
     (reporter, cancel): (&dyn Reporter, &Cancel),
 ) -> (Vec<Placed>, Option<PlacesError>) {
     let mut done = Vec::new();
@@ -21,6 +22,7 @@ pub fn write_places(
         let written = match place {
             Place::Docker => to_docker(image, names, place, (reporter, cancel)),
             Place::DockerName(name) => to_docker(image, std::slice::from_ref(name), place, (reporter, cancel)),
+            Place::Registry(name) => to_registry(image, name, compression, registries, reporter),
             _ => to_file(image, names, place, compression),
         };
         match written {
@@ -56,7 +58,7 @@ fn to_file(image: &Image, names: &[Reference], place: &Place, compression: Compr
             image.save_to_file(path, names, ArchiveFormat::Docker, Compression::None)?;
             true
         }
-        Place::Docker | Place::DockerName(_) => true,
+        Place::Docker | Place::DockerName(_) | Place::Registry(_) => true,
     };
     let names = names.iter().map(ToString::to_string).collect();
     Ok(Placed { output: place.to_string(), names, id: None, unchanged: !changed, sent: None })
@@ -98,6 +100,29 @@ fn to_docker(
             sent_bytes: pushed.sent_bytes,
             sent_layers: pushed.layers_sent,
             layers_there: pushed.layers_there,
+            mounted_layers: 0,
+        }),
+    })
+}
+
+fn to_registry(
+    image: &Image,
+    name: &Reference,
+    compression: Compression,
+    registries: &Registries,
+    reporter: &dyn Reporter,
+) -> Result<Placed, PlaceError> {
+    let pushed = registries.push(image, name, compression, reporter)?;
+    Ok(Placed {
+        output: name.to_string(),
+        names: vec![name.to_string()],
+        id: Some(pushed.digest.to_string()),
+        unchanged: pushed.unchanged,
+        sent: Some(Sent {
+            sent_bytes: pushed.sent_bytes,
+            sent_layers: pushed.sent_layers,
+            layers_there: pushed.layers_there,
+            mounted_layers: pushed.mounted_layers,
         }),
     })
 }
@@ -108,7 +133,11 @@ fn told(placed: &Placed) -> String {
         _ if *unchanged => format!("{output}: the image was there already"),
         Some(sent) => {
             let s = if sent.sent_layers == 1 { "" } else { "s" };
-            format!("{output}: {} layer{s} sent, {} there before", sent.sent_layers, sent.layers_there)
+            let mounted = match sent.mounted_layers {
+                0 => String::new(),
+                count => format!(", {count} taken from another repository there"),
+            };
+            format!("{output}: {} layer{s} sent, {} there before{mounted}", sent.sent_layers, sent.layers_there)
         }
         None => format!("{output}: written"),
     }

@@ -66,7 +66,7 @@ impl BuildArgs {
         self.buildpacks.apply(context, &mut request)?;
         self.image_options.apply(context, &mut request)?;
         self.surroundings.apply(context, &mut request)?;
-        self.pack.apply(context, &request)?;
+        self.pack.apply(context)?;
         self.outputs.apply(context, &self.image, &mut request)?;
         self.caches.apply(context, &mut request)?;
         let listener = self.explain.then(|| Arc::new(Listener::new(Arc::clone(&context.reporter))));

@@ -16,14 +16,17 @@ pub(crate) struct OutputOptions {
     /// Further names of the image
     #[arg(short, long = "tag", value_name = "NAME", value_delimiter = ',')]
     tags: Vec<String>,
+    /// Push the image to the registry of its name, and of each --tag
+    #[arg(long)]
+    publish: bool,
     /// Bring the image into the docker daemon too; the same as --output docker
     #[arg(long)]
     docker: bool,
-    /// A further place for the image, as often as you like: docker, docker-daemon:NAME, oci-dir:DIR, oci-archive:FILE or
-    /// docker-archive:FILE
+    /// A further place for the image, as often as you like: HOST/NAME of a registry, docker, docker-daemon:NAME, oci-dir:DIR,
+    /// oci-archive:FILE or docker-archive:FILE
     #[arg(long = "output", value_name = "PLACE")]
     outputs: Vec<Place>,
-    /// How layers are compressed in OCI outputs; docker and docker-archive never are
+    /// How layers are compressed in registries and OCI outputs; docker and docker-archive never are
     #[arg(long, value_enum, default_value = "gzip", value_name = "KIND")]
     output_compression: SaveCompression,
     /// Folder to write report.toml to (names and id of the image); without it none is written
@@ -51,12 +54,20 @@ impl OutputOptions {
                 places.push(place.clone());
             }
         }
-        request.outputs = places;
         request.output_compression = self.output_compression.into();
         let of_folder = layout.map(name_of_folder).transpose()?;
         let image = of_folder.as_deref().unwrap_or(image);
         let names = std::iter::once(image).chain(self.tags.iter().map(String::as_str));
         request.names = names.map(str::parse::<Reference>).collect::<Result<_, _>>()?;
+        if self.publish {
+            for name in &request.names {
+                let place = Place::Registry(name.clone());
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        request.outputs = places;
         request.report_dir.clone_from(&self.report_output_dir);
         request.sbom_dir.clone_from(&self.sbom_output_dir);
         Ok(())

@@ -1,21 +1,21 @@
 //! Flags of `pack build` that have no meaning here: said once and taken, or refused with what to do instead.
 
-use clap::{Args, ValueEnum};
-use hoist_platform::BuildRequest;
+use clap::Args;
+use hoist_platform::PullPolicy;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::settings::Key;
+use crate::registry::{RegistryFlags, apply_policy};
 
 /// Flags that pack has for its Docker daemon and for registries. They are taken, so that a line written for pack works, and hidden in help.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // flags are independent of each other
 pub(crate) struct PackOptions {
-    /// Whether images are fetched from a registry before the build: always, if-not-present or never
+    /// When builder, run image and buildpacks are fetched from their registries: always, if-not-present or never
     #[arg(long, value_name = "POLICY")]
     pull_policy: Option<PullPolicy>,
-    #[arg(long, hide = true)]
-    publish: bool,
+    #[command(flatten)]
+    registry: RegistryFlags,
     #[arg(long, hide = true)]
     trust_builder: bool,
     #[arg(long, hide = true)]
@@ -32,36 +32,13 @@ pub(crate) struct PackOptions {
     sparse: bool,
     #[arg(short = 'r', long, hide = true, value_name = "NAME")]
     buildpack_registry: Option<String>,
-    #[arg(long, hide = true, value_name = "REGISTRY")]
-    insecure_registry: Vec<String>,
-}
-
-/// When images are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum PullPolicy {
-    /// Before each build
-    Always,
-    /// Where they are not in the store
-    IfNotPresent,
-    /// Not at all
-    Never,
 }
 
 impl PackOptions {
     /// Says what has no meaning, and refuses what cannot be done.
-    pub(crate) fn apply(&self, context: &Context, request: &BuildRequest) -> Result<(), Failure> {
-        if self.publish {
-            return Err(Failure::usage(
-                "--publish: hoist does not speak to registries of images yet",
-                "build without it, then hand the image on: --docker, --output, or hoist image save NAME -o FILE",
-            ));
-        }
-        if !self.insecure_registry.is_empty() {
-            return Err(Failure::usage(
-                "--insecure-registry: hoist does not speak to registries of images yet",
-                "build without it; what others are to get: hoist image save NAME -o FILE",
-            ));
-        }
+    pub(crate) fn apply(&self, context: &Context) -> Result<(), Failure> {
+        apply_policy(context, self.pull_policy);
+        self.registry.apply(context)?;
         if let Some(name) = &self.buildpack_registry {
             return Err(Failure::usage(
                 format!("--buildpack-registry {name}: hoist does not look for buildpacks in registries yet"),
@@ -84,19 +61,6 @@ impl PackOptions {
         for (_, flag, why) in said.into_iter().filter(|(given, ..)| *given) {
             context.reporter.warn(&format!("{flag} has no meaning here: {why}"), None);
         }
-        if self.policy(context) == Some(PullPolicy::Always)
-            && (request.builder.is_some() || request.run_image.is_some())
-        {
-            context.reporter.warn(
-                "--pull-policy always: hoist does not speak to registries yet, so the images of the store are taken",
-                Some("bring newer ones with: hoist image load FILE"),
-            );
-        }
         Ok(())
-    }
-
-    fn policy(&self, context: &Context) -> Option<PullPolicy> {
-        let set = || PullPolicy::from_str(context.settings.get(Key::PullPolicy)?, true).ok();
-        self.pull_policy.or_else(set)
     }
 }

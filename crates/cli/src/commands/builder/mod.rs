@@ -12,7 +12,7 @@ use hoist_spec::Target;
 use serde_json::json;
 
 use crate::commands::listing::{OutputFormat, depth};
-use crate::commands::no_registry::NoRegistry;
+use crate::commands::registry_options::RegistryOptions;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
@@ -66,7 +66,7 @@ struct CreateArgs {
     #[arg(short, long = "target", value_name = "TARGET", value_delimiter = ',')]
     targets: Vec<String>,
     #[command(flatten)]
-    registry: NoRegistry,
+    registry: RegistryOptions,
     /// Print the builder.toml of hoist's own builder, and make nothing
     #[arg(long, conflicts_with_all = ["name", "tags", "labels", "flatten", "targets"])]
     print_default: bool,
@@ -90,7 +90,6 @@ impl CreateArgs {
             }
             return context.print(&text);
         };
-        self.registry.check(context)?;
         let request = BuilderRequest {
             name: name.parse()?,
             tags: self.tags.iter().map(|tag| tag.parse::<Reference>()).collect::<Result<_, _>>()?,
@@ -99,7 +98,7 @@ impl CreateArgs {
             flatten: self.flatten.iter().map(|names| parse_flatten(names)).collect::<Result<_, _>>()?,
             targets: self.targets.iter().map(|target| target.parse::<Target>()).collect::<Result<_, _>>()?,
         };
-        create(context, &request)
+        create(context, &request, &self.registry)
     }
 }
 
@@ -110,8 +109,11 @@ pub(crate) fn parse_label(text: &str) -> Result<(String, String), Failure> {
     }
 }
 
-fn create(context: &Context, request: &BuilderRequest) -> Result<(), Failure> {
+fn create(context: &Context, request: &BuilderRequest, registry: &RegistryOptions) -> Result<(), Failure> {
+    let names: Vec<Reference> = std::iter::once(&request.name).chain(&request.tags).cloned().collect();
+    registry.apply(context, &names)?;
     let made = engine::open(context)?.create_builder(request)?;
+    registry.publish(context, &made.image, &names)?;
     if context.json {
         return context.print_json(&json!({
             "builder": request.name.to_string(),
