@@ -156,8 +156,8 @@ fn wrong_values_are_refused_before_anything_is_built() {
         (&["--pull-policy", "sometimes"], "if-not-present"),
         (&["--creation-time", "yesterday"], "seconds since 1970"),
         (&["--network", "bridge"], "Docker daemon"),
-        (&["--publish"], "does not speak to registries"),
-        (&["--insecure-registry", "x"], "does not speak to registries"),
+        (&["--publish"], "`x` names no registry"),
+        (&["--insecure-registry", "a/b"], "it is not HOST or HOST:PORT"),
         (&["--buildpack-registry", "x"], "does not look for buildpacks in registries"),
         (&["--run-image", "UPPER"], "UPPER"),
     ] {

@@ -87,9 +87,9 @@ fn what_needs_a_registry_is_refused_with_the_way_that_works() {
     let create = ["builder", "create", "test-x"];
     let package = ["buildpack", "package", "test-x"];
     for (command, flag, message) in [
-        (&create, "--publish", "hoist does not push to registries yet"),
-        (&package, "--publish", "hoist does not push to registries yet"),
-        (&create, "--pull-policy=always", "--pull-policy never"),
+        (&create, "--publish", "`test-x` names no registry"),
+        (&package, "--publish", "`test-x` names no registry"),
+        (&create, "--pull-policy=sometimes", "always, if-not-present and never"),
         (&package, "-r=community", "fetch the buildpack as a file"),
     ] {
         hoist(&[&command[..], &[flag]].concat()).code(2).says(message);

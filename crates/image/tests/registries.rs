@@ -1,11 +1,11 @@
 //! A real registry (Debian's docker-registry) on loopback: plain, with TLS and passwords, with certificates of clients; skopeo beside.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::missing_panics_doc, missing_docs)] // tests fail loudly
 
+#[path = "support/real_registry.rs"]
+mod real_registry;
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use fs_err as fs;
 use hoist_events::NullReporter;
@@ -13,123 +13,11 @@ use hoist_image::{
     Compression, Fetched, Image, KeyPlaces, LoadLimits, Platform, Reference, Registries, RegistryError,
     RegistrySettings, Sent, Store,
 };
+use real_registry::{PASSWORD, Registry, Wants};
 use support::{chain, fresh, image, layer};
 
-/// `ada` with the password below, as `htpasswd -nbB` writes it.
-const PASSWORDS: &str = "ada:$2y$04$oYHqwF0WMql5WwRYgEuc1O/ABIVuISVg4sjJzSrHMmaijPbhm6Cea\n";
-const PASSWORD: &str = "tr0ub4dor&3";
-
-struct Registry {
-    dir: tempfile::TempDir,
-    host: String,
-    child: Child,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[derive(Default)]
-struct Wants {
-    tls: bool,
-    passwords: bool,
-    client_certificates: bool,
-}
-
-impl Registry {
-    fn start(wants: &Wants) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n",
-            at("data")
-        );
-        if wants.passwords {
-            fs::write(dir.path().join("passwords"), PASSWORDS).unwrap();
-            config.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", at("passwords")));
-        }
-        config.push_str(&format!("http:\n  addr: 127.0.0.1:{port}\n  secret: of-this-test\n"));
-        if wants.tls {
-            certificates(dir.path());
-            config.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", at("server.crt"), at("server.key")));
-            if wants.client_certificates {
-                config.push_str(&format!("    clientcas: [{}]\n", at("ca.crt")));
-            }
-        }
-        fs::write(dir.path().join("config.yml"), config).unwrap();
-        let child = Command::new("docker-registry")
-            .args(["serve", &at("config.yml")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is not installed: scripts/setup installs what the tests need");
-        let registry = Self { host: format!("127.0.0.1:{port}"), child, dir };
-        let started = Instant::now();
-        while std::net::TcpStream::connect(&registry.host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "docker-registry does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        registry
-    }
-
-    fn name(&self, rest: &str) -> Reference {
-        format!("{}/{rest}", self.host).parse().unwrap()
-    }
-
-    /// A folder as docker has it, with this registry's certificate authority, and what else is there of `files`.
-    fn certificate_dirs(&self, files: &[(&str, &str)]) -> Vec<PathBuf> {
-        let dir = self.dir.path().join("certs.d").join(&self.host);
-        fs::create_dir_all(&dir).unwrap();
-        for (from, to) in files {
-            fs::copy(self.dir.path().join(from), dir.join(to)).unwrap();
-        }
-        vec![self.dir.path().join("certs.d")]
-    }
-}
-
-/// A certificate authority, a server's certificate for 127.0.0.1 and a client's.
-fn certificates(dir: &Path) {
-    let openssl = |args: &[&str]| {
-        let done = Command::new("openssl").args(args).current_dir(dir).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    };
-    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    openssl(
-        &[
-            &["req", "-x509"],
-            &new[..],
-            &["-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority"],
-        ]
-        .concat(),
-    );
-    fs::write(dir.join("server.ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
-    for who in ["server", "client"] {
-        let [key, request, certificate, more] = ["key", "csr", "crt", "ext"].map(|kind| format!("{who}.{kind}"));
-        let subject = format!("/CN={who}");
-        openssl(&[&["req"], &new[..], &["-keyout", &key, "-out", &request, "-subj", &subject]].concat());
-        openssl(&[
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-CA",
-            "ca.crt",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            &more,
-            "-out",
-            &certificate,
-        ]);
-    }
+fn name_in(registry: &Registry, rest: &str) -> Reference {
+    registry.name(rest).parse().unwrap()
 }
 
 fn settings() -> RegistrySettings {
@@ -164,7 +52,7 @@ fn an_image_is_pushed_pulled_and_pushed_again_with_the_changed_layer_alone() {
     let (_dir, store) = fresh();
     let (base, one) = (layer(&store, "/base", &"base ".repeat(50_000)), layer(&store, "/app", "one"));
     let first = image(&store, "app", &[&base, &one]);
-    let name = registry.name("team/app:1");
+    let name = name_in(&registry, "team/app:1");
     let sent = push(&settings(), &first, &name).unwrap();
     assert_eq!((sent.sent_layers, sent.layers_there, sent.unchanged), (2, 0, false));
     assert!(push(&settings(), &first, &name).unwrap().unchanged);
@@ -181,9 +69,9 @@ fn an_image_is_pushed_pulled_and_pushed_again_with_the_changed_layer_alone() {
     assert_eq!(pull(&settings(), &other, &by_digest).unwrap().image.id(), second.id());
     assert!(push(&settings(), &fetched.image, &name).unwrap().unchanged);
     // Another repository gets the layers without a byte of them.
-    let sent = push(&settings(), &second, &registry.name("other/app")).unwrap();
+    let sent = push(&settings(), &second, &name_in(&registry, "other/app")).unwrap();
     assert_eq!((sent.mounted_layers, sent.sent_bytes), (2, 0), "{sent:?}");
-    let error = pull(&settings(), &other, &registry.name("team/app:9")).unwrap_err();
+    let error = pull(&settings(), &other, &name_in(&registry, "team/app:9")).unwrap_err();
     assert!(error.to_string().ends_with("has no image team/app:9"), "{error}");
 }
 
@@ -193,16 +81,16 @@ fn what_hoist_pushes_skopeo_reads_and_the_other_way_round() {
     let (dir, store) = fresh();
     let made = image(&store, "app", &[&layer(&store, "/a", "a"), &layer(&store, "/b", "b")]);
     for compression in [Compression::Gzip, Compression::Zstd] {
-        let name = registry.name(&format!("app:{}", format!("{compression:?}").to_lowercase()));
+        let name = name_in(&registry, &format!("app:{}", format!("{compression:?}").to_lowercase()));
         let sent = Registries::new(settings()).push(&made, &name, compression, &NullReporter).unwrap();
         let seen = skopeo(&["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{name}")]);
         assert_eq!(seen.trim(), sent.digest.to_string());
     }
-    let gzip = format!("docker://{}", registry.name("app:gzip"));
+    let gzip = format!("docker://{}", name_in(&registry, "app:gzip"));
     let out = format!("oci:{}", dir.path().join("out").display());
     skopeo(&["copy", "-q", "--src-tls-verify=false", &gzip, &out]);
     // Docker's schema 2, as docker and skopeo push it.
-    let docker = registry.name("app:docker");
+    let docker = name_in(&registry, "app:docker");
     skopeo(&["copy", "-q", "--dest-tls-verify=false", "--format", "v2s2", &out, &format!("docker://{docker}")]);
     let (_other_dir, other) = fresh();
     let fetched = pull(&settings(), &other, &docker).unwrap();
@@ -226,7 +114,7 @@ fn a_large_layer_goes_in_pieces_and_comes_back() {
     let mut builder = store.layer_builder().unwrap();
     builder.file("/noise", hoist_image::Attributes::root(0o644), &mut noise.as_slice(), noise.len() as u64).unwrap();
     let made = image(&store, "app", &[&builder.finish().unwrap()]);
-    let name = registry.name("big");
+    let name = name_in(&registry, "big");
     let sent = push(&settings(), &made, &name).unwrap();
     assert!(sent.sent_bytes > 64 << 20);
     let (_other_dir, other) = fresh();
@@ -238,7 +126,7 @@ fn tls_and_passwords_are_kept_to() {
     let registry = Registry::start(&Wants { tls: true, passwords: true, ..Wants::default() });
     let (dir, store) = fresh();
     let made = image(&store, "app", &[&layer(&store, "/a", "a")]);
-    let name = registry.name("team/app");
+    let name = name_in(&registry, "team/app");
     // Nobody vouches for it.
     let error = push(&settings(), &made, &name).unwrap_err();
     assert!(matches!(error, RegistryError::Tls { .. }), "{}", chain(&error));
@@ -278,7 +166,7 @@ fn a_registry_may_ask_for_a_clients_certificate() {
     let registry = Registry::start(&Wants { tls: true, client_certificates: true, ..Wants::default() });
     let (_dir, store) = fresh();
     let made = image(&store, "app", &[&layer(&store, "/a", "a")]);
-    let name = registry.name("app");
+    let name = name_in(&registry, "app");
     let with =
         |files: &[(&str, &str)]| RegistrySettings { certificate_dirs: registry.certificate_dirs(files), ..settings() };
     let error = push(&with(&[("ca.crt", "ca.crt")]), &made, &name).unwrap_err();

@@ -202,7 +202,7 @@ pub enum RegistryError {
         doing: String,
         /// Why not.
         #[source]
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// The store failed.
     #[error(transparent)]
@@ -266,7 +266,7 @@ impl RegistryError {
                 format!("if that is meant, say so: --insecure-registry {}", host_of(address))
             }
             Self::Tls { .. } => "name the certificates of your registry in SSL_CERT_FILE, or put them into /etc/docker/certs.d/HOST/ca.crt; a client's own are client.cert and client.key there".to_owned(),
-            Self::Silent { .. } | Self::Broken { .. } => "run the command again: what has come or gone already is not sent again".to_owned(),
+            Self::Silent { .. } | Self::Broken { .. } | Self::Stopped { .. } => "run the command again: what has come or gone already is not sent again".to_owned(),
             Self::Denied { who, registry, .. } if who == NOBODY => format!("log in first: docker login {registry} (or podman login); or give CNB_REGISTRY_AUTH"),
             Self::Denied { .. } => "look at the name, and whether this user may read or write it; log in again: docker login HOST".to_owned(),
             Self::Missing { .. } => "look at name and tag; a registry says this also of what it does not show to who asks: docker login HOST".to_owned(),
@@ -279,7 +279,6 @@ impl RegistryError {
             Self::NotAnImage { .. } => "look at the name: helm charts, signatures and other documents lie in registries, too".to_owned(),
             Self::Content { .. } => "the registry or what lies between changed it: do not use it; try again, or ask who runs the registry".to_owned(),
             Self::TooLarge { .. } => "if you trust it, allow more: hoist image pull --max-size 200G NAME".to_owned(),
-            Self::Stopped { .. } => "run the command again: what has come or gone already is not sent again".to_owned(),
             Self::Save(error) => error.hint(),
             Self::Load { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),

@@ -188,6 +188,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::Compression;
 
@@ -208,7 +210,6 @@ mod tests {
         store.note_upload("r.example/a", &blob.digest, &upload).unwrap();
         assert_eq!(store.begun_upload("r.example/a", &blob.digest), Some(upload));
         assert_eq!(store.begun_upload("r.example/b", &blob.digest), None);
-        use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(dir.path().join("store/registries")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let mut partial = Partial::open(&store, &blob.digest).unwrap();

@@ -127,8 +127,8 @@ impl Helper<'_> {
 
     /// A name of a file alone, never a path: the name stands in a document.
     fn program(&self) -> Result<PathBuf, RegistryError> {
-        let fine = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        if self.name.is_empty() || !self.name.bytes().all(fine) {
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if self.name.is_empty() || !self.name.bytes().all(is_plain) {
             return Err(self.failed("its name is no name of a program".to_owned()));
         }
         let file = format!("docker-credential-{}", self.name);

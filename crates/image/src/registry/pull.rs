@@ -69,8 +69,8 @@ impl Registries {
         let image = Image::parse(store, config.clone())
             .map_err(|problem| wrong(format!("its configuration cannot be read: {problem}")))?;
         if image.diff_ids().len() != found.layers.len() {
-            let (named, there) = (image.diff_ids().len(), found.layers.len());
-            return Err(wrong(format!("its configuration names {named} layers, its manifest {there}")));
+            let (listed, there) = (image.diff_ids().len(), found.layers.len());
+            return Err(wrong(format!("its configuration names {listed} layers, its manifest {there}")));
         }
         let (os, architecture) = (image.config().os().to_string(), image.config().architecture().to_string());
         if !suits(platform, &os, &architecture) {
@@ -125,7 +125,7 @@ fn fetch(
     for_each(&layers, &halt, |(diff_id, layer)| {
         let inside = |source: LoadError| match source {
             LoadError::Store(error) => RegistryError::Store(error),
-            source => RegistryError::Load { doing: doing.to_owned(), source },
+            source => RegistryError::Load { doing: doing.to_owned(), source: Box::new(source) },
         };
         found.remote.blob_into(store, doing, layer, &meter, &halt)?;
         let source = Source::Folder(store.root_dir().to_owned());
@@ -174,14 +174,14 @@ impl Remote<'_> {
         let bytes = self.read_bounded(doing, answer, &what, MAX_CONFIG_BYTES)?;
         let seen = Digest::of(&bytes);
         if seen != config.digest {
-            return Err(self.wrong_content(doing, what, config.digest, seen));
+            return Err(self.wrong_content(doing, &what, &config.digest, &seen));
         }
         if bytes.len() as u64 != config.size {
             return Err(self.wrong_content(
                 doing,
-                what,
-                format!("{} bytes long", config.size),
-                format!("{} bytes long", bytes.len()),
+                &what,
+                &format!("{} bytes long", config.size),
+                &format!("{} bytes long", bytes.len()),
             ));
         }
         Ok(bytes)
@@ -233,7 +233,7 @@ impl Remote<'_> {
         }
         if seen != layer.digest {
             partial.discard();
-            return Err(self.wrong_content(doing, "a layer", layer.digest, seen));
+            return Err(self.wrong_content(doing, "a layer", &layer.digest, &seen));
         }
         Ok(partial.publish(store, &layer.digest)?)
     }
@@ -308,7 +308,7 @@ impl Remote<'_> {
         let wanted = layer.size - partial.length;
         if let Some(said) = said.filter(|said| *said != wanted) {
             let (expected, seen) = (format!("{wanted} bytes long"), format!("{said} bytes long"));
-            return Err(self.wrong_content(doing, format!("layer {}", layer.digest), expected, seen));
+            return Err(self.wrong_content(doing, &format!("layer {}", layer.digest), &expected, &seen));
         }
         let address = shown(&answer.url);
         let mut reader = answer.body.into_with_config().limit(u64::MAX).reader();
@@ -344,7 +344,8 @@ impl Remote<'_> {
     }
 
     fn too_much(&self, doing: &str, layer: &Descriptor) -> RegistryError {
-        self.wrong_content(doing, format!("layer {}", layer.digest), format!("{} bytes long", layer.size), "longer")
+        let (what, expected) = (format!("layer {}", layer.digest), format!("{} bytes long", layer.size));
+        self.wrong_content(doing, &what, &expected, &"longer")
     }
 
     fn cut_off(&self, doing: &str, layer: &Descriptor, length: u64) -> RegistryError {

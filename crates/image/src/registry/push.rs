@@ -21,7 +21,7 @@ use crate::registry::error::RegistryError;
 use crate::registry::known::{Place, Upload};
 use crate::registry::manifest::ACCEPTED;
 use crate::registry::resolve::registry_of;
-use crate::registry::talk::{Answer, Ask, Payload, Registries, Remote, Tried, lock};
+use crate::registry::talk::{Answer, Ask, Payload, Registries, Remote, Tried, lock, no_registry};
 use crate::registry::work::{Meter, for_each};
 use crate::store::Store;
 
@@ -127,7 +127,7 @@ impl Registries {
             return Err(RegistryError::NoTag { name: name.to_string() });
         }
         let remote = self.inner.remote(&doing, registry, name.repository())?;
-        let answer = remote.send(&doing, Method::POST, remote.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
+        let answer = remote.send(&doing, &Method::POST, &remote.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
         if answer.status != 202 {
             return Err(remote.refused(&doing, answer));
         }
@@ -177,7 +177,7 @@ fn unchanged(
     })?;
     let same = answer.status == 200 && answer.header("docker-content-digest") == Some(&digest.to_string());
     answer.drain();
-    Ok(same.then(|| Sent {
+    Ok(same.then_some(Sent {
         digest,
         manifest_bytes: document.len() as u64,
         unchanged: true,
@@ -226,15 +226,14 @@ impl Pushing<'_> {
                 return Ok(place.blob);
             }
         }
-        let (blob, is_new) = match known {
-            Some(blob) => (blob, false),
-            None => {
-                let _one = lock(&self.compressing);
-                (layer.blob(compression)?, true)
-            }
+        let blob = if let Some(blob) = known {
+            blob
+        } else {
+            let _one = lock(&self.compressing);
+            layer.blob(compression)?
         };
         // The same image may have been pushed from another machine.
-        if is_new && !asked.contains(&blob.digest) && self.remote.has(self.doing, &blob.digest)? {
+        if known.is_none() && !asked.contains(&blob.digest) && self.remote.has(self.doing, &blob.digest)? {
             self.there.fetch_add(1, Ordering::Relaxed);
             return Ok(blob);
         }
@@ -360,7 +359,7 @@ impl Pushing<'_> {
                 &Payload::Bytes(&[]),
             )?;
             return match tried {
-                Tried::Done(answer) if answer.status == 404 || answer.status == 416 => self.lost(upload, answer),
+                Tried::Done(answer) if answer.status == 404 || answer.status == 416 => Ok(self.lost(upload, answer)),
                 Tried::Done(answer) => self.remote.accepted(self.doing, answer, digest).map(|()| Step::Finished),
                 Tried::Later(error, asked) => Ok(Step::Failed(error, asked)),
             };
@@ -380,7 +379,7 @@ impl Pushing<'_> {
                 let end = answer.header("range").and_then(parse_range_end).map_or(offset + length, |end| end + 1);
                 if end <= offset || end > size_bytes {
                     let seen = format!("after {offset} bytes and {length} more it has {end}");
-                    return Err(self.remote.no_registry(self.doing, &answer.url, &seen));
+                    return Err(no_registry(self.doing, &answer.url, &seen));
                 }
                 self.meter.add(i64::try_from(end).unwrap_or(0) - i64::try_from(offset + length).unwrap_or(0));
                 answer.drain();
@@ -389,19 +388,19 @@ impl Pushing<'_> {
                 *upload = Some(next);
                 Ok(Step::Further)
             }
-            (404 | 416, _) => self.lost(upload, answer),
+            (404 | 416, _) => Ok(self.lost(upload, answer)),
             _ => Err(self.remote.refused(self.doing, answer)),
         }
     }
 
     /// The registry knows nothing of the upload any more, or has it elsewhere.
-    fn lost(&self, upload: &mut Option<Upload>, answer: Answer) -> Result<Step, RegistryError> {
+    fn lost(&self, upload: &mut Option<Upload>, answer: Answer) -> Step {
         if answer.status == 404
             && let Some(lost) = upload.take()
         {
             self.meter.add(-i64::try_from(lost.offset).unwrap_or(0));
         }
-        Ok(Step::Failed(self.remote.refused(self.doing, answer), None))
+        Step::Failed(self.remote.refused(self.doing, answer), None)
     }
 }
 
@@ -430,9 +429,10 @@ impl Remote<'_> {
         places.filter(move |place| place.registry == registry && place.blob.compression == compression)
     }
 
-    fn send(&self, doing: &str, method: Method, url: String, payload: &Payload<'_>) -> Result<Answer, RegistryError> {
-        self.all
-            .retrying(doing, &self.registry, || self.try_send(doing, method.clone(), url.clone(), Vec::new(), payload))
+    fn send(&self, doing: &str, method: &Method, url: &str, payload: &Payload<'_>) -> Result<Answer, RegistryError> {
+        self.all.retrying(doing, &self.registry, || {
+            self.try_send(doing, method.clone(), url.to_owned(), Vec::new(), payload)
+        })
     }
 
     fn try_send(
@@ -457,7 +457,7 @@ impl Remote<'_> {
 
     /// Whether the repository has a blob.
     fn has(&self, doing: &str, digest: &Digest) -> Result<bool, RegistryError> {
-        let answer = self.send(doing, Method::HEAD, self.url(&format!("blobs/{digest}")), &Payload::None)?;
+        let answer = self.send(doing, &Method::HEAD, &self.url(&format!("blobs/{digest}")), &Payload::None)?;
         match answer.status {
             200 => Ok(true),
             404 | 405 => Ok(false),
@@ -467,7 +467,7 @@ impl Remote<'_> {
 
     /// Begins an upload; says where it goes.
     fn begin(&self, doing: &str) -> Result<String, RegistryError> {
-        let answer = self.send(doing, Method::POST, self.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
+        let answer = self.send(doing, &Method::POST, &self.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
         self.begun(doing, answer)
     }
 
@@ -483,10 +483,10 @@ impl Remote<'_> {
             let seen = format!(
                 "it wants pieces longer than {PIECE_BYTES} bytes (up to {LONGEST_PIECE_BYTES} would be sensible)"
             );
-            return Err(self.no_registry(doing, &answer.url, &seen));
+            return Err(no_registry(doing, &answer.url, &seen));
         }
         let place = answer.location();
-        place.ok_or_else(|| self.no_registry(doing, &answer.url, "an upload is accepted, and it does not say where to"))
+        place.ok_or_else(|| no_registry(doing, &answer.url, "an upload is accepted, and it does not say where to"))
     }
 
     /// Has a blob of another repository appear in this one; false where the registry does not do that.
@@ -531,7 +531,7 @@ impl Remote<'_> {
 
     /// How far an upload is; nothing where the registry knows nothing of it any more.
     fn where_it_is(&self, doing: &str, location: &str, size_bytes: u64) -> Result<Option<Upload>, RegistryError> {
-        let answer = self.send(doing, Method::GET, location.to_owned(), &Payload::None)?;
+        let answer = self.send(doing, &Method::GET, location, &Payload::None)?;
         let next = answer.location().unwrap_or_else(|| location.to_owned());
         let end = answer.header("range").and_then(parse_range_end);
         let offset = match (answer.status, end) {
@@ -555,7 +555,7 @@ impl Remote<'_> {
         let said = answer.header("docker-content-digest").and_then(|said| said.parse::<Digest>().ok());
         let wrong = said.filter(|said| said != digest);
         answer.drain();
-        wrong.map_or(Ok(()), |seen| Err(self.wrong_content(doing, "what was sent, in the words", digest, seen)))
+        wrong.map_or(Ok(()), |seen| Err(self.wrong_content(doing, "what was sent, in the words", digest, &seen)))
     }
 
     fn put_manifest(&self, doing: &str, tag: &str, document: &[u8], digest: Digest) -> Result<(), RegistryError> {

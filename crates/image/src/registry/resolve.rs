@@ -115,14 +115,14 @@ impl Remote<'_> {
         let seen = Digest::of(&bytes);
         let expected = wanted.parse::<Digest>().ok().or_else(|| said?.parse().ok());
         if let Some(expected) = expected.filter(|expected| *expected != seen) {
-            return Err(self.wrong_content(doing, what, expected, seen));
+            return Err(self.wrong_content(doing, &what, &expected, &seen));
         }
         if let Some(size) = size.filter(|size| *size != bytes.len() as u64) {
             return Err(self.wrong_content(
                 doing,
-                what,
-                format!("{size} bytes long"),
-                format!("{} bytes long", bytes.len()),
+                &what,
+                &format!("{size} bytes long"),
+                &format!("{} bytes long", bytes.len()),
             ));
         }
         Ok((bytes, kind))
@@ -167,13 +167,13 @@ impl Remote<'_> {
     pub(super) fn wrong_content(
         &self,
         doing: &str,
-        what: impl ToString,
-        expected: impl ToString,
-        seen: impl ToString,
+        what: &str,
+        expected: &dyn std::fmt::Display,
+        seen: &dyn std::fmt::Display,
     ) -> RegistryError {
         RegistryError::Content {
             doing: doing.to_owned(),
-            what: format!("{} of {}", what.to_string(), self.registry),
+            what: format!("{what} of {}", self.registry),
             expected: expected.to_string(),
             seen: seen.to_string(),
         }

@@ -186,21 +186,18 @@ impl Inner {
 
     /// Whether somebody speaks HTTP there.
     fn knock(&self, doing: &str, origin: &Origin) -> Result<(), RegistryError> {
-        let request = Request::get(format!("{origin}/v2/")).body(()).map_err(|_| self.no_address(doing, origin))?;
+        let request = Request::get(format!("{origin}/v2/"))
+            .body(())
+            .map_err(|_| no_registry(doing, &origin.to_string(), "an address that cannot be asked for"))?;
         let answer = self.run(doing, origin, request, true)?;
-        if !origin.secure && answer.status == 400 && self.settings.times.question > Duration::ZERO {
+        if !origin.secure && answer.status == 400 {
             // Servers with TLS answer so to whoever speaks without.
-            let text = self.words(answer, &[]);
+            let text = words(answer, &[]);
             let problem = format!("it wants TLS ({text})");
             return Err(RegistryError::Tls { doing: doing.to_owned(), address: origin.to_string(), problem });
         }
         answer.drain();
         Ok(())
-    }
-
-    fn no_address(&self, doing: &str, origin: &Origin) -> RegistryError {
-        let seen = "an address that cannot be asked for".to_owned();
-        RegistryError::NotARegistry { doing: doing.to_owned(), address: origin.to_string(), seen }
     }
 
     fn agent(&self, origin: &Origin) -> Result<Agent, RegistryError> {
@@ -274,46 +271,55 @@ impl Inner {
             attempt += 1;
         }
     }
+}
 
-    /// What a registry says of an error: its codes and messages, without anything that must not be seen.
-    fn words(&self, answer: Answer, secrets: &[Secret]) -> String {
-        #[derive(Deserialize)]
-        struct Errors {
-            #[serde(default)]
-            errors: Vec<One>,
-            #[serde(default)]
-            details: Option<String>,
+/// The document of an error.
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<OneError>,
+    /// What token services have in its place.
+    #[serde(default)]
+    details: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// What a registry says of an error: its codes and messages, without anything that must not be seen.
+fn words(answer: Answer, secrets: &[Secret]) -> String {
+    let status = answer.status;
+    let mut bytes = Vec::new();
+    let reader = answer.body.into_with_config().limit(u64::MAX).reader();
+    let _ = reader.take(MAX_ERROR_BYTES).read_to_end(&mut bytes); // as much as there is
+    let said = match serde_json::from_slice::<Errors>(&bytes) {
+        Ok(Errors { errors, details }) => {
+            let one = |one: &OneError| {
+                [one.code.clone(), one.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
+            };
+            errors.iter().take(3).map(one).chain(details).collect::<Vec<_>>().join("; ")
         }
-        #[derive(Deserialize)]
-        struct One {
-            #[serde(default)]
-            code: Option<String>,
-            #[serde(default)]
-            message: Option<String>,
-        }
-        let status = answer.status;
-        let mut bytes = Vec::new();
-        let reader = answer.body.into_with_config().limit(u64::MAX).reader();
-        let _ = reader.take(MAX_ERROR_BYTES).read_to_end(&mut bytes); // as much as there is
-        let said = match serde_json::from_slice::<Errors>(&bytes) {
-            Ok(Errors { errors, details }) => {
-                let one = |one: &One| {
-                    [one.code.clone(), one.message.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
-                };
-                errors.iter().take(3).map(one).chain(details).collect::<Vec<_>>().join("; ")
-            }
-            Err(_) => String::new(),
-        };
-        let mut said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        for secret in secrets.iter().filter(|secret| !secret.reveal().is_empty()) {
-            said = said.replace(secret.reveal(), "***");
-        }
-        match said.char_indices().nth(MAX_WORDS) {
-            Some((at, _)) => format!("{}…", &said[..at]),
-            None if said.trim().is_empty() => format!("status {status}"),
-            None => said,
-        }
+        Err(_) => String::new(),
+    };
+    let mut said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    for secret in secrets.iter().filter(|secret| !secret.reveal().is_empty()) {
+        said = said.replace(secret.reveal(), "***");
     }
+    match said.char_indices().nth(MAX_WORDS) {
+        Some((at, _)) => format!("{}…", &said[..at]),
+        None if said.trim().is_empty() => format!("status {status}"),
+        None => said,
+    }
+}
+
+/// Whoever answers is no registry.
+pub(super) fn no_registry(doing: &str, url: &str, seen: &str) -> RegistryError {
+    RegistryError::NotARegistry { doing: doing.to_owned(), address: shown(url), seen: seen.to_owned() }
 }
 
 /// What an attempt led to.
@@ -357,7 +363,7 @@ impl Remote<'_> {
         let (mut url, mut method) = (ask.url.clone(), ask.method.clone());
         let (mut fresh, mut hops) = (false, 0);
         loop {
-            let not = |seen: &str| self.no_registry(ask.doing, &url, seen);
+            let not = |seen: &str| no_registry(ask.doing, &url, seen);
             let (origin, _) = Origin::of(&url).ok_or_else(|| not("a redirection to nowhere"))?;
             // Nobody but the registry hears who asks.
             let own = origin == self.origin;
@@ -402,7 +408,7 @@ impl Remote<'_> {
         if let Some(value) = authorization {
             request = request.header("authorization", value.reveal());
         }
-        let not = || self.no_registry(ask.doing, url, "an address that cannot be asked for");
+        let not = || no_registry(ask.doing, url, "an address that cannot be asked for");
         match &ask.payload {
             Payload::Bytes(bytes) if *method != Method::GET => {
                 self.all.run(ask.doing, origin, request.body(*bytes).map_err(|_| not())?, ask.small)
@@ -458,12 +464,8 @@ impl Remote<'_> {
                 Ok(())
             }
             Some(_) => Err(self.refused(ask.doing, answer)),
-            None => Err(self.no_registry(ask.doing, &ask.url, "status 401 without a way to say who asks")),
+            None => Err(no_registry(ask.doing, &ask.url, "status 401 without a way to say who asks")),
         }
-    }
-
-    pub(super) fn no_registry(&self, doing: &str, url: &str, seen: &str) -> RegistryError {
-        RegistryError::NotARegistry { doing: doing.to_owned(), address: shown(url), seen: seen.to_owned() }
     }
 
     /// An answer that is none of success, as an error.
@@ -474,7 +476,7 @@ impl Remote<'_> {
     pub(super) fn refused_by(&self, doing: &str, registry: &str, answer: Answer) -> RegistryError {
         let status = answer.status;
         let tokens = lock(&self.all.tokens).values().map(|(token, _)| token.clone()).collect::<Vec<_>>();
-        let message = self.all.words(answer, &[self.key.secrets(), tokens].concat());
+        let message = words(answer, &[self.key.secrets(), tokens].concat());
         let (doing, registry) = (doing.to_owned(), registry.to_owned());
         if matches!(status, 401 | 403) {
             return RegistryError::Denied { doing, registry, who: self.who(), message };

@@ -1,6 +1,7 @@
 //! Tokens: a token service is told who asks and for what, and gives what the registry takes (the distribution project's "token" and "oauth"
 //! specifications).
 
+use std::fmt::Write;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use ureq::http::Request;
 
 use crate::registry::error::RegistryError;
 use crate::registry::keys::{Key, Secret};
-use crate::registry::talk::{Ask, Remote, Tried, is_transient, lock};
+use crate::registry::talk::{Ask, Remote, Tried, is_transient, lock, no_registry};
 use crate::registry::wire::{Origin, broken, shown};
 use crate::registry::work::parse_retry_after;
 
@@ -41,7 +42,7 @@ impl Remote<'_> {
         service: Option<&str>,
         scope: Option<&str>,
     ) -> Result<(), RegistryError> {
-        let not = |seen: &str| self.no_registry(ask.doing, realm, seen);
+        let not = |seen: &str| no_registry(ask.doing, realm, seen);
         let (origin, _) = Origin::of(realm).ok_or_else(|| not("a token service whose address cannot be read"))?;
         // Who asks is told to a token service on any host: that is how it is meant. But nobody on the way shall hear it.
         if self.origin.secure && !origin.secure {
@@ -71,7 +72,7 @@ impl Remote<'_> {
         service: Option<&str>,
         scopes: &[&str],
     ) -> Result<Tried<(Secret, u64)>, RegistryError> {
-        let not = |seen: &str| self.no_registry(ask.doing, realm, seen);
+        let not = |seen: &str| no_registry(ask.doing, realm, seen);
         let (origin, _) = Origin::of(realm).ok_or_else(|| not("a token service whose address cannot be read"))?;
         let mut form: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         let built = |_| not("a token service whose address cannot be asked");
@@ -133,7 +134,7 @@ fn percent(text: &str) -> String {
             out.push(char::from(byte));
         } else {
             out.push('%');
-            out.push_str(&format!("{byte:02X}"));
+            let _ = write!(out, "{byte:02X}"); // to a text, which takes it
         }
     }
     out

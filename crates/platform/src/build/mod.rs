@@ -112,8 +112,8 @@ impl LocalEngine {
             reused: reused_layers,
         });
         let told = (self.reporter(), self.cancel());
-        let (places, compression) = (&request.outputs, request.output_compression);
-        let (placed, failed) = write_places(&image, &names, places, compression, self.registries(), told);
+        let (outputs, compression) = (&request.outputs, request.output_compression);
+        let (placed, failed) = write_places(&image, &names, outputs, compression, self.registries(), told);
         if let Some(dir) = &request.report_dir {
             write_report(report, &names, &placed, dir)?;
         }
