@@ -64,10 +64,10 @@ impl PushArgs {
             Ok(name) if image.names()?.contains(&name) => vec![name],
             _ => image.names()?,
         };
-        let places = if self.places.is_empty() { own_registries(&names, &self.image)? } else { self.places };
+        let outputs = if self.places.is_empty() { own_registries(&names, &self.image)? } else { self.places };
         let told = (&*context.reporter, &context.cancel);
         let (placed, failed) =
-            write_places(&image, &names, &places, self.compression.into(), &registries(context), told);
+            write_places(&image, &names, &outputs, self.compression.into(), &registries(context), told);
         if let Some(error) = failed {
             return Err(error.into());
         }

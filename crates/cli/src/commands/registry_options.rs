@@ -66,9 +66,9 @@ impl RegistryOptions {
         if !self.publish {
             return Ok(Vec::new());
         }
-        let places: Vec<Place> = names.iter().cloned().map(Place::Registry).collect();
+        let outputs: Vec<Place> = names.iter().cloned().map(Place::Registry).collect();
         let told = (&*context.reporter, &context.cancel);
-        let (placed, failed) = write_places(image, names, &places, Compression::Gzip, &registries(context), told);
+        let (placed, failed) = write_places(image, names, &outputs, Compression::Gzip, &registries(context), told);
         failed.map_or(Ok(placed), |error| Err(error.into()))
     }
 }

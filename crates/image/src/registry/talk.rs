@@ -26,6 +26,8 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 const MAX_WORDS: usize = 400;
 /// A registry that stores its blobs elsewhere redirects once.
 const MAX_REDIRECTS: usize = 5;
+/// Whoever is asked whether it speaks TLS and does not may say nothing at all.
+const KNOCK: Duration = Duration::from_secs(10);
 
 /// Registries as a place of images. Cheap to clone; nothing is asked before it must be.
 #[derive(Debug, Clone)]
@@ -165,7 +167,10 @@ impl Inner {
             match self.knock(doing, &secure) {
                 Ok(()) => secure,
                 Err(
-                    first @ (RegistryError::Tls { .. } | RegistryError::Connect { .. } | RegistryError::Broken { .. }),
+                    first @ (RegistryError::Tls { .. }
+                    | RegistryError::Connect { .. }
+                    | RegistryError::Broken { .. }
+                    | RegistryError::Silent { .. }),
                 ) => {
                     let plain = Origin::new(false, registry).ok_or_else(wrong)?;
                     match self.knock(doing, &plain) {
@@ -189,7 +194,7 @@ impl Inner {
         let request = Request::get(format!("{origin}/v2/"))
             .body(())
             .map_err(|_| no_registry(doing, &origin.to_string(), "an address that cannot be asked for"))?;
-        let answer = self.run(doing, origin, request, true)?;
+        let answer = self.run(doing, origin, request, Some(KNOCK.min(self.settings.times.question)))?;
         if !origin.secure && answer.status == 400 {
             // Servers with TLS answer so to whoever speaks without.
             let text = words(answer, &[]);
@@ -213,14 +218,13 @@ impl Inner {
         doing: &str,
         origin: &Origin,
         request: Request<impl ureq::AsSendBody>,
-        small: bool,
+        limit: Option<Duration>,
     ) -> Result<Answer, RegistryError> {
         let url = request.uri().to_string();
         let agent = self.agent(origin)?;
-        let request = if small {
-            agent.configure_request(request).timeout_global(Some(self.settings.times.question)).build()
-        } else {
-            request
+        let request = match limit {
+            Some(limit) => agent.configure_request(request).timeout_global(Some(limit)).build(),
+            None => request,
         };
         let answer: Response<Body> =
             agent.run(request).map_err(|error| wire::failed(&self.stop, doing, &shown(&url), error))?;
@@ -408,23 +412,24 @@ impl Remote<'_> {
         if let Some(value) = authorization {
             request = request.header("authorization", value.reveal());
         }
+        let limit = ask.small.then_some(self.all.settings.times.question);
         let not = || no_registry(ask.doing, url, "an address that cannot be asked for");
         match &ask.payload {
             Payload::Bytes(bytes) if *method != Method::GET => {
-                self.all.run(ask.doing, origin, request.body(*bytes).map_err(|_| not())?, ask.small)
+                self.all.run(ask.doing, origin, request.body(*bytes).map_err(|_| not())?, limit)
             }
             Payload::Piece { path, offset, length, meter } if *method != Method::GET => {
                 let mut piece = Piece::open(path, *offset, *length, meter)
                     .map_err(|source| crate::error::StoreError::io("opening a compressed layer", source))?;
                 let request = request.header("content-length", length.to_string());
                 let body = SendBody::from_reader(&mut piece);
-                let outcome = self.all.run(ask.doing, origin, request.body(body).map_err(|_| not())?, ask.small);
+                let outcome = self.all.run(ask.doing, origin, request.body(body).map_err(|_| not())?, limit);
                 if outcome.as_ref().map_or(true, |answer| answer.status >= 300) {
                     piece.take_back();
                 }
                 outcome
             }
-            _ => self.all.run(ask.doing, origin, request.body(()).map_err(|_| not())?, ask.small),
+            _ => self.all.run(ask.doing, origin, request.body(()).map_err(|_| not())?, limit),
         }
     }
 

@@ -75,6 +75,7 @@ impl Remote<'_> {
         let not = |seen: &str| no_registry(ask.doing, realm, seen);
         let (origin, _) = Origin::of(realm).ok_or_else(|| not("a token service whose address cannot be read"))?;
         let mut form: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+        let limit = Some(self.all.settings.times.question);
         let built = |_| not("a token service whose address cannot be asked");
         let answer = if let Key::Identity(token) = &self.key {
             let joined = scopes.join(" ");
@@ -83,7 +84,7 @@ impl Remote<'_> {
             let request = Request::post(realm).header("content-type", "application/x-www-form-urlencoded");
             let body = encoded(&form);
             let request = request.body(body.as_bytes()).map_err(built)?;
-            self.all.run(ask.doing, &origin, request, true)?
+            self.all.run(ask.doing, &origin, request, limit)?
         } else {
             form.extend(scopes.iter().map(|scope| ("scope", *scope)));
             if let Key::Basic { user, .. } = &self.key {
@@ -94,7 +95,7 @@ impl Remote<'_> {
             if let Some(header) = self.key.basic_header() {
                 request = request.header("authorization", header.reveal());
             }
-            self.all.run(ask.doing, &origin, request.body(()).map_err(built)?, true)?
+            self.all.run(ask.doing, &origin, request.body(()).map_err(built)?, limit)?
         };
         if is_transient(answer.status) {
             let asked = answer.header("retry-after").and_then(parse_retry_after);

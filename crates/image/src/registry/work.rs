@@ -28,9 +28,9 @@ pub(super) fn for_each<T: Sync, E: Send>(
                 while !halt.load(Ordering::Relaxed) {
                     let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                     if let Err(error) = work(item) {
-                        halt.store(true, Ordering::Relaxed);
-                        // The first is the reason; the others were told to end.
+                        // The first is the reason; the others are told to end after it is kept.
                         failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        halt.store(true, Ordering::Relaxed);
                     }
                 }
             });
