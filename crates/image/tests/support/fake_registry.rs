@@ -1,12 +1,20 @@
 //! A registry in a thread, on loopback, that works as it should but for what a test wants otherwise.
 
+#![allow(dead_code, clippy::format_push_string)] // written for tests
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hoist_image::Digest;
+use hoist_events::NullReporter;
+use hoist_image::{
+    Compression, Digest, Fetched, Image, KeyPlaces, LoadLimits, Platform, Reference, Registries, RegistryError,
+    RegistrySettings, RegistryTimes, Sent, Store,
+};
+
+use crate::support::{chain, fresh, image, layer};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -252,4 +260,78 @@ fn uploads(asked: &Asked, contents: &mut Contents, rest: &str, session: &str, wh
         }
         _ => reply(202, &[], ""),
     }
+}
+
+pub(crate) const PASSWORD: &str = "tr0ub4dor-SECRET";
+
+pub(crate) fn settings() -> RegistrySettings {
+    let times = RegistryTimes {
+        question: Duration::from_secs(5),
+        silence: Duration::from_millis(600),
+        helper: Duration::from_secs(1),
+        attempts: 4,
+        pause: Duration::from_millis(20),
+        longest_pause: Duration::from_secs(2),
+    };
+    RegistrySettings { times, certificate_dirs: Vec::new(), ..RegistrySettings::from_environment(&|_| None) }
+}
+
+/// Logged in at that registry.
+pub(crate) fn logged_in(host: &str) -> RegistrySettings {
+    let pair = "YWRhOnRyMHViNGRvci1TRUNSRVQ="; // ada and the password
+    let registry_auth = Some(format!(r#"{{"{host}":"Basic {pair}"}}"#));
+    RegistrySettings { keys: KeyPlaces { registry_auth, ..KeyPlaces::default() }, ..settings() }
+}
+
+pub(crate) fn name(registry: &FakeRegistry, rest: &str) -> Reference {
+    format!("{}/{rest}", registry.host).parse().unwrap()
+}
+
+pub(crate) fn push(with: RegistrySettings, image: &Image, name: &Reference) -> Result<Sent, RegistryError> {
+    Registries::new(with).push(image, name, Compression::Gzip, &NullReporter)
+}
+
+pub(crate) fn pull(with: RegistrySettings, store: &Store, name: &Reference) -> Result<Fetched, RegistryError> {
+    let platform = "linux/amd64".parse::<Platform>().unwrap();
+    let names = [name.clone()];
+    Registries::new(with).pull(store, name, &names, &platform, LoadLimits::default(), &NullReporter)
+}
+
+/// Bytes that no compression makes shorter.
+pub(crate) fn noise(length: usize, seed: u64) -> String {
+    let mut state = seed | 1;
+    let next = |state: &mut u64| {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        char::from(33 + u8::try_from(*state % 90).unwrap())
+    };
+    (0..length).map(|_| next(&mut state)).collect()
+}
+
+/// A registry with an image of two layers, and that image's id.
+pub(crate) fn with_image() -> (FakeRegistry, Reference, hoist_image::ImageId) {
+    let registry = FakeRegistry::start();
+    let (_dir, store) = fresh();
+    let (one, two) = (layer(&store, "/one", &noise(700_000, 7)), layer(&store, "/two", "two"));
+    let made = image(&store, "app", &[&one, &two]);
+    let name = name(&registry, "team/app:1");
+    push(settings(), &made, &name).unwrap();
+    registry.asked.lock().unwrap().clear();
+    (registry, name, made.id())
+}
+
+/// What a pull fails with. The store has nothing of the image then, and a pull without the fault works.
+pub(crate) fn pull_fails(registry: &FakeRegistry, with: RegistrySettings, name: &Reference) -> RegistryError {
+    let (_dir, store) = fresh();
+    let started = Instant::now();
+    let error = pull(with, &store, name).unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(store.images().unwrap().is_empty() && store.names().unwrap().is_empty());
+    assert!(!chain(&error).contains("SECRET") && !error.hint().contains("SECRET"), "{}", chain(&error));
+    registry.fail(|_, _| None);
+    pull(settings(), &store, name).unwrap();
+    let image = store.find_image(name).unwrap().unwrap();
+    assert!(store.verify(&image).is_empty());
+    error
 }

@@ -1,6 +1,12 @@
 //! Debian's docker-registry on loopback, for the tests of several crates.
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test binary uses its part
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::unwrap_used, clippy::panic)] // tests start processes and fail loudly
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_push_string
+)] // tests start processes and fail loudly
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
