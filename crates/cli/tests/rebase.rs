@@ -126,7 +126,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_changed() {
         &["it has no label io.buildpacks.lifecycle.metadata", "name an image that buildpacks made"],
     );
     refused(&["test/rebase-nobody"], &["test/rebase-nobody"]);
-    refused(&[name, "--publish"], &["hoist image push test/rebase-refused PLACE"]);
+    refused(&[name, "--publish"], &["`test/rebase-refused` names no registry"]);
     // Insisted on, and under another name: the image that was there stays.
     let args = ["rebase", "test/rebase-new", "--previous-image", name, "--run-image", "test/rebase-other", "--force"];
     let said = hoist_says(args).ok().says("is none of its run images");

@@ -54,6 +54,7 @@ fn a_published_image_is_fetched_by_another_store_and_by_docker_and_runs_there() 
         .ok()
         .says("taken from another repository there");
 
+    rebase_elsewhere(&registry, dir.path(), &app);
     let store = dir.path().join("store");
     let other = |args: &[&str]| run(hoist_with_store(&store).args(args));
     let pulled = other(&["image", "pull", "--json", &app]).ok().json();
@@ -81,6 +82,17 @@ fn a_published_image_is_fetched_by_another_store_and_by_docker_and_runs_there() 
     }
     remove_groups("docker");
     with(dir.path(), &["image", "rm", &app, &builder]).ok();
+}
+
+/// A rebase of an image that only the registry has, onto a run image that only the registry has.
+fn rebase_elsewhere(registry: &Registry, dir: &Path, app: &str) {
+    let (run_image, rebased) = (registry.name("test/run"), registry.name("test/rebased"));
+    with(dir, &["image", "push", app, &rebased]).ok();
+    with(dir, &["image", "push", "hoist/run", &run_image]).ok();
+    let done = with(dir, &["rebase", "--json", &rebased, "--run-image", &run_image, "--force", "--publish"]).ok();
+    done.says(&format!("{rebased}: "));
+    with(dir, &["image", "inspect", &run_image]).ok();
+    with(dir, &["image", "rm", &rebased, &run_image]).ok();
 }
 
 #[test]

@@ -315,12 +315,12 @@ fn an_upload_in_pieces_goes_on_after_a_fault_and_after_a_stop() {
     });
     let patient =
         RegistrySettings { times: RegistryTimes { silence: Duration::from_mins(1), ..settings().times }, ..settings() };
-    let registries = Registries::new(patient).stop_when(move || stopped.load(Ordering::SeqCst));
+    let registries = Registries::new(patient.clone()).stop_when(move || stopped.load(Ordering::SeqCst));
     let error = registries.push(&made, &name, Compression::Zstd, &NullReporter).unwrap_err();
     assert!(matches!(error, RegistryError::Stopped { .. }), "{}", chain(&error));
     assert!(registry.contents.lock().unwrap().manifests.is_empty());
     registry.fail(|_, _| None);
-    let sent = Registries::new(settings()).push(&made, &name, Compression::Zstd, &NullReporter).unwrap();
+    let sent = Registries::new(patient.clone()).push(&made, &name, Compression::Zstd, &NullReporter).unwrap();
     assert_eq!(sent.sent_layers, 1);
     let pieces: Vec<String> = registry
         .asked()
@@ -331,7 +331,7 @@ fn an_upload_in_pieces_goes_on_after_a_fault_and_after_a_stop() {
     assert!(pieces[0].starts_with(&format!("{}-", 64 << 20)), "the first piece is not sent again: {pieces:?}");
     assert_eq!(fs::read_dir(store.root_dir().join("registries/uploads")).unwrap().count(), 0);
     let (_dir, other) = fresh();
-    assert_eq!(pull(settings(), &other, &name).unwrap().image.id(), made.id());
+    assert_eq!(pull(patient.clone(), &other, &name).unwrap().image.id(), made.id());
     // An upload that the registry has forgotten begins again.
     let second = image(&store, "app2", &[&layer(&store, "/large", &noise(70_000_000, 5))]);
     let rounds = AtomicUsize::new(0);
@@ -342,7 +342,7 @@ fn an_upload_in_pieces_goes_on_after_a_fault_and_after_a_stop() {
         }
         None
     });
-    Registries::new(settings()).push(&second, &name, Compression::Zstd, &NullReporter).unwrap();
+    Registries::new(patient.clone()).push(&second, &name, Compression::Zstd, &NullReporter).unwrap();
 }
 
 #[test]

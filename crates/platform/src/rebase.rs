@@ -137,7 +137,16 @@ impl LocalEngine {
             self.store().tag(&image, name)?;
             return Ok(Some(image));
         }
+        self.bring(name).map_err(BuilderError::from)?;
         Ok(find_called(self.store(), name)?)
+    }
+
+    /// Brings an app image that is asked for by its name from its registry, where that is to be asked.
+    pub fn bring_app(&self, image: &str) -> Result<(), PlatformError> {
+        match image.parse::<Reference>() {
+            Ok(name) => Ok(self.bring(&name).map_err(crate::place::PlaceError::from)?),
+            Err(_) => Ok(()), // an id, or nothing that there could be
+        }
     }
 }
 

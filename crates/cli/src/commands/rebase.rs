@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use hoist_image::Reference;
-use hoist_platform::{RebaseRequest, Rebased};
+use clap::Args;
+use hoist_image::{Compression, Reference};
+use hoist_platform::{Place, PullPolicy, RebaseRequest, Rebased, write_places};
 
-use crate::commands::no_registry::PullPolicy;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, harmless};
-use crate::settings::Key;
+use crate::registry::{RegistryFlags, apply_policy, pull_policy, registries};
 use crate::terminal::counted;
 
 /// The most packages of each kind that the text shows; --json has them all.
@@ -28,8 +27,8 @@ pub(crate) struct RebaseArgs {
     /// The image to rebase, where IMAGE is to be a new name
     #[arg(long, value_name = "IMAGE")]
     previous_image: Option<String>,
-    /// always: make hoist's own run image from the newest packages first
-    #[arg(long, value_enum, value_name = "POLICY")]
+    /// always: make hoist's own run image from the newest packages first, and fetch others from their registry
+    #[arg(long, value_name = "POLICY")]
     pull_policy: Option<PullPolicy>,
     /// Also where the run image is for something else, or has another name than the image was built for
     #[arg(long)]
@@ -37,22 +36,23 @@ pub(crate) struct RebaseArgs {
     /// Folder for report.toml
     #[arg(long, value_name = "DIR")]
     report_output_dir: Option<PathBuf>,
-    #[arg(long, hide = true)]
+    /// Push the rebased image to the registry of its name
+    #[arg(long)]
     publish: bool,
-    #[arg(long, hide = true, value_name = "REGISTRY")]
-    insecure_registry: Vec<String>,
+    #[command(flatten)]
+    registry: RegistryFlags,
 }
 
 impl RebaseArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        if self.publish || !self.insecure_registry.is_empty() {
-            return Err(Failure::usage(
-                "--publish: hoist rebases images of its store alone so far",
-                format!("rebase it there, then hand it on: hoist image push {} PLACE", self.image),
-            ));
+        apply_policy(context, self.pull_policy);
+        self.registry.apply(context)?;
+        if self.publish {
+            registries(context).check_push(&self.image.parse()?)?;
         }
         let engine = engine::open(context)?;
         let image = self.previous_image.clone().unwrap_or_else(|| self.image.clone());
+        engine.bring_app(&image)?;
         // An id names no image anew: those that have it already move.
         let names = match engine.store().image(&self.image) {
             Ok(found)
@@ -65,16 +65,22 @@ impl RebaseArgs {
             }
             _ => vec![self.image.parse()?],
         };
-        let set = || PullPolicy::from_str(context.settings.get(Key::PullPolicy)?, true).ok();
         let request = RebaseRequest {
             image,
             names,
             run_image: self.run_image.as_deref().map(str::parse).transpose()?,
-            newest: self.pull_policy.or_else(set) == Some(PullPolicy::Always),
+            newest: pull_policy(context) == PullPolicy::Always,
             force: self.force,
             report_dir: self.report_output_dir,
         };
         let rebased = engine.rebase(&request)?;
+        if self.publish {
+            let outputs: Vec<Place> = request.names.iter().cloned().map(Place::Registry).collect();
+            let (image, told) = (engine.store().image(&rebased.image_id)?, (&*context.reporter, &context.cancel));
+            let (_, failed) =
+                write_places(&image, &request.names, &outputs, Compression::Gzip, &registries(context), told);
+            failed.map_or(Ok(()), Err)?;
+        }
         if context.json {
             let value = serde_json::to_value(&rebased).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
             return context.print_json(&value);

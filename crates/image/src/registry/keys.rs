@@ -271,7 +271,7 @@ mod tests {
         fs::write(&docker, r#"{"auths":{"a.example":{"auth":"SECRET"#).unwrap();
         let error = key(&places, "a.example", "a").unwrap_err();
         let shown = format!(
-            "reading credentials of registries in `{}`: it is no such document (line 1, column 38)",
+            "reading credentials of registries in `{}`: it is no such document (line 1, column 37)",
             docker.display()
         );
         assert_eq!(error.to_string(), shown);

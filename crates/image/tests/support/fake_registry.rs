@@ -267,7 +267,7 @@ pub(crate) const PASSWORD: &str = "tr0ub4dor-SECRET";
 pub(crate) fn settings() -> RegistrySettings {
     let times = RegistryTimes {
         question: Duration::from_secs(5),
-        silence: Duration::from_millis(600),
+        silence: Duration::from_secs(2),
         helper: Duration::from_secs(1),
         attempts: 4,
         pause: Duration::from_millis(20),
