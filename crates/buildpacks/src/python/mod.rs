@@ -4,6 +4,7 @@ mod detect;
 mod install;
 mod lifetimes;
 mod lock_wheels;
+mod mirror;
 mod packages;
 mod requests;
 mod setup_py;

@@ -10,6 +10,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::install::sources;
+use super::mirror;
 use super::requests::{LIST_VARIABLE, MIRROR_VARIABLE};
 use super::version::debian_words;
 use crate::bytecode;
@@ -79,13 +80,18 @@ impl Places<'_> {
         arguments.extend([self.layer_dir.as_os_str().to_owned(), wanted.into()]);
         let run = uv.run(self.layer_dir, arguments).map_err(|error| Failure::io(doing(), &error))?;
         if !run.ok {
-            return Err(explain(wanted, &run.text, &uv.variable(MIRROR_VARIABLE), &uv.variable(LIST_VARIABLE)));
+            forget_useless(archives_dir, &before, &run.text);
+            let (mirror, list) = (uv.variable(MIRROR_VARIABLE), uv.variable(LIST_VARIABLE));
+            return Err(mirror::explain(wanted, &run.text, &mirror, &list));
         }
         let home = self.settle(minor).map_err(io)?.ok_or_else(|| unexpected(wanted, &run.text))?;
         let executable = Path::new(&home).join(format!("bin/python{minor}"));
         let python = self.layer_dir.join(&executable);
         let program = python.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(machine) = machine_of(&python).filter(|machine| machine != std::env::consts::ARCH) {
+            if let [only] = added(archives_dir, &before).as_slice() {
+                let _ = fs::remove_file(only);
+            }
             return Err(foreign(wanted, &program, &machine));
         }
         let version = version_of(&python);
@@ -96,12 +102,11 @@ impl Places<'_> {
         }
         let library = self.layer_dir.join(&home).join(format!("lib/python{minor}"));
         bytecode::compile(&python, &sources(&library)).map_err(|error| unexpected(wanted, &chain(&error)))?;
-        let after = archives(archives_dir);
+        let (after, added) = (archives(archives_dir), added(archives_dir, &before));
         let is_its = |path: &&PathBuf| {
             path.file_name().is_some_and(|name| name.to_string_lossy().contains(&format!("cpython-{version}")))
         };
-        let archive =
-            after.iter().filter(|path| !before.contains(path)).find(is_its).or_else(|| after.iter().find(is_its));
+        let archive = added.iter().find(is_its).or_else(|| after.iter().find(is_its));
         let archive = archive.map(|path| Ok::<_, std::io::Error>((name_of(path), keep::sha256_of(path)?)));
         let about = About { version, executable, archive: archive.transpose().map_err(io)? };
         let text = serde_json::to_vec(&about).map_err(|error| Failure::io(doing(), &error))?;
@@ -205,6 +210,24 @@ fn remove(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The archives that were not there before.
+fn added(dir: &Path, before: &[PathBuf]) -> Vec<PathBuf> {
+    archives(dir).into_iter().filter(|path| !before.contains(path)).collect()
+}
+
+/// Takes away what uv fetched and could not use. It keeps a wrong archive under the hash that a right one would have, and would take it again
+/// when the mirror has long been mended.
+fn forget_useless(dir: &Path, before: &[PathBuf], said: &str) {
+    for path in added(dir, before) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((start, name)) = name.split_once('-') else { continue };
+        let is_wrong = || keep::sha256_of(&path).is_ok_and(|hash| !hash.starts_with(start));
+        if said.contains(name) || is_wrong() {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 /// The archives that uv keeps, in order.
 fn archives(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
@@ -264,98 +287,6 @@ fn unexpected(wanted: &str, seen: &str) -> Failure {
     )
 }
 
-/// What a failed `uv python install` means.
-fn explain(wanted: &str, text: &str, mirror: &str, list: &str) -> Failure {
-    let doing = format!("fetching Python {wanted}, which Debian does not have, as a standalone build");
-    let named = if list.is_empty() { mirror } else { list };
-    let lower = text.to_lowercase();
-    let has = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
-    let debian = format!("or choose a Python of Debian: {} (.python-version, BP_CPYTHON_VERSION)", debian_words());
-    let name =
-        format!("name a mirror of python-build-standalone that this machine reaches: --env {MIRROR_VARIABLE}=URL");
-    let failure = if has(&["hash mismatch", "checksum"]) {
-        Failure::new(
-            doing,
-            "the archive has another checksum than the list says",
-            "it is damaged, or the mirror has other builds under the same names",
-            "mend the mirror, or name its own list",
-        )
-        .and_fix(format!("--env {LIST_VARIABLE}=URL"))
-    } else if has(&["unable to parse the json"]) {
-        Failure::new(
-            doing,
-            last_cause(text),
-            format!("what {LIST_VARIABLE} names is no list of standalone builds"),
-            "write it as uv's own list is written: an object of JSON with a key for each build",
-        )
-        .and_fix(debian)
-    } else if has(&[
-        "failed to extract",
-        "invalid tar",
-        "unexpected end of file",
-        "invalid gzip",
-        "corrupt",
-        "_sysconfigdata_",
-    ]) {
-        Failure::new(
-            doing,
-            last_cause(text),
-            "the archive is damaged: it ends too early, or is something else",
-            "look whether the mirror has the whole file, and copy it there anew",
-        )
-        .and_fix(debian)
-    } else if has(&["no download found", "no downloads found", "no python", "not found for request", "invalid"])
-        && !has(&["404"])
-    {
-        Failure::new(
-            doing,
-            first_line(text),
-            format!(
-                "the list of standalone builds has none of this version for this machine ({} Linux)",
-                std::env::consts::ARCH
-            ),
-            "choose another patch release, or leave the patch open",
-        )
-        .and_fix(debian)
-    } else if named.starts_with("file:") || named.starts_with('/') {
-        Failure::new(
-            doing,
-            last_cause(text),
-            format!("the build looks for it in {named}, and sees the folders that it is given"),
-            "give it the folder: --volume DIR:DIR:ro; and look whether the file lies in it",
-        )
-        .and_fix(debian)
-    } else if named.is_empty() {
-        Failure::new(doing, first_line(text), "uv's own source of these builds cannot be reached from here", name)
-            .and_fix("a folder does as well: file:///srv/pythons, with --volume /srv/pythons:/srv/pythons:ro")
-            .and_fix(debian)
-    } else {
-        Failure::new(
-            doing,
-            first_line(text),
-            format!("{} does not give it", crate::install::settings::mask_credentials(named)),
-            "look whether the mirror has the file of that name",
-        )
-        .and_fix(debian)
-    };
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    failure.with_evidence(lines.take(8).map(|line| line.chars().take(240).collect()).collect())
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.lines().map(str::trim).find(|line| line.starts_with("error")).or_else(|| text.lines().next());
-    line.unwrap_or("uv said nothing").trim_start_matches("error: ").chars().take(240).collect()
-}
-
-/// The error, and the deepest of its causes.
-fn last_cause(text: &str) -> String {
-    let cause = text.lines().rev().find_map(|line| line.trim().strip_prefix("cause: "));
-    cause.map_or_else(
-        || first_line(text),
-        |cause| format!("{}: {}", first_line(text), cause.chars().take(240).collect::<String>()),
-    )
-}
-
 /// A standalone interpreter as a component of the bill.
 pub(super) fn component(about: &About) -> Component {
     let (archive, sha256) = about.archive.clone().unzip();
@@ -376,32 +307,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirror_that_cannot_be_reached_is_explained() {
-        let text = "error: Request failed after 3 retries in 8.5s\n  cause: Failed to download `https://host/cpython-3.12.16.tar.gz`\n  cause: dns error\n";
-        assert_eq!(
-            explain("3.12", text, "", "").to_string(),
-            "Error while fetching Python 3.12, which Debian does not have, as a standalone build\n  seen  Request failed after 3 retries in 8.5s\n  why   uv's own source of these builds cannot be reached from here\n  do    name a mirror of python-build-standalone that this machine reaches: --env UV_PYTHON_INSTALL_MIRROR=URL\n        a folder does as well: file:///srv/pythons, with --volume /srv/pythons:/srv/pythons:ro\n        or choose a Python of Debian: 3.13, 3.11 or 3.9 (.python-version, BP_CPYTHON_VERSION)\n  said\n    | error: Request failed after 3 retries in 8.5s\n    | cause: Failed to download `https://host/cpython-3.12.16.tar.gz`\n    | cause: dns error\n"
-        );
-        let folder = explain("3.12", "error: Failed to read\n", "file:///srv/pythons", "").to_string();
-        assert!(folder.contains("--volume DIR:DIR:ro"), "{folder}");
-        let other =
-            explain("3.12", "error: Python installation is missing a `_sysconfigdata_` file\n", "", "file:///l.json");
-        assert!(
-            other.to_string().contains("the archive is damaged: it ends too early, or is something else"),
-            "{other}"
-        );
-        let said = "error: Failed to install cpython-3.13.5\n  cause: Failed to extract archive: x.tar.gz\n  cause: Invalid tar file\n  cause: unexpected end of file\n";
-        let damaged = explain("3.13", said, "file:///srv/pythons", "").to_string();
-        assert!(damaged.contains("seen  Failed to install cpython-3.13.5: unexpected end of file"), "{damaged}");
-        assert!(damaged.contains("the archive is damaged") && !damaged.contains("--volume"), "{damaged}");
-        let said = "error: Unable to parse the JSON Python download list at `/l.json`\n  cause: EOF while parsing\n";
-        assert!(explain("3.13", said, "", "file:///l.json").to_string().contains("is no list of standalone builds"));
-        let said = "error: No download found for request: cpython-3.13-linux-x86_64-gnu\n";
-        assert!(
-            explain("3.13", said, "", "file:///l.json").to_string().contains("none of this version for this machine")
-        );
-        let secret = explain("3.12", "error: 401\n", "https://me:pass@host/p", "").to_string();
-        assert!(secret.contains("***@host") && !secret.contains("pass"), "{secret}");
+    fn what_uv_fetched_and_could_not_use_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = dir.path().join("000000000-there-before.tar.gz");
+        for name in [
+            "000000000-there-before.tar.gz",
+            "000000000-wrong.tar.gz",
+            "2d711642b-right.tar.gz",
+            "2d711642b-half.tar.gz",
+        ] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        forget_useless(dir.path(), std::slice::from_ref(&before), "cause: Failed to extract archive: half.tar.gz");
+        assert_eq!(archives(dir.path()), [before, dir.path().join("2d711642b-right.tar.gz")]);
     }
 
     #[test]
