@@ -16,8 +16,16 @@ impl App {
     fn new(name: &str, setup: &str, source: &str, program: &str) -> Self {
         let dir = tree(&[("requirements.txt", &format!("--find-links vendor\n{name}==1.0\n")), ("main.py", program)]);
         fs_err::write(dir.path().join("Procfile"), "web: python main.py\n").unwrap();
-        fs_err::create_dir(dir.path().join("vendor")).unwrap();
-        let file = fs_err::File::create(dir.path().join(format!("vendor/{name}-1.0.tar.gz"))).unwrap();
+        let app = Self { dir, image: format!("test-source-{}", name.to_lowercase()) };
+        app.vendor(name, setup, source);
+        app
+    }
+
+    /// Puts a source distribution beside the app.
+    fn vendor(&self, name: &str, setup: &str, source: &str) {
+        let vendor_dir = self.dir.path().join("vendor");
+        fs_err::create_dir_all(&vendor_dir).unwrap();
+        let file = fs_err::File::create(vendor_dir.join(format!("{name}-1.0.tar.gz"))).unwrap();
         let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
         let about = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
         for (file, text) in [("setup.py", setup), ("source.c", source), ("PKG-INFO", &about)] {
@@ -27,7 +35,6 @@ impl App {
             tar.append_data(&mut header, format!("{name}-1.0/{file}"), text.as_bytes()).unwrap();
         }
         tar.into_inner().unwrap().finish().unwrap();
-        Self { dir, image: format!("test-source-{name}") }
     }
 
     fn build(&self, more: &[&str]) -> Said {
@@ -131,4 +138,61 @@ fn what_no_table_knows_is_named_all_the_same() {
     let app = App::new("ownrust", setup, "", "import ownrust\n");
     let fix = "write cargo rustc into a file apt.txt: hoist installs those packages of Debian for the build";
     assert_eq!(app.page(), page("ownrust", "the Rust toolchain", fix));
+}
+
+/// The components of an environment's bill: name, archive where it was built, SHA-256.
+fn components(app: &App, more: &[&str]) -> Vec<[String; 3]> {
+    let bills_dir = app.dir.path().with_extension("bills");
+    let bills = bills_dir.display().to_string();
+    app.build(&[&["--sbom-output-dir", &bills], more].concat()).ok();
+    let text = fs_err::read_to_string(bills_dir.join("launch/hoist_pip/env/sbom.cdx.json")).unwrap();
+    fs_err::remove_dir_all(bills_dir).unwrap();
+    let bill: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let archive = |one: &serde_json::Value| {
+        let properties = one["properties"].as_array().cloned().unwrap_or_default();
+        properties.iter().find(|one| one["name"] == "hoist:archive").map(|one| word(&one["value"])).unwrap_or_default()
+    };
+    let components = bill["components"].as_array().unwrap();
+    components.iter().map(|one| [word(&one["name"]), archive(one), word(&one["hashes"][0]["content"])]).collect()
+}
+
+#[test]
+fn what_was_built_here_has_the_name_and_the_hash_of_its_source() {
+    let setup = "from setuptools import setup\nsetup(name='My.Pkg', version='1.0')\n";
+    let app = App::new("My.Pkg", setup, "", "print('built')\n");
+    let requirements = app.dir.path().join("requirements.txt");
+    let wanted = "--find-links vendor\nmy_pkg==1.0\ndocopt==0.6.2\ntabulate==0.9.0\n";
+    fs_err::write(&requirements, wanted).unwrap();
+    let own = hoist_image::Digest::of(&fs_err::read(app.dir.path().join("vendor/My.Pkg-1.0.tar.gz")).unwrap());
+    let own = own.to_string().replace("sha256:", "");
+    let first = components(&app, &["--clear-cache"]);
+    let of = |all: &[[String; 3]], name: &str| all.iter().find(|one| one[0] == name).unwrap().clone();
+    assert_eq!(of(&first, "My.Pkg"), ["My.Pkg".to_owned(), "My.Pkg-1.0.tar.gz".to_owned(), own.clone()]);
+    let source = "49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491";
+    assert_eq!(of(&first, "docopt"), ["docopt", "docopt-0.6.2.tar.gz", source].map(str::to_owned));
+    let wheel = "024ca478df22e9340661486f85298cff5f6dcdba14f3813e8830015b9ed1948f";
+    assert_eq!(of(&first, "tabulate"), ["tabulate", "", wheel].map(str::to_owned), "a wheel keeps its own");
+    // The lock says the same, with the path of what lies in the app.
+    let said = run(hoist().args(["check", "--lock", "-"]).arg(app.dir.path())).ok();
+    let lock: toml::Table = said.stdout.parse().unwrap();
+    let packages = lock["packages"].as_array().unwrap();
+    let sources: Vec<_> = packages.iter().map(|one| one.get("sdist").map(|sdist| &sdist["hashes"]["sha256"])).collect();
+    assert_eq!(sources[..2].iter().map(|hash| hash.unwrap().as_str().unwrap()).collect::<Vec<_>>(), [source, &own]);
+    assert_eq!(packages[1]["sdist"]["path"].as_str(), Some("vendor/My.Pkg-1.0.tar.gz"), "{}", said.stdout);
+    // One more package: what is kept was built from the same.
+    fs_err::write(&requirements, format!("{wanted}six==1.17.0\n")).unwrap();
+    let second = components(&app, &[]);
+    let mut expected = first.clone();
+    let hash = "4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274";
+    expected.push(["six", "", hash].map(str::to_owned));
+    expected.sort();
+    let mut sorted = second.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected);
+    // Where a line wants a build in place of a wheel, it is the source that counts.
+    fs_err::write(&requirements, "--no-binary six\nsix==1.17.0\n").unwrap();
+    let third = components(&app, &["--clear-cache"]);
+    let source = "ff70335d468e7eb6ec65b95b99d3a2836546063f63acc5171de367e834932a81";
+    assert_eq!(third, [["six", "six-1.17.0.tar.gz", source].map(str::to_owned)]);
 }

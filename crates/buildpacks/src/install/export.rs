@@ -42,7 +42,7 @@ pub(super) fn lock(of_uv: &str, others: &[&Distribution], app_dir: &Path, python
     let mut packages: BTreeMap<String, String> = BTreeMap::new();
     for block in rest.split(START).filter(|block| !block.trim().is_empty()) {
         let name = block.lines().find_map(|line| line.strip_prefix("name = ")).unwrap_or_default();
-        packages.insert(name.trim_matches('"').to_owned(), block.trim().to_owned());
+        packages.insert(name.trim_matches('"').to_owned(), of_the_app(block.trim(), app_dir));
     }
     for other in others {
         packages.insert(other.name.clone(), direct(other, app_dir)?);
@@ -58,6 +58,30 @@ pub(super) fn lock(of_uv: &str, others: &[&Distribution], app_dir: &Path, python
         let _ = writeln!(text, "\n{START}\n{block}");
     }
     Ok(text)
+}
+
+/// A package as uv writes it, where archives that lie in the app have their path in place of an address, and the hash that they have now.
+fn of_the_app(block: &str, app_dir: &Path) -> String {
+    const ADDRESS: &str = "url = \"file://";
+    const HASH: &str = "sha256 = \"";
+    let mut parts = block.split(ADDRESS);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (address, rest) = part.split_once('"').unwrap_or((part, ""));
+        let path = decoded(address);
+        let inside = Path::new(&path).strip_prefix(app_dir).ok().and_then(Path::to_str);
+        let hash = sha256_of(Path::new(&path)).ok();
+        let after = rest.split_once(HASH).and_then(|(between, rest)| Some((between, rest.split_once('"')?.1)));
+        match (inside, hash, after) {
+            (Some(inside), Some(hash), Some((between, rest))) => {
+                let _ = write!(text, "path = {}{between}{HASH}{hash}\"{rest}", quoted(inside));
+            }
+            _ => {
+                let _ = write!(text, "{ADDRESS}{part}");
+            }
+        }
+    }
+    text
 }
 
 /// A package that no index was asked for.
@@ -105,7 +129,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The path of a `file://` address (RFC 8089): `%20` is a blank.
-fn decoded(path: &str) -> String {
+pub(super) fn decoded(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -189,6 +213,33 @@ mod tests {
         archive = { path = "own.whl", hashes = { sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" } }
         "#);
         assert!(toml::from_str::<toml::Table>(&text).is_ok());
+    }
+
+    #[test]
+    fn archives_of_the_app_have_a_path_and_their_own_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("vendor")).unwrap();
+        fs::write(dir.path().join("vendor/a-1.tar.gz"), "x").unwrap();
+        let app = dir.path().display();
+        let uv = format!(
+            "lock-version = \"1.0\"\n\n[[packages]]\nname = \"a\"\nversion = \"1\"\nsdist = {{ url = \"file://{app}/vendor/a%2D1.tar.gz\", hashes = {{ sha256 = \"00\" }} }}\n[[packages]]\nname = \"b\"\nversion = \"1\"\nwheels = [{{ url = \"file:///srv/b.whl\", hashes = {{ sha256 = \"01\" }} }}]\n"
+        );
+        let text = lock(&uv, &[], dir.path(), "3.13.5").unwrap();
+        insta::assert_snapshot!(text, @r#"
+        lock-version = "1.0"
+        created-by = "hoist"
+        requires-python = ">=3.13"
+
+        [[packages]]
+        name = "a"
+        version = "1"
+        sdist = { path = "vendor/a-1.tar.gz", hashes = { sha256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" } }
+
+        [[packages]]
+        name = "b"
+        version = "1"
+        wheels = [{ url = "file:///srv/b.whl", hashes = { sha256 = "01" } }]
+        "#);
     }
 
     #[test]

@@ -10,10 +10,9 @@ use super::bytecode_shelf::{BytecodeShelf, Kept, at_once};
 use super::diagnosis::{Evidence, LIBRARY_MISSING, Probe, diagnose, evidence_lines, needs_source_build, refused_by_uv};
 use super::distributions::{Distribution, Fresh, Looked, installed, look};
 use super::environment::{Mark, VirtualEnvironment};
-use super::export;
 use super::interpreter::Interpreter;
 use super::libraries::{self, Provided};
-use super::lock::{Lock, Resolutions, Sought, WheelFiles, lock_installed};
+use super::lock::{Lock, Resolutions};
 use super::settings::{NEWEST, Settings, mask_credentials};
 use super::uv::{UV_VERSION, Uv, UvError};
 use super::vendored;
@@ -51,10 +50,19 @@ pub(crate) struct Installation<'a> {
     pub(crate) deny_source_builds: bool,
     /// The machine's memory of resolutions, and the name of this one.
     pub(crate) resolutions: Option<(Resolutions, String)>,
+    /// What was chosen when the environment was made that is updated now.
+    pub(crate) previous: Lock,
     /// Bytecode that was compiled before.
     pub(crate) shelf: BytecodeShelf,
     pub(crate) temporary: &'a Path,
     pub(crate) output: &'a Output,
+}
+
+/// Who installed. What pip fetched is not in uv's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installer {
+    Uv,
+    Pip,
 }
 
 /// What came out.
@@ -75,18 +83,19 @@ impl Installation<'_> {
             self.environment.close(self.interpreter).map_err(|error| Failure::io("closing the environment", &error))?;
         }
         let recalled = if is_new { self.install_recalled()? } else { None };
-        if recalled.is_none() {
-            match &self.uv {
-                Ok(_) if self.prefers_binaries() && !self.deny_source_builds => {
-                    self.install_with_pip("uv does not know --prefer-binary")?;
-                }
-                Ok(uv) => self.install_with_uv(uv)?,
-                Err(error) => self.install_with_pip(&chain(error))?,
+        let installer = match &self.uv {
+            _ if recalled.is_some() => Installer::Uv,
+            Ok(_) if self.prefers_binaries() && !self.deny_source_builds => {
+                self.install_with_pip("uv does not know --prefer-binary")?
             }
+            Ok(uv) => self.install_with_uv(uv)?,
+            Err(error) => self.install_with_pip(&chain(error))?,
+        };
+        if recalled.is_none() {
             self.bring_setuptools()?;
         }
         self.check_interpreter(&mark)?;
-        self.settle(recalled)
+        self.settle(recalled, installer)
     }
 
     fn mark(&self) -> std::io::Result<Mark> {
@@ -142,7 +151,7 @@ impl Installation<'_> {
         Ok(None)
     }
 
-    fn install_with_uv(&self, uv: &Uv) -> Result<(), Failure> {
+    fn install_with_uv(&self, uv: &Uv) -> Result<Installer, Failure> {
         let requirements = self.requirements_file()?;
         let locked = matches!(self.wanted, Wanted::Locked(_));
         let start: &[&str] =
@@ -155,7 +164,7 @@ impl Installation<'_> {
         let folders = self.wanted.tree().link_folders.iter().cloned().chain(self.settings.link_folders());
         arguments.extend(vendored::arguments(folders.map(|folder| self.app_dir.join(folder))));
         if locked && self.is_there(uv, &arguments, &requirements)? {
-            return Ok(());
+            return Ok(Installer::Uv);
         }
         if !locked {
             arguments.extend(self.bound(None)?.into_iter().flat_map(|path| ["--requirements".into(), path.into()]));
@@ -166,7 +175,7 @@ impl Installation<'_> {
         let run = uv.run_heard(self.app_dir, arguments, &mut heard);
         let run = run.map_err(|error| uv_failure(&error))?;
         if run.ok {
-            return Ok(());
+            return Ok(Installer::Uv);
         }
         if let Some(what) = refused_by_uv(&run.text) {
             return self.install_with_pip(&format!("uv does not take {what}"));
@@ -243,13 +252,13 @@ impl Installation<'_> {
     }
 
     /// Whether packages may be built.
-    fn formats(&self) -> Vec<OsString> {
+    pub(super) fn formats(&self) -> Vec<OsString> {
         if self.deny_source_builds { vec!["--no-build".into()] } else { self.settings.binaries.arguments() }
     }
 
     /// pip's own way, from an empty environment, because pip takes nothing away. pip has the environment's interpreter see what it
     /// installs, so it never runs where the shared cache can be written.
-    fn install_with_pip(&self, reason: &str) -> Result<(), Failure> {
+    fn install_with_pip(&self, reason: &str) -> Result<Installer, Failure> {
         if let Some(as_of) = &self.settings.as_of {
             return Err(Failure::new(
                 "installing the requirements",
@@ -293,7 +302,7 @@ impl Installation<'_> {
         command.arg("--requirement").arg(requirements).current_dir(self.app_dir);
         let output = process::run(&mut command).map_err(|error| io(&error))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(Installer::Pip);
         }
         let mut text = String::from_utf8_lossy(&output.stderr).into_owned();
         if text.contains("(from versions: none)") {
@@ -404,7 +413,7 @@ impl Installation<'_> {
     }
 
     /// What every installer leaves, made the same each time.
-    fn settle(&self, recalled: Option<Lock>) -> Result<Installed, Failure> {
+    fn settle(&self, recalled: Option<Lock>, installer: Installer) -> Result<Installed, Failure> {
         let io = |error: std::io::Error| Failure::io("finishing the environment", &error);
         let site_packages = &self.environment.site_packages;
         let tag = self.interpreter.cache_tag();
@@ -416,74 +425,17 @@ impl Installation<'_> {
         let fresh: Vec<Fresh> = looked.into_iter().filter_map(|looked| looked.fresh).collect();
         self.compile(&fresh, &tag)?;
         let count = fresh.len();
+        let is_fresh = |one: &&Distribution| fresh.iter().any(|fresh| fresh.distribution == **one);
+        let kept = self.previous.of(distributions.iter().filter(|one| !is_fresh(one)));
         for one in fresh {
             one.finish(site_packages, &tag).map_err(io)?;
         }
         self.environment.close(self.interpreter).map_err(io)?;
         let lock = match recalled {
             Some(lock) => lock,
-            None => self.lock(&distributions)?,
+            None => self.lock(&distributions, kept, installer)?,
         };
         Ok(Installed { distributions, lock, fresh: count })
-    }
-
-    /// What is installed, as a `pylock.toml`: first from uv's cache, else the index is asked once more.
-    pub(crate) fn export(&self, distributions: &[Distribution]) -> Result<String, Failure> {
-        let (of_index, others) = export::split(distributions);
-        let version = &self.interpreter.version;
-        if of_index.is_empty() {
-            return export::lock("", &others, self.app_dir, version);
-        }
-        let uv = self.uv.as_ref().map_err(uv_failure)?;
-        let path = self.temporary.join("export.txt");
-        let free: Vec<&Distribution> = of_index.iter().copied().filter(|one| !self.is_bound(one)).collect();
-        fs::write(&path, export::pins(&free)).map_err(|error| Failure::io("writing the lock", &error))?;
-        let mut arguments = self.arguments(&["pip", "compile"]);
-        arguments.extend(export::arguments());
-        arguments.extend(self.formats());
-        arguments.extend(self.indexes());
-        arguments.extend(self.wanted.tree().options.arguments());
-        arguments.extend(self.bound(Some(distributions))?.map(Into::into));
-        arguments.push(path.into());
-        let offline: Vec<OsString> = arguments.iter().cloned().chain(["--offline".into()]).collect();
-        let mut said = String::new();
-        for arguments in [offline, arguments] {
-            let run = uv.run(self.app_dir, arguments).map_err(|error| uv_failure(&error))?;
-            if run.ok {
-                let text = run.text.find("lock-version").map_or("", |at| &run.text[at..]);
-                return export::lock(text, &others, self.app_dir, version);
-            }
-            said = run.text;
-        }
-        Err(Failure::new(
-            "writing the lock",
-            "uv installed the packages, and does not tell where they came from",
-            "a lock names each file with its hash",
-            "try again; packages of folders that the settings name (PIP_FIND_LINKS) can be required by their path instead",
-        )
-        .with_evidence(evidence_lines(&self.settings.secrets.mask(&said))))
-    }
-
-    /// What was chosen, written down and remembered.
-    fn lock(&self, distributions: &[Distribution]) -> Result<Lock, Failure> {
-        // Where settings or options want builds in place of wheels, no wheel of the index is the source.
-        let wants_builds = self.settings.source_build().is_some() || self.wanted.wants_builds();
-        let uv = self.uv.as_ref().ok().filter(|_| !wants_builds);
-        let mut places = self.indexes();
-        places.extend(self.bound(Some(distributions))?.map(Into::into));
-        let none = WheelFiles::new();
-        let sought = Sought {
-            free: distributions.iter().filter(|one| !self.is_bound(one)).collect(),
-            places,
-            known: self.wanted.listed().filter(|_| !wants_builds).map_or(&none, |listed| &listed.wheel_files),
-            may_be_built: !self.deny_source_builds,
-        };
-        let lock = lock_installed(uv, &self.interpreter.executable, distributions, sought, self.temporary)
-            .map_err(|error| uv_failure(&error))?;
-        if let Some((resolutions, id)) = &self.resolutions {
-            resolutions.remember(id, &lock);
-        }
-        Ok(lock)
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> LockedList<'a> {
                 let version = version.as_ref().filter(|version| Version::parse(version).is_some());
                 let Some(version) = version else { return Err(self.refuse(package, "it has no version")) };
                 self.check_platform(package)?;
-                self.note_wheels(package);
+                self.note_archives(package);
                 format!("{name}=={version}{}", self.hashes(package)?)
             }
             Origin::Url(url) => format!("{name} @ {}{}", self.url(package, url)?, self.hashes(package)?),
@@ -227,16 +227,15 @@ impl<'a> LockedList<'a> {
         }
     }
 
-    /// Remembers the wheels of a package, so that the one which is installed is known by its hash.
-    fn note_wheels(&mut self, package: &LockedPackage) {
+    /// Remembers the archives of a package, so that the one which is installed or built is known by its hash.
+    fn note_archives(&mut self, package: &LockedPackage) {
         let of = |file: &LockedFile| {
             let name = file.name.as_deref()?.rsplit('/').next()?.replace("%2B", "+");
             Some((name, file.hash.strip_prefix("sha256:")?.to_owned()))
         };
-        let files: Vec<(String, String)> =
-            package.files.iter().filter_map(of).filter(|(name, _)| is_wheel(name)).collect();
+        let files: Vec<(String, String)> = package.files.iter().filter_map(of).collect();
         if !files.is_empty() {
-            self.listed.wheel_files.insert(normalize(&package.name), files);
+            self.listed.archives.insert(normalize(&package.name), files);
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod binaries;
 mod bytecode_shelf;
+mod chosen;
 mod credentials;
 mod diagnosis;
 pub(crate) mod distributions;
@@ -141,7 +142,8 @@ pub(crate) fn build_environment(
         None => true,
     };
     let was_built = was_built && !is_new;
-    let choice = Choice { buildpack, wanted, interpreter, settings, key, was_built };
+    let previous = Lock { lines: old.filter(|_| !is_new).map(|old| old.lock).unwrap_or_default() };
+    let choice = Choice { buildpack, wanted, interpreter, settings, key, was_built, previous };
     install_into(context, &layer, environment, &choice, is_new)
 }
 
@@ -155,6 +157,8 @@ struct Choice {
     key: EnvironmentKey,
     /// Whether what is kept of the environment may have been built from source.
     was_built: bool,
+    /// What was chosen of what is kept of it.
+    previous: Lock,
 }
 
 fn install_into(
@@ -164,7 +168,7 @@ fn install_into(
     choice: &Choice,
     is_new: bool,
 ) -> Result<(), Failure> {
-    let Choice { buildpack, wanted, interpreter, settings, key, was_built } = choice;
+    let Choice { buildpack, wanted, interpreter, settings, key, was_built, previous } = choice;
     let common = context.common;
     let deny_source_builds = settings::denies_source_builds(common);
     if deny_source_builds && let Some(line) = installation::source_build(wanted, settings) {
@@ -205,6 +209,7 @@ fn install_into(
         suggested_day: as_of::suggested(common),
         deny_source_builds,
         resolutions: resolved_alike(wanted).then(|| (Resolutions::new(&cache_dir), key.resolution_id())),
+        previous: previous.clone(),
         shelf: BytecodeShelf::new(&cache_dir, format!("{} {}", interpreter.identity, interpreter.cache_tag())),
         temporary: temporary.path(),
         output: context.output,

@@ -50,7 +50,7 @@ fn component(distribution: &Distribution, lock: &Lock) -> Component {
         record_sha256: if sha256.is_none() { record() } else { None },
         sha256,
         download,
-        archive: None,
+        archive: lock.source_of(&distribution.name).map(str::to_owned),
     }
 }
 

@@ -1,14 +1,14 @@
 //! What is to be installed, as whoever reads an app's files hands it to the engine. What a lock or a project says comes as lines of a
 //! requirements file, each with the place where it stands, so that everything after this speaks of the user's own lines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hoist_debian::{Sha256, hex};
 
-use super::lock::WheelFiles;
+use super::lock::Archives;
 use super::settings::mask_credentials;
 use super::wheels::Wheels;
-use crate::pip::requirements::{RequirementLine, RequirementsFile, RequirementsTree, source_build_in};
+use crate::pip::requirements::{RequirementLine, RequirementsFile, RequirementsTree, places_in, source_build_in};
 
 /// What is to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(crate) struct Listed {
     pub(crate) bound: Vec<Bound>,
     /// What is known of the Pythons that its wheels are for.
     pub(crate) wheels: Wheels,
-    /// The wheels of what is locked by name, where the lock has their names and hashes.
-    pub(super) wheel_files: WheelFiles,
+    /// The archives of what is locked by name, where the lock has their names and hashes.
+    pub(super) archives: Archives,
 }
 
 /// A package index of a project.
@@ -199,6 +199,22 @@ impl Wanted {
             Self::Requirements(tree) => tree.source_build(),
             Self::Locked(listed) | Self::Project(listed) => source_build_in(&listed.text).map(|(_, line)| line),
         }
+    }
+
+    /// The lines that say where packages are looked for and whether as wheels, as a file outside of the app says them.
+    pub(crate) fn places(&self, app_dir: &Path) -> Vec<String> {
+        let mut lines: Vec<String> = match self {
+            Self::Requirements(tree) => {
+                let of = |file: &RequirementsFile| {
+                    places_in(&file.text, &app_dir.join(file.path.parent().unwrap_or(Path::new(""))))
+                };
+                tree.files.iter().flat_map(of).collect()
+            }
+            Self::Locked(listed) | Self::Project(listed) => places_in(&listed.text, app_dir),
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        lines.retain(|line| seen.insert(line.clone()));
+        lines
     }
 
     /// Whether an option says that packages are built though there are wheels of them.

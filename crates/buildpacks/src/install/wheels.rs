@@ -91,6 +91,11 @@ pub(crate) fn fits(name: &str) -> bool {
     })
 }
 
+/// Whether a wheel can be installed on this machine into this Python (`3.13.5`), by its name.
+pub(super) fn is_for(name: &str, python: &str) -> bool {
+    is_wheel(name) && fits(name) && minor_of(python).is_some_and(|minor| fits_python(name, minor))
+}
+
 /// Whether a wheel is for CPython 3.`minor`, by its name.
 fn fits_python(name: &str, minor: u32) -> bool {
     let mut tags = name.strip_suffix(".whl").unwrap_or(name).rsplit('-').skip(1);

@@ -315,6 +315,20 @@ fn is_editable(line: &str) -> bool {
     line.starts_with("-e") || line.starts_with("--editable")
 }
 
+/// The lines that say where packages are looked for, and whether as wheels; folders are absolute, or below `base`.
+pub(crate) fn places_in(text: &str, base: &Path) -> Vec<String> {
+    const OPTIONS: [&str; 6] = ["-i", "--index-url", "--extra-index-url", "--no-index", "--no-binary", "--only-binary"];
+    let place = |line: String| {
+        if let Some(folder) = find_links_of(&line) {
+            return Some(format!("--find-links {}", base.join(folder).display()));
+        }
+        let option = line.split(['=', ' ', '\t']).next().unwrap_or_default();
+        let is_remote = || line.starts_with("-f") || option == "--find-links";
+        (OPTIONS.contains(&option) || is_remote()).then_some(line)
+    };
+    logical_lines(text).into_iter().filter_map(|(_, line)| place(line)).collect()
+}
+
 /// The folder of `-f x`, `--find-links x`, `--find-links=x`.
 pub(crate) fn find_links_of(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("--find-links").or_else(|| line.strip_prefix("-f"))?;
