@@ -80,21 +80,33 @@ pub(super) fn python_versions(data: &[u8]) {
 }
 
 pub(super) fn python_projects(data: &[u8]) {
-    for name in [
-        "pyproject.toml",
-        "mise.toml",
-        "Pipfile",
-        "Pipfile.lock",
-        "setup.cfg",
-        "setup.py",
-        "uv.lock",
-        "poetry.lock",
-        "pdm.lock",
-    ] {
+    for name in ["pyproject.toml", "mise.toml", "Pipfile", "Pipfile.lock", "uv.lock", "poetry.lock", "pdm.lock"] {
         foresee(name, data);
     }
 }
 
 pub(super) fn sources(data: &[u8]) {
     foresee("app.py", data);
+}
+
+pub(super) fn setup_py(data: &[u8]) {
+    foresee("setup.py", data);
+}
+
+pub(super) fn setup_cfg(data: &[u8]) {
+    foresee("setup.cfg", data);
+}
+
+pub(super) fn conda_lock(data: &[u8]) {
+    foresee("conda-lock.yml", data);
+}
+
+pub(super) fn pixi_lock(data: &[u8]) {
+    foresee("pixi.lock", data);
+}
+
+pub(super) fn deb_packages(data: &[u8]) {
+    for name in ["apt.txt", "Aptfile", "project.toml"] {
+        foresee(name, data);
+    }
 }

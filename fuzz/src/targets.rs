@@ -10,21 +10,25 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use apps::{
-    condarc, environment_yml, package_list, pdm_lock, pipfile, pipfile_lock, poetry_lock, procfile, pylock, pyproject,
-    python_projects, python_versions, requirements, sources, uv_lock,
+    conda_lock, condarc, deb_packages, environment_yml, package_list, pdm_lock, pipfile, pipfile_lock, pixi_lock,
+    poetry_lock, procfile, pylock, pyproject, python_projects, python_versions, requirements, setup_cfg, setup_py,
+    sources, uv_lock,
+};
+use documents::{
+    build_toml, builder_toml, buildpack_toml, extension_toml, labels, launch_toml, layer_toml, metadata_toml, order,
+    package_toml, phase_files, plan, project_toml, store_toml,
 };
 use hoist_image::{LoadLimits, Reference, Store, TarFile};
 use hoist_service::{PlanqkJson, ResultScanner, Signature};
-use hoist_spec::{
-    Analyzed, ApiVersion, BuildLabel, BuildMetadata, BuildPlan, BuildToml, BuilderConfig, BuilderMetadata,
-    BuildpackDescriptor, BuildpackLayersLabel, BuildpackPlan, CacheMetadata, Candidate, Environment,
-    ExtensionDescriptor, Group, GroupEntry, LaunchToml, LayerRecord, LayerToml, LifecycleMetadata, Operation, Order,
-    PackageConfig, Plan, ProjectDescriptor, RunToml, StoreToml, System, SystemToml, flatten_order,
-    parse_environment_dir, parse_order_label, resolve_plan,
-};
+use hoist_spec::{Environment, Operation, parse_environment_dir};
+use installed::{copyrights, distribution};
 
 #[path = "apps.rs"]
 mod apps;
+#[path = "documents.rs"]
+mod documents;
+#[path = "installed.rs"]
+mod installed;
 
 /// A parser, by name: what it is called with, and what a sensible input looks like.
 pub struct Target {
@@ -181,6 +185,21 @@ pub const TARGETS: &[Target] = &[
             "channel_alias: https://m.invalid\ncustom_channels: {a: b}\nmirrored_channels:\n  c: [https://u:p@h.invalid]\n",
         ],
     },
+    Target {
+        name: "conda_lock",
+        run: conda_lock,
+        seeds: &[
+            "version: 1\nmetadata:\n  content_hash: {linux-64: a}\n  channels: [{url: ours, used_env_vars: []}]\n  platforms: [linux-64]\n  sources: [environment.yml]\npackage:\n- name: libgreet\n  version: '1.4'\n  manager: conda\n  platform: linux-64\n  dependencies: {python: '>=3'}\n  url: file:///c/linux-64/libgreet-1.4-h0_0.conda\n  hash: {sha256: 0000000000000000000000000000000000000000000000000000000000000000}\n  category: main\n  optional: false\n- name: six\n  version: 1.17.0\n  manager: pip\n  platform: linux-64\n  dependencies: {}\n  url: https://h.invalid/six-1.17.0-py2.py3-none-any.whl\n  hash: {sha256: 4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274}\n  category: main\n  optional: false\n",
+            include_str!("../../fixtures/apps/conda-lock-other-platform/conda-lock.yml"),
+        ],
+    },
+    Target {
+        name: "pixi_lock",
+        run: pixi_lock,
+        seeds: &[
+            "version: 6\nenvironments:\n  default:\n    channels:\n    - url: file:///c/\n    indexes:\n    - https://h.invalid/simple\n    packages:\n      linux-64:\n      - conda: file:///c/linux-64/libgreet-1.4-h0_0.conda\n      - pypi: https://h.invalid/six-1.17.0-py2.py3-none-any.whl\npackages:\n- conda: file:///c/linux-64/libgreet-1.4-h0_0.conda\n  sha256: 0000000000000000000000000000000000000000000000000000000000000000\n  depends: [python >=3]\n- pypi: https://h.invalid/six-1.17.0-py2.py3-none-any.whl\n  name: six\n  version: 1.17.0\n  sha256: 4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n",
+        ],
+    },
     Target { name: "uv_lock", run: uv_lock, seeds: &[include_str!("../../fixtures/apps/uv-lock/uv.lock")] },
     Target {
         name: "poetry_lock",
@@ -204,6 +223,22 @@ pub const TARGETS: &[Target] = &[
         seeds: &[
             include_str!("../../fixtures/apps/project/pyproject.toml"),
             include_str!("../../fixtures/apps/poetry-no-lock/pyproject.toml"),
+        ],
+    },
+    Target {
+        name: "setup_py",
+        run: setup_py,
+        seeds: &[
+            "L = '>=3.9'  # it\nsetup(x=\"a\\\"b\", y=''z, python_requires=L, **{'python_requires': r'>=3' ',<4'})\n",
+            "#!/usr/bin/env python\nfrom setuptools import (setup,\n    find_packages)\nV = \"\"\"3\n.9\"\"\"\nsetup(\n    name='a',  # python_requires='no'\n    python_requires = '>=' + V,\n    install_requires=['flask>=2; python_version<\"3.8\"', u\"six\"],\n)\n",
+            "import setuptools; REQ = {'python_requires': f'>={3}.9'}; setuptools.setup(**REQ)\n",
+        ],
+    },
+    Target {
+        name: "setup_cfg",
+        run: setup_cfg,
+        seeds: &[
+            "[metadata]\nname = a\nversion = 1\n; note\n[options]\npython_requires = >=3.9\n    ,<4\ninstall_requires =\n    flask>=2\n    six; python_version < '3.8'\n[options.extras_require]\ntest = pytest\n",
         ],
     },
     Target {
@@ -233,7 +268,29 @@ pub const TARGETS: &[Target] = &[
             "[project]\nrequires-python = \">=3.9\"\n[project.scripts]\na = \"b:c\"\n[tool.poetry.dependencies]\npython = \"^3.9\"\n[tools]\npython = [\"3.11\"]\n[requires]\npython_version = \"3.11\"\n",
             "{\"_meta\": {\"requires\": {\"python_version\": \"3.11\"}}}",
             "requires-python = \">=3.11\"\n[[package]]\n[metadata]\npython-versions = \"~3.9\"\n[[metadata.targets]]\nrequires_python = \">=3.9\"\n[options]\npython_requires = >=3.9\n",
-            "L = '>=3.9'  # it\nsetup(x=\"a\\\"b\", y=''z, python_requires=L, **{'python_requires': r'>=3' ',<4'})\n",
+        ],
+    },
+    Target {
+        name: "deb_packages",
+        run: deb_packages,
+        seeds: &[
+            "# libraries\nlibgl1\n  ffmpeg=7:7.1-1 curl # two\nlibpq-dev\n",
+            ":repo:deb http://h.invalid/ x main\nhttps://h.invalid/a.deb\n",
+            "[com.heroku.buildpacks.deb-packages]\ninstall = [\"libgl1\", { name = \"ffmpeg\", skip_dependencies = true }]\n[_]\nschema-version = \"0.2\"\n",
+        ],
+    },
+    Target {
+        name: "distribution",
+        run: distribution,
+        seeds: &[
+            "Metadata-Version: 2.4\nName: My.Pkg\nVersion: 1.0\nSummary: One\nLicense-Expression: MIT OR (Apache-2.0 AND LicenseRef-Own)\nLicense: BSD\nClassifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved :: BSD License\n\nText\n---\nWheel-Version: 1.0\nTag: py2.py3-none-any\nTag: cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64\n---\nmy_pkg/a.py,sha256=x,0\n\"my_pkg/b,\"\"c\"\".py\",,\n../../../bin/tool,,\nmy_pkg-1.0.dist-info/RECORD,,\n---\n{\"url\": \"https://me:s3cret@h/r.git\", \"vcs_info\": {\"vcs\": \"git\", \"commit_id\": \"abc\"}, \"archive_info\": {\"hash\": \"sha256=00\"}}",
+        ],
+    },
+    Target {
+        name: "copyrights",
+        run: copyrights,
+        seeds: &[
+            "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nFiles: *\nCopyright: 2020 A\nLicense: GPL-2+ or Artistic, and Expat\n text\n\nFiles: debian/*\nLicense: X11\n",
         ],
     },
     Target {
@@ -341,143 +398,6 @@ fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
-}
-
-/// Whoever reads an error also reads what to do about it.
-fn explained<T>(result: Result<T, hoist_spec::DocumentError>) -> Option<T> {
-    result.map_err(|error| (error.to_string(), error.hint())).ok()
-}
-
-fn builder_toml(data: &[u8]) {
-    explained(BuilderConfig::parse(&text(data)));
-}
-
-fn package_toml(data: &[u8]) {
-    let Some(config) = explained(PackageConfig::parse(&text(data))) else { return };
-    assert_ne!(config.buildpack.is_some(), config.extension.is_some(), "a package is of one thing");
-}
-
-fn buildpack_toml(data: &[u8]) {
-    let Some(descriptor) = explained(BuildpackDescriptor::parse(&text(data))) else { return };
-    let written = descriptor.write().expect("what was read can be written");
-    let read = BuildpackDescriptor::parse(&written).expect("what was written can be read");
-    // Texts are compared, not values: TOML knows numbers that are not equal to themselves.
-    assert_eq!(read.write().expect("written again"), written);
-    let _ = (descriptor.effective_targets(), descriptor.full_name(), descriptor.supports_exec_env("test"));
-    let group = GroupEntry::new(descriptor.buildpack.id.clone(), descriptor.buildpack.version.clone());
-    let order = [hoist_spec::OrderGroup { group: vec![group] }];
-    let known = |id: &str, _: &str| (id.len() % 2 == descriptor.buildpack.id.len() % 2).then_some(&descriptor);
-    let _ = flatten_order(&order, &known);
-}
-
-fn extension_toml(data: &[u8]) {
-    explained(ExtensionDescriptor::parse(&text(data)));
-}
-
-fn project_toml(data: &[u8]) {
-    explained(ProjectDescriptor::parse(&text(data)));
-}
-
-fn order(data: &[u8]) {
-    let text = text(data);
-    if let Some(order) = explained(Order::parse(&text)) {
-        assert_eq!(Order::parse(&order.write().expect("written")).expect("read"), order);
-    }
-    explained(parse_order_label("label", &text));
-}
-
-fn plan(data: &[u8]) {
-    let text = text(data);
-    let middle = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let (one, two) = text.split_at(middle);
-    for (one, two) in [(one, two), (&text, &text)] {
-        let (Some(one), Some(two)) = (explained(BuildPlan::parse(one)), explained(BuildPlan::parse(two))) else {
-            continue;
-        };
-        let candidate = |id: &str, plan| Candidate { entry: GroupEntry::new(id, "1").optional(), plan };
-        if let Ok(resolution) = resolve_plan(&[candidate("one", one), candidate("two", two)]) {
-            let mut plan = resolution.plan;
-            let written = plan.write().expect("what was resolved can be written");
-            assert_eq!(Plan::parse(&written).expect("read").write().expect("written again"), written);
-            for entry in &plan.entries {
-                assert!(!entry.providers.is_empty() && !entry.requires.is_empty(), "each entry MUST have both");
-            }
-            let asked = plan.for_buildpack("one");
-            BuildpackPlan::parse(&asked.write().expect("written")).expect("what a buildpack is asked for can be read");
-            plan.remove_met(&asked.entries.iter().map(|entry| entry.name.clone()).collect());
-        }
-    }
-    explained(Plan::parse(&text));
-}
-
-fn launch_toml(data: &[u8]) {
-    for minor in [7, 12] {
-        let api = ApiVersion::new(0, minor);
-        if let Some(launch) = explained(LaunchToml::parse(&text(data), api)) {
-            LaunchToml::parse(&launch.write().expect("written"), api).expect("what was written can be read");
-        }
-    }
-}
-
-fn layer_toml(data: &[u8]) {
-    let Some(layer) = explained(LayerToml::parse(&text(data))) else { return };
-    layer.write().expect("what was read can be written");
-    let record = LayerRecord::new("sha256:0".into(), &layer);
-    let json = serde_json::to_string(&record).expect("a record is JSON");
-    let read: LayerRecord = serde_json::from_str(&json).expect("and reads back");
-    read.to_restored_toml().write().expect("what a label had can be restored");
-}
-
-fn build_toml(data: &[u8]) {
-    let plan = BuildpackPlan::parse("[[entries]]\nname = \"a\"\n").expect("a plan");
-    if let Some(build) = explained(BuildToml::parse(&text(data), &plan)) {
-        BuildToml::parse(&build.write().expect("written"), &plan).expect("what was written can be read");
-    }
-}
-
-fn store_toml(data: &[u8]) {
-    let Some(store) = explained(StoreToml::parse(&text(data))) else { return };
-    hoist_spec::StoreRecord::new(&store).to_toml().write().expect("what is kept can be given back");
-}
-
-fn phase_files(data: &[u8]) {
-    let text = text(data);
-    if let Some(analyzed) = explained(Analyzed::parse(&text)) {
-        analyzed.write().expect("written");
-    }
-    if let Some(group) = explained(Group::parse(&text)) {
-        assert_eq!(Group::parse(&group.write().expect("written")).expect("read"), group);
-    }
-    explained(RunToml::parse(&text));
-    if let Some(system) = explained(SystemToml::parse(&text)) {
-        assert_eq!(SystemToml::parse(&system.write().expect("written")).expect("read"), system);
-    }
-}
-
-fn metadata_toml(data: &[u8]) {
-    let Some(metadata) = explained(BuildMetadata::parse(&text(data))) else { return };
-    let read = BuildMetadata::parse(&metadata.write()).expect("what was written can be read");
-    assert_eq!(read.processes.len(), metadata.processes.len());
-    assert_eq!(read.write(), metadata.write());
-    BuildLabel::new(&metadata, "1").to_label().expect("a label");
-}
-
-fn labels(data: &[u8]) {
-    let text = text(data);
-    if let Some(label) = explained(LifecycleMetadata::parse(&text)) {
-        let again = label.to_label().expect("a label");
-        assert_eq!(LifecycleMetadata::parse(&again).expect("read").to_label().expect("written"), again);
-        for layer in label.buildpacks.iter().flat_map(|buildpack| buildpack.layers.values()) {
-            layer.to_restored_toml().write().expect("what a label has can be restored");
-        }
-    }
-    if let Some(cache) = explained(CacheMetadata::parse(&text)) {
-        cache.write().expect("what was read can be written");
-    }
-    explained(BuildLabel::parse(&text));
-    explained(BuilderMetadata::parse(&text));
-    explained(BuildpackLayersLabel::parse(&text));
-    explained(System::from_label(&text));
 }
 
 fn environment(data: &[u8]) {

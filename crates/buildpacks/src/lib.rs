@@ -23,6 +23,8 @@ mod encoding;
 mod entry;
 mod failure;
 mod foresee;
+#[doc(hidden)]
+pub mod fuzzed;
 mod image_settings;
 mod install;
 mod job_template;

@@ -1,4 +1,6 @@
 //! The functions that libFuzzer calls for an hour (`fuzz/`), with their seeds and some thousand mutations of them: they must not panic and not hang.
+//!
+//! Where libFuzzer cannot be had, `HOIST_FUZZ_SECONDS=190` gives each target that long, and `HOIST_FUZZ=setup_py,pixi_lock` chooses some of them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,6 +18,8 @@ use targets::TARGETS;
 
 /// Mutations of each target's inputs.
 const MUTATIONS: usize = 400;
+/// No input takes as long.
+const SLOW: Duration = Duration::from_secs(5);
 /// What parsers stumble over.
 const TOKENS: &[&[u8]] = &[
     b"\"",
@@ -85,21 +89,37 @@ fn mutate(input: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 
 #[test]
 fn parsers_take_anything_without_panic_or_hang() {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    for target in TARGETS {
+    let told = |name: &str| std::env::var(name).unwrap_or_default();
+    let patience = told("HOIST_FUZZ_SECONDS").parse().map(Duration::from_secs).ok();
+    let chosen = told("HOIST_FUZZ");
+    let is_chosen = |name: &str| chosen.is_empty() || chosen.split(',').any(|one| one == name);
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ patience.map_or(0, |patience| patience.as_secs()));
+    for target in TARGETS.iter().filter(|target| is_chosen(target.name)) {
         let started = Instant::now();
         let inputs = target.inputs();
         assert!(!inputs.is_empty(), "{} has no seed", target.name);
         for input in &inputs {
             (target.run)(input);
         }
-        for number in 0..MUTATIONS {
-            let data = mutate(&inputs[number % inputs.len()], &mut numbers);
-            let shown = String::from_utf8_lossy(&data).into_owned();
+        let mut count = 0;
+        while patience.map_or(count < MUTATIONS, |patience| started.elapsed() < patience) {
+            let mut data = mutate(&inputs[count % inputs.len()], &mut numbers);
+            for _ in 0..patience.map_or(0, |_| numbers.below(6)) {
+                data = mutate(&data, &mut numbers);
+            }
+            let begun = Instant::now();
             let ran = std::panic::catch_unwind(|| (target.run)(&data));
-            assert!(ran.is_ok(), "{} panics on {shown:?}", target.name);
+            assert!(ran.is_ok(), "{} panics on {:?}", target.name, String::from_utf8_lossy(&data));
+            let took = begun.elapsed();
+            assert!(took < SLOW, "{} takes {took:?} for {:?}", target.name, String::from_utf8_lossy(&data));
+            count += 1;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{}: {:?}", target.name, started.elapsed());
+        let took = started.elapsed();
+        assert!(patience.is_some() || took < Duration::from_secs(20), "{}: {took:?}", target.name);
+        if patience.is_some() {
+            // Past the capture of the test harness: how many were tried is what a long run is for.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{}: {count}\n", target.name).as_bytes());
+        }
     }
 }
 

@@ -245,6 +245,20 @@ fn library_path(context: &Context) -> OsString {
     values.join(OsStr::new(":"))
 }
 
+/// The bill of what lies in a site-packages folder, read as after an installation, without anybody to ask for hashes.
+pub(crate) fn bill_of(site_packages: &std::path::Path) -> std::io::Result<Bill> {
+    let installed = distributions::installed(site_packages)?;
+    for distribution in &installed {
+        if let Some(fresh) = distributions::look(distribution, site_packages, "cpython-313")?.fresh {
+            fresh.finish(site_packages, "cpython-313")?;
+        }
+    }
+    let known = lock::Archives::new();
+    let sought = lock::Sought { free: Vec::new(), bound: None, known: &known, kept: Lock::default(), built_for: None };
+    let lock = lock::lock_installed(None, &installed, &sought).unwrap_or_default();
+    Ok(Bill { tool: "hoist/pip", created_secs: 0, components: sbom::components(&installed, &lock) })
+}
+
 /// The bill of materials of what is installed, which names the buildpack that read what was wanted.
 fn write_bill(
     context: &BuildContext<'_>,

@@ -76,8 +76,14 @@ impl Bill {
 
     /// Writes the bill beside a layer, in all formats.
     pub(crate) fn write(&self, layer: &Layer) -> Result<(), Failure> {
-        layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx::document(self))?;
-        layer.write_sbom(SbomFormat::Spdx, &spdx::document(self))
+        let [cyclonedx, spdx] = self.documents();
+        layer.write_sbom(SbomFormat::CycloneDx, &cyclonedx)?;
+        layer.write_sbom(SbomFormat::Spdx, &spdx)
+    }
+
+    /// The bill as CycloneDX and as SPDX.
+    pub(crate) fn documents(&self) -> [String; 2] {
+        [cyclonedx::document(self), spdx::document(self)]
     }
 }
 

@@ -1,0 +1,4 @@
+//! Fuzzes `conda_lock` of ../src/targets.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hoist_fuzz::run("conda_lock", data));

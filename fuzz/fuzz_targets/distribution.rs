@@ -1,0 +1,4 @@
+//! Fuzzes `distribution` of ../src/targets.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hoist_fuzz::run("distribution", data));

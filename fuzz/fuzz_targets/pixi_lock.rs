@@ -1,0 +1,4 @@
+//! Fuzzes `pixi_lock` of ../src/targets.rs.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| hoist_fuzz::run("pixi_lock", data));
