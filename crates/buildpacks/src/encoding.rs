@@ -3,37 +3,73 @@
 /// Why bytes are not text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Neither UTF-8 nor UTF-16.
+    /// Neither UTF-8 nor UTF-16, or with a zero byte.
     #[error("the byte at offset {offset} is part of no UTF-8 or UTF-16 text")]
     NotText {
         /// Where the text ends.
         offset: usize,
+        /// The line that it is in, from 1.
+        line: usize,
     },
 }
 
-/// Decodes a text file. Line ends become `\n`; a byte order mark is dropped. UTF-16 without a mark is seen by its zero bytes.
+impl DecodeError {
+    fn at(bytes: &[u8], offset: usize) -> Self {
+        Self::NotText { offset, line: bytes[..offset].split(|byte| *byte == b'\n').count() }
+    }
+
+    /// The line that is no text, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        let Self::NotText { line, .. } = self;
+        *line
+    }
+
+    /// The error with its place, as pages name them: `FILE line 3: …`.
+    pub(crate) fn in_file(&self, file: &str) -> String {
+        format!("{file} line {}: {self}", self.line())
+    }
+}
+
+/// Decodes a text file. Line ends become `\n`; a byte order mark is dropped. UTF-16 without a mark is seen by its zero bytes, which no other text has.
 pub fn decode_text(bytes: &[u8]) -> Result<String, DecodeError> {
     let text = match bytes {
-        [0xEF, 0xBB, 0xBF, rest @ ..] => decode_utf8(rest)?,
-        [0xFF, 0xFE, rest @ ..] => decode_utf16(rest, u16::from_le_bytes)?,
-        [0xFE, 0xFF, rest @ ..] => decode_utf16(rest, u16::from_be_bytes)?,
-        [first, 0, ..] if *first != 0 => decode_utf16(bytes, u16::from_le_bytes)?,
-        [0, second, ..] if *second != 0 => decode_utf16(bytes, u16::from_be_bytes)?,
-        _ => decode_utf8(bytes)?,
+        [0xEF, 0xBB, 0xBF, ..] => decode_utf8(bytes, 3)?,
+        [0xFF, 0xFE, ..] => decode_utf16(bytes, 2, u16::from_le_bytes)?,
+        [0xFE, 0xFF, ..] => decode_utf16(bytes, 2, u16::from_be_bytes)?,
+        [first, 0, ..] if *first != 0 => decode_utf16(bytes, 0, u16::from_le_bytes)?,
+        [0, second, ..] if *second != 0 => decode_utf16(bytes, 0, u16::from_be_bytes)?,
+        _ => decode_utf8(bytes, 0)?,
     };
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
-fn decode_utf8(bytes: &[u8]) -> Result<String, DecodeError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(error) => Err(DecodeError::NotText { offset: error.valid_up_to() }),
+/// The text behind a mark of so many bytes.
+fn decode_utf8(bytes: &[u8], mark: usize) -> Result<String, DecodeError> {
+    match std::str::from_utf8(&bytes[mark..]) {
+        Ok(text) => match text.find('\0') {
+            None => Ok(text.to_owned()),
+            Some(zero) => Err(DecodeError::at(bytes, mark + zero)),
+        },
+        Err(error) => Err(DecodeError::at(bytes, mark + error.valid_up_to())),
     }
 }
 
-fn decode_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, DecodeError> {
-    let units: Vec<u16> = bytes.chunks(2).map(|pair| unit([pair[0], pair.get(1).copied().unwrap_or(0)])).collect();
-    String::from_utf16(&units).map_err(|_| DecodeError::NotText { offset: 0 })
+fn decode_utf16(bytes: &[u8], mark: usize, unit: fn([u8; 2]) -> u16) -> Result<String, DecodeError> {
+    let pairs = bytes[mark..].chunks_exact(2);
+    let mut offset = mark;
+    let mut text = String::with_capacity(bytes.len() / 2);
+    let is_odd = !pairs.remainder().is_empty();
+    for letter in char::decode_utf16(pairs.map(|pair| unit([pair[0], pair[1]]))) {
+        match letter {
+            Ok(letter) if letter != '\0' => {
+                text.push(letter);
+                offset += 2 * letter.len_utf16();
+            }
+            _ => return Err(DecodeError::at(bytes, offset)),
+        }
+    }
+    if is_odd { Err(DecodeError::at(bytes, offset)) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -60,7 +96,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_named_by_its_offset() {
-        assert_eq!(decode_text(b"abc\xFFdef"), Err(DecodeError::NotText { offset: 3 }));
+    fn what_is_no_text_is_named_by_its_offset_and_line() {
+        for (bytes, offset, line) in [
+            (&b"abc\xFFdef"[..], 3, 1),
+            (b"\xEF\xBB\xBFa\nb\xFF", 6, 2),
+            (b"a\nb\n\0", 4, 3),
+            (b"\0\x01\x02\x7FELF", 6, 1),
+            (b"\x7FELF\x02\x01\0\0", 6, 1),
+            (b"\xFF\xFEa\0\n\0\0\xD8", 6, 2),
+            (b"\xFF\xFEa\0b", 4, 1),
+        ] {
+            assert_eq!(decode_text(bytes), Err(DecodeError::NotText { offset, line }), "{bytes:?}");
+        }
     }
 }

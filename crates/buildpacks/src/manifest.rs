@@ -46,7 +46,8 @@ impl Manifest {
         }
         let bytes = fs_err::read(path).map_err(|error| Failure::io(&doing, &error))?;
         let text = decode_text(&bytes).map_err(|error| {
-            Failure::new(doing, format!("{name}: {error}"), "it is a text file in UTF-8", "save it again as UTF-8")
+            let seen = error.in_file(name);
+            Failure::new(doing, seen, "it is a text file in UTF-8", "save it again as UTF-8").of_kind("file-malformed")
         })?;
         Ok(Self { name: name.to_owned(), text, ends: OnceLock::new() })
     }

@@ -134,7 +134,7 @@ pub(crate) fn read(context: &Context) -> Result<Option<Procfile>, Failure> {
     }
     let bytes = fs::read(&path).map_err(|error| Failure::io(DOING, &error))?;
     let text = decode_text(&bytes)
-        .map_err(|error| Failure::new(DOING, error.to_string(), "a Procfile is a text file", "save it as UTF-8"))?;
+        .map_err(|error| Failure::new(DOING, error.in_file(FILE), "a Procfile is a text file", "save it as UTF-8"))?;
     let procfile = Procfile::parse(&text).map_err(|error| {
         Failure::new(DOING, error.to_string(), error.why, format!("write line {} as: {}", error.line, error.corrected))
     })?;

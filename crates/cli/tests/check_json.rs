@@ -86,7 +86,7 @@ fn files_of_conda_have_their_kinds_and_places() {
         ),
         ("conda-lock.yml", lock, json!(["lock-platform", 5])),
         ("pixi.lock", "version: 6\nenvironments: [\n", json!(["file-malformed", 3])),
-        ("pixi.lock", "version: 1000\n", json!(["file-malformed", null])),
+        ("pixi.lock", "version: 1000\n", json!(["file-malformed", 1])),
         ("package-list.txt", "# platform: osx-arm64\na=1=b\n", json!(["lock-platform", 1])),
         ("package-list.txt", "@EXPLICIT\na=1\n", json!(["file-malformed", 2])),
     ] {

@@ -39,6 +39,14 @@ pub enum ProjectError {
         /// What is wrong.
         source: Box<DocumentError>,
     },
+    /// The file is no text.
+    #[error("reading the project descriptor {}: line {line} is not UTF-8", path.display())]
+    NotText {
+        /// Which.
+        path: PathBuf,
+        /// The first such line, from 1.
+        line: usize,
+    },
     /// The builder that it names is no name.
     #[error("the project descriptor {} names the builder `{builder}`", path.display())]
     Builder {
@@ -56,6 +64,7 @@ impl ProjectError {
     pub fn hint(&self) -> String {
         match self {
             Self::Read { .. } => "name a file that is there: --descriptor FILE".to_owned(),
+            Self::NotText { .. } => "save it as UTF-8".to_owned(),
             Self::Document { source, .. } => source.hint().unwrap_or_default(),
             Self::Builder { source, .. } => source.hint(),
         }
@@ -97,6 +106,10 @@ impl LocalEngine {
                 None => return Ok(None),
             },
         };
+        // What is no UTF-8 was replaced when the source was read.
+        if let Some(at) = text.lines().position(|line| line.contains(char::REPLACEMENT_CHARACTER)) {
+            return Err(ProjectError::NotText { path, line: at + 1 }.into());
+        }
         let parsed = ProjectDescriptor::parse(&text);
         let wrong = |source| ProjectError::Document { path: path.clone(), source: Box::new(source) };
         let descriptor = parsed.map_err(wrong)?;

@@ -50,7 +50,7 @@ pub(super) fn lock(file: &str, error: &LockError, text: &str) -> Failure {
     match error {
         LockError::Syntax(why) => Failure::new(
             doing,
-            seen(line_in(why), why.clone()),
+            seen(line_in(why).or_else(|| Some(line_of_key(why, text))), why.clone()),
             "the lock is damaged, or of a kind that this version does not know",
             format!("make {file} anew with the tool that wrote it"),
         )
@@ -65,7 +65,8 @@ pub(super) fn lock(file: &str, error: &LockError, text: &str) -> Failure {
         LockError::Platform { wanted, has } => Failure::new(
             doing,
             seen(
-                at(if file == "package-list.txt" { "# platform:" } else { "platforms:" }),
+                at(if file == "package-list.txt" { "# platform:" } else { "platforms:" })
+                    .or_else(|| at(&format!("{}:", has.first()?))),
                 if has.is_empty() {
                     format!("it locks no packages, and the image is {wanted}")
                 } else {
@@ -94,6 +95,15 @@ pub(super) fn lock(file: &str, error: &LockError, text: &str) -> Failure {
 fn line_in(why: &str) -> Option<usize> {
     let rest = why.split("line ").nth(1)?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok().filter(|line| *line > 0)
+}
+
+/// The line of the key that a parser names without saying where (`duplicate entry with key "version"`): the last one that begins with it, because the
+/// second of two is one too many. The first line where there is none.
+fn line_of_key(why: &str, text: &str) -> usize {
+    let key = why.split(['`', '"']).nth(1).unwrap_or_default();
+    let is_key = |line: &str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':'));
+    let numbered = text.lines().enumerate().filter(|(_, line)| !key.is_empty() && is_key(line));
+    numbered.last().map_or(1, |(index, _)| index + 1)
 }
 
 fn listed(names: &[String]) -> String {
@@ -165,19 +175,40 @@ fn reach(unreachable: &[Unreachable]) -> Failure {
         "asking conda's channels what they have",
         String::new(),
         "without the channel's list of packages nothing can be chosen",
-        "is the name right? A mirror is named with BP_CONDA_CHANNEL_ALIAS=ADDRESS (the names stay), or in a .condarc of this machine: channel_alias, custom_channels, default_channels",
+        "",
     );
     failure.page.seen.clear();
+    failure.page.fix.clear();
     for one in unreachable {
-        failure.page.seen.push(format!("{}: no answer at {}", one.name, one.places.join(" or ")));
+        let places = one.places.join(" or ");
+        let why = one.why.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+        let (seen, fix) = if has(&["(401", "(403"]) {
+            (
+                format!("{}: {places} wants a login, or another one", one.name),
+                "who asks is told by a binding of type conda with `host`, `username` and `token`, or in the channel's address in a .condarc",
+            )
+        } else if has(&["parse", "decod", "deserial"]) {
+            (
+                format!("{}: what {places} answers is no list of packages, or a part of one", one.name),
+                "build again; if that does not help, tell the channel's owner, or name a mirror with BP_CONDA_CHANNEL_ALIAS=ADDRESS",
+            )
+        } else if has(&["certificate"]) {
+            (
+                format!("{}: the certificate of {places} is not trusted here", one.name),
+                "where a proxy has certificates of its own, name its bundle: SSL_CERT_FILE, or a binding of type ca-certificates",
+            )
+        } else {
+            (
+                format!("{}: no answer at {places}", one.name),
+                "is the name right? A mirror is named with BP_CONDA_CHANNEL_ALIAS=ADDRESS (the names stay), or in a .condarc of this machine: channel_alias, custom_channels, default_channels",
+            )
+        };
+        failure = failure.and_seen(seen);
+        if !failure.page.fix.iter().any(|known| known == fix) {
+            failure = failure.and_fix(fix);
+        }
         failure.page.evidence.push(one.why.clone());
-    }
-    let said = failure.page.evidence.join(" ");
-    if said.contains("401") || said.contains("403") {
-        failure = failure.and_fix("who asks is told by a binding of type conda with `host`, `username` and `token`, or in the channel's address in a .condarc");
-    }
-    if said.to_lowercase().contains("certificate") {
-        failure = failure.and_fix("where a proxy has certificates of its own, name its bundle: SSL_CERT_FILE, or a binding of type ca-certificates");
     }
     failure
 }
@@ -204,9 +235,17 @@ fn unsolvable(tree: &str, inputs: &Inputs) -> Failure {
         failure = failure
             .and_fix(format!("the image's C library is {}: choose a build for it, or another base", inputs.glibc));
     }
-    if tree.contains("No candidates were found") || tree.contains("no candidates were found") {
+    let unknown = without_candidates(tree);
+    if unknown.iter().any(|name| matches!(*name, "__osx" | "__win")) {
+        failure = failure
+            .and_fix("that package is for another system than the image's: take another one, or another build of it");
+    }
+    if unknown.iter().any(|name| !name.starts_with("__")) {
         let channels: Vec<&str> = inputs.channels.iter().map(|channel| channel.name.as_str()).collect();
         failure = failure.and_fix(format!("is the name right, and its channel among {}?", channels.join(", ")));
+    }
+    if unknown.contains(&"python") && inputs.line_of("python").is_none() {
+        failure = failure.and_seen("python is wanted besides: it runs the app");
     }
     if let Some(as_of) = &inputs.as_of {
         failure = dated(failure, as_of, tree);
@@ -233,6 +272,19 @@ fn dated(failure: Failure, as_of: &AsOf, tree: &str) -> Failure {
     failure
 }
 
+/// Names of which a tree says that nothing of them was found.
+fn without_candidates<'a>(tree: &'a str) -> Vec<&'a str> {
+    const WORDS: &str = "o candidates were found";
+    let of_line = |line: &'a str| -> Option<&'a str> {
+        let (before, after) = line.split_once(WORDS)?;
+        // `No candidates were found for NAME …`, or `└─ NAME …, for which no candidates were found`.
+        let named = after.trim_start().strip_prefix("for ").unwrap_or(before);
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        named.trim_start_matches(|c| !is_name(c)).split(|c| !is_name(c)).next().filter(|name| !name.is_empty())
+    };
+    tree.lines().filter_map(of_line).collect()
+}
+
 /// Words of a tree that may be names of packages.
 fn words(tree: &str) -> Vec<&str> {
     let mut found: Vec<&str> = Vec::new();
@@ -245,31 +297,43 @@ fn words(tree: &str) -> Vec<&str> {
 }
 
 fn fetch(package: &str, why: &str) -> Failure {
-    let doing = format!("fetching {package}");
-    if why.contains("hash mismatch") {
-        return Failure::new(
-            doing,
+    let why = why.strip_prefix("failed to interact with the package cache layer.: ").unwrap_or(why);
+    let has = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    let [seen, reason, fix] = if has(&["hash mismatch"]) {
+        [
             "the archive has another hash than the channel says",
-            "it was changed on the way or on a mirror, or the mirror's list is older than its files",
+            "it was changed on the way or on a mirror, it is not whole, or the mirror's list is older than its files",
             "ask the mirror's owner; install nothing of it until that is clear",
-        )
-        .with_evidence(vec![why.to_owned()]);
-    }
-    if why.contains("404") {
-        return Failure::new(
-            doing,
+        ]
+    } else if has(&["404", "No such file or directory"]) {
+        [
             "the channel does not have the file",
             "a lock or list names it, and it was withdrawn, or the mirror lacks it",
             "lock again, or use a mirror that has it",
-        )
-        .with_evidence(vec![why.to_owned()]);
-    }
-    Failure::new(
-        doing,
-        why.to_owned(),
-        "the archive could not be had whole",
-        "build again; if that does not help, look at the mirror",
-    )
+        ]
+    } else if has(&["401 ", "403 ", "(401", "(403"]) {
+        [
+            "the server wants a login for the file, or another one",
+            "the channel's list is open, and its archives are not",
+            "who asks is told by a binding of type conda with `host`, `username` and `token`, or in the channel's address in a .condarc",
+        ]
+    } else if has(&["before message length", "error reading a body", "error decoding response body"]) {
+        [
+            "the connection ended before the whole archive had come",
+            "the server, or a proxy on the way, cut it off",
+            "build again; where it ends early again, look at the limits of size and time of the server and the proxy",
+        ]
+    } else if has(&["the archive cannot be read"]) {
+        [
+            "the archive is damaged",
+            "the channel has it like that: its hash is the one that the channel says",
+            "take another version or build of it, and tell the channel's owner",
+        ]
+    } else {
+        [why, "the archive could not be had whole", "build again; if that does not help, look at the mirror"]
+    };
+    let failure = Failure::new(format!("fetching {package}"), seen, reason, fix);
+    if seen == why { failure } else { failure.with_evidence(vec![why.to_owned()]) }
 }
 
 /// What uv or pip said of `pip:`.

@@ -11,7 +11,7 @@ use hoist_environment::{EnvironmentFile, Located, SyntaxError};
 use super::diagnosis;
 use crate::as_of::AsOf;
 use crate::context::Context;
-use crate::encoding::decode_text;
+use crate::encoding::{DecodeError, decode_text};
 use crate::failure::Failure;
 use crate::install::key::surroundings;
 use crate::install::settings;
@@ -58,6 +58,10 @@ pub(crate) enum Asked {
     Locked(Box<Locked>),
 }
 
+fn not_text(error: &DecodeError) -> SyntaxError {
+    SyntaxError { line: error.line(), why: error.to_string() }
+}
+
 /// The bytes of a file of the app, at most as many as a lock has.
 fn bytes_of(context: &Context, name: &str) -> Result<Vec<u8>, SyntaxError> {
     let Some(path) = context.app_file(name) else { return Ok(Vec::new()) };
@@ -71,8 +75,7 @@ fn bytes_of(context: &Context, name: &str) -> Result<Vec<u8>, SyntaxError> {
 
 /// Reads the file that leads, and what the machine says of channels.
 pub(crate) fn read(context: &Context, file: &str) -> Result<Inputs, Failure> {
-    let text = bytes_of(context, file)
-        .and_then(|bytes| decode_text(&bytes).map_err(|error| SyntaxError { line: 1, why: error.to_string() }));
+    let text = bytes_of(context, file).and_then(|bytes| decode_text(&bytes).map_err(|error| not_text(&error)));
     let text = text.map_err(|error| diagnosis::unreadable(file, &error, ""))?;
     let mut inputs = Inputs {
         file: file.to_owned(),
@@ -281,7 +284,7 @@ fn settings_of(context: &Context) -> Result<Settings, Failure> {
             settings.logins.push(Login { host: host.trim().to_owned(), user, secret: token.trim().to_owned() });
         }
     }
-    let text = bytes_of(context, ".condarc").map(|bytes| decode_text(&bytes).unwrap_or_default());
+    let text = bytes_of(context, ".condarc").and_then(|bytes| decode_text(&bytes).map_err(|error| not_text(&error)));
     let text = text.map_err(|error| diagnosis::unreadable(".condarc", &error, ""))?;
     // An app does not say whose certificates count where this machine's logins are sent.
     let trusted = (settings.insecure, settings.ca_bundle.clone());

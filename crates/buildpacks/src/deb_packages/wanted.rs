@@ -83,7 +83,14 @@ pub(crate) fn read(context: &Context) -> Result<Asked, Failure> {
     }
     if asked.len() > MAX_PACKAGES {
         let fix = "leave out what others depend on: that comes by itself";
-        return Err(refused(format!("{} packages", asked.len()), &format!("at most {MAX_PACKAGES} may be named"), fix));
+        // The one whose list is the longest is to be shortened.
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for place in asked.values() {
+            *counts.entry(place.split([' ', '[']).next().unwrap_or(place)).or_default() += 1;
+        }
+        let longest = counts.iter().max_by_key(|(_, count)| **count).map_or("", |(file, _)| *file);
+        let seen = format!("{longest}: {} packages in all", asked.len());
+        return Err(refused(seen, &format!("at most {MAX_PACKAGES} may be named"), fix));
     }
     Ok(asked)
 }
@@ -96,9 +103,7 @@ fn text_of(context: &Context, file: &str) -> Result<Option<String>, Failure> {
         return Err(refused(format!("{file} has {bytes} bytes"), &why, "look whether it is another file"));
     }
     let bytes = fs::read(&path).map_err(|error| Failure::io(DOING, &error))?;
-    decode_text(&bytes)
-        .map(Some)
-        .map_err(|error| refused(format!("{file}: {error}"), "it is a text file", "save it as UTF-8"))
+    decode_text(&bytes).map(Some).map_err(|error| refused(error.in_file(file), "it is a text file", "save it as UTF-8"))
 }
 
 fn table_of(text: &str) -> Option<toml::Table> {

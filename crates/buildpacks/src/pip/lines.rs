@@ -87,6 +87,11 @@ fn broken(text: &str) -> Option<(&'static str, String)> {
         rest = after.trim_start();
     }
     let first = rest.split([' ', '\t', ';']).next().unwrap_or_default();
+    if let Some((written, meant)) = [("=>", ">="), ("=<", "<=")].into_iter().find(|(wrong, _)| rest.starts_with(wrong))
+    {
+        let fix = format!("write `{name}{meant}{}`", rest[written.len()..].trim());
+        return Some(("that is no operator", fix));
+    }
     if rest.starts_with('=') && !rest.starts_with("==") {
         return Some(("`=` is how conda says a version", format!("write `{name}=={}`", rest[1..].trim())));
     }
@@ -107,7 +112,18 @@ fn broken(text: &str) -> Option<(&'static str, String)> {
     if constraint.ends_with(['=', '<', '>', '~', '!']) {
         return Some(("a version is missing at its end", usual()));
     }
+    if constraint.trim_start_matches('(').split(',').any(has_operator_for_version) {
+        return Some(("an operator stands where a version is expected", usual()));
+    }
     None
+}
+
+/// `<<2`, `>=<2`: what follows the operator of a constraint is another one.
+fn has_operator_for_version(part: &str) -> bool {
+    const OPERATORS: [&str; 8] = ["===", "==", "~=", "!=", "<=", ">=", "<", ">"];
+    let part = part.trim_start();
+    let version = OPERATORS.iter().find_map(|operator| part.strip_prefix(operator));
+    version.is_some_and(|version| version.trim_start().starts_with(['<', '>', '=', '~', '!']))
 }
 
 /// The path of a folder or an archive of the app that is not there.
@@ -152,6 +168,9 @@ mod tests {
             ("Package    Version\n---------- -------\nflask 3\n", "pip freeze"),
             ("foo bar baz\n", "more than a requirement"),
             ("flask==\n", "a version is missing"),
+            ("flask=>3\n", "write `flask>=3`"),
+            ("flask<<3\n", "an operator stands where a version is expected"),
+            ("flask>=2,<=>3; python_version>'3'\n", "an operator stands where a version is expected"),
             ("six\n<<<<<<< HEAD\n", "settle the conflict"),
             ("./nope/x.whl\n", "there is no ./nope/x.whl in the app"),
             ("-e ./nope\n", "there is no ./nope in the app"),

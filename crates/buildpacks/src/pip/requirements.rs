@@ -99,7 +99,7 @@ pub(crate) enum RequirementsError {
     #[error("{} lies outside of the app", path.display())]
     Outside { path: PathBuf, included_from: Option<(PathBuf, usize)> },
     #[error("{} is not text: {reason}", path.display())]
-    NotText { path: PathBuf, reason: String },
+    NotText { path: PathBuf, line: Option<usize>, reason: String },
     #[error("{} has {bytes} bytes", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
     #[error("{} includes itself", path.display())]
@@ -203,17 +203,16 @@ fn load(
     }
     let about = fs::metadata(&real).ok().filter(std::fs::Metadata::is_file);
     let Some(bytes) = about.map(|about| about.len()) else {
-        return Err(RequirementsError::NotText { path: relative.to_owned(), reason: "it is no file".to_owned() });
+        let reason = "it is no file".to_owned();
+        return Err(RequirementsError::NotText { path: relative.to_owned(), line: None, reason });
     };
     if bytes > MAX_FILE_BYTES {
         return Err(RequirementsError::TooLarge { path: relative.to_owned(), bytes });
     }
-    let not_text = |reason: &dyn std::error::Error| RequirementsError::NotText {
-        path: relative.to_owned(),
-        reason: reason.to_string(),
-    };
-    let bytes = fs::read(&real).map_err(|error| not_text(&error))?;
-    let text = decode_text(&bytes).map_err(|error| not_text(&error))?;
+    let not_text =
+        |line: Option<usize>, reason: String| RequirementsError::NotText { path: relative.to_owned(), line, reason };
+    let bytes = fs::read(&real).map_err(|error| not_text(None, error.to_string()))?;
+    let text = decode_text(&bytes).map_err(|error| not_text(Some(error.line()), error.to_string()))?;
     let plain = bytes == text.as_bytes();
     Ok(RequirementsFile { path: relative.to_owned(), text, plain })
 }

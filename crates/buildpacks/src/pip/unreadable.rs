@@ -26,9 +26,12 @@ pub(crate) fn explain_unreadable(error: &RequirementsError) -> Failure {
             "the path leads out of the app, and only the app's files are in the build",
             "move the file into the app and include it from there",
         ),
-        RequirementsError::NotText { path, reason } => Failure::new(
+        RequirementsError::NotText { path, line, reason } => Failure::new(
             doing,
-            format!("{}: {reason}", path.display()),
+            match line {
+                Some(line) => format!("{} line {line}: {reason}", path.display()),
+                None => format!("{}: {reason}", path.display()),
+            },
             "a requirements file is text in UTF-8 or UTF-16",
             "save it again as UTF-8 (`pip freeze > requirements.txt` in a Unix shell does)",
         ),

@@ -149,7 +149,8 @@ fn text_of(context: &Context, name: &str) -> Result<Option<String>, Failure> {
     }
     let bytes = fs_err::read(path).map_err(|error| Failure::io(doing(), &error))?;
     let text = decode_text(&bytes).map_err(|error| {
-        Failure::new(doing(), error.to_string(), format!("{name} is a text file"), "save it as UTF-8")
+        Failure::new(doing(), error.in_file(name), format!("{name} is a text file"), "save it as UTF-8")
+            .of_kind("file-malformed")
     })?;
     Ok(Some(text))
 }

@@ -145,6 +145,7 @@ pub(crate) fn pyproject(text: &str) -> Read {
 /// `python_requires` of `[options]`.
 pub(crate) fn setup_cfg(text: &str) -> Read {
     let mut section = "";
+    let mut found: Option<Asked> = None;
     let lines: Vec<&str> = text.lines().collect();
     for (index, line) in lines.iter().enumerate() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
@@ -159,10 +160,17 @@ pub(crate) fn setup_cfg(text: &str) -> Read {
         let parts: Vec<&str> = std::iter::once(value).chain(below.copied()).map(str::trim).collect();
         let text =
             parts.into_iter().filter(|part| !part.is_empty() && !part.starts_with(['#', ';'])).collect::<String>();
-        let asked = Asked { line: Some(index + 1), key: "python_requires", text };
-        return Ok(if asked.text.is_empty() { Vec::new() } else { vec![asked] });
+        if let Some(first) = found.as_ref().and_then(|asked| asked.line) {
+            return Err(Malformed {
+                line: Some(index + 1),
+                seen: format!("python_requires stands here again, after line {first}"),
+                why: "a duplicate key: setuptools refuses a file that says something twice in a section",
+                fix: "remove one of the two lines",
+            });
+        }
+        found = Some(Asked { line: Some(index + 1), key: "python_requires", text });
     }
-    Ok(Vec::new())
+    Ok(found.into_iter().filter(|asked| !asked.text.is_empty()).collect())
 }
 
 /// `python_requires` of a `setup.py`, which is not run.
@@ -321,6 +329,8 @@ mod tests {
         let below = "[options]\npython_requires =\n    >=3.8,\n    <3.12\ninstall_requires = x\n";
         assert_eq!(said(setup_cfg(below)), [(Some(2), ">=3.8,<3.12".to_owned())]);
         assert_eq!(said(setup_cfg("[options]\npython_requires =\n[x]\n")), []);
+        let twice = "[options]\npython_requires = >=3.8\nzip_safe = 0\npython_requires = >=3.9\n";
+        assert_eq!(setup_cfg(twice).unwrap_err().line, Some(4));
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn archive_is_service(archive: &Archive) -> bool {
 fn folder_ignore(source: &Path, selection: &Selection, reporter: &dyn Reporter) -> Result<Ignore, StageError> {
     let is_service = Layout::of(source).is_service();
     let own = ignore_file(|path| source.join(path).is_file(), is_service);
-    ignore_of(own, is_service, selection, reporter, &mut |path| read_text(&source.join(path)))
+    ignore_of(own, is_service, selection, reporter, &mut |path| read_text_inside(source, path))
 }
 
 fn archive_ignore(archive: &mut Archive, selection: &Selection, reporter: &dyn Reporter) -> Result<Ignore, StageError> {
@@ -209,12 +209,24 @@ fn ignore_of(
 /// A text of a source that is not staged yet; none where it has no such file. `path` has slashes and stays inside.
 pub fn read_source_text(source: &Path, path: &str, limits: &Limits) -> Result<Option<String>, StageError> {
     if source.is_dir() {
-        return read_text(&source.join(path));
+        return read_text_inside(source, path);
     }
     if !source.exists() {
         return Err(StageError::NotFound { path: source.to_owned() });
     }
     Archive::open(source, limits)?.text(Path::new(path))
+}
+
+/// A text of a folder that a stranger filled: no link is followed out of it.
+fn read_text_inside(source: &Path, path: &str) -> Result<Option<String>, StageError> {
+    let file = source.join(path);
+    if let (Ok(root), Ok(real)) = (fs::canonicalize(source), fs::canonicalize(&file))
+        && !real.starts_with(root)
+    {
+        let target = fs::read_link(&file).unwrap_or(real);
+        return Err(StageError::LinkOut { path: path.into(), target });
+    }
+    read_text(&file)
 }
 
 /// A text of the source; none where there is no such file.
