@@ -1,4 +1,5 @@
-//! `docs/conformance.md` can be believed: every row says how a sentence is met, not met or does not apply, and every test that it names exists.
+//! `docs/conformance.md` and `docs/diagnosis.md` can be believed: every row says how a sentence is met, not met or does not apply, and every test that it
+//! names exists.
 #![allow(clippy::expect_used)] // tests fail loudly
 
 use std::collections::BTreeSet;
@@ -35,9 +36,19 @@ fn every_test_that_the_table_of_conformance_names_exists() {
         }
     }
     assert!(tests.len() > 300 && tests.contains("every_test_that_the_table_of_conformance_names_exists"));
-    let text = fs_err::read_to_string(root_dir().join("docs/conformance.md")).expect("the table");
+    for (file, least) in [("docs/conformance.md", 100), ("docs/diagnosis.md", 20)] {
+        let text = fs_err::read_to_string(root_dir().join(file)).expect("the table");
+        let (wrong, met) = look_at(&text, &tests);
+        assert!(met > least, "{met} sentences of {file} are met");
+        assert!(wrong.is_empty(), "{file}\n{}", wrong.join("\n"));
+    }
+}
+
+/// What is wrong with a table, and how many of its rows are met.
+fn look_at(text: &str, tests: &BTreeSet<String>) -> (Vec<String>, usize) {
     let (mut wrong, mut met) = (Vec::new(), 0);
-    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| the specification |"));
+    let heads = ["| the specification |", "| failure |"];
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !heads.iter().any(|head| line.starts_with(head)));
     for row in rows {
         let answer = row.trim_end_matches('|').trim_end().rsplit(" | ").next().unwrap_or_default();
         if let Some(names) = answer.strip_prefix("met: ") {
@@ -54,6 +65,5 @@ fn every_test_that_the_table_of_conformance_names_exists() {
             wrong.push(format!("neither met, nor not yet, nor does not apply, with a reason: {row}"));
         }
     }
-    assert!(met > 100, "{met} sentences are met");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    (wrong, met)
 }
