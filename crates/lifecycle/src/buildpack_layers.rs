@@ -8,6 +8,7 @@ use hoist_events::{Destination, LayerAction};
 use hoist_image::{Attributes, DiffId, Digest, Kind, Layer, LayerBuilder};
 use hoist_spec::{BuildpackLayers, LayerRecord, LifecycleMetadata, SplitLayer, SplitPart, StoreRecord};
 
+use crate::at_once::at_once;
 use crate::build::{Built, BuiltBuildpack, BuiltLayer};
 use crate::cache::{CacheRecord, diff_ids, find_layers};
 use crate::cache_error::CacheError;
@@ -264,20 +265,21 @@ fn make(
         let record = LayerRecord::new(made.diff_id().to_string(), &layer.toml);
         return Ok(ExportedLayer { record, parts: vec![(made.diff_id(), false)] });
     }
-    let groups = split::by_distribution(content, stored, dir, split_budget)?;
+    let groups = split::by_distribution(content, stored, dir, split_budget)?.into_iter().collect::<Vec<_>>();
     let old = old_groups(restored)?;
+    let made = make_groups(content, &groups, &old, |paths| maker.make(begin(setup, &buildpack.id)?, content, paths))?;
     let mut split = SplitLayer::default();
     let mut parts = Vec::new();
     let mut size_bytes = 0;
-    for (group, paths) in groups {
-        let (diff_id, reused) = if let Some(old) = old.get(&group).filter(|old| old.unchanged(content, &paths)) {
-            setup.counters.layers_reused(1);
-            (old.diff_id, true)
-        } else {
-            let made = maker.make(begin(setup, &buildpack.id)?, content, &paths)?;
-            size_bytes += made.size_bytes();
-            (made.diff_id(), false)
+    for ((group, _), part) in groups.into_iter().zip(made) {
+        let (diff_id, reused) = match part {
+            Part::Kept(diff_id) => (diff_id, true),
+            Part::Made(layer) => {
+                size_bytes += layer.size_bytes();
+                (layer.diff_id(), false)
+            }
         };
+        setup.counters.layers_reused(usize::from(reused));
         split.layers.push(SplitPart { group, sha: diff_id.to_string() });
         parts.push((diff_id, reused));
     }
@@ -349,6 +351,38 @@ pub(crate) fn split_sha(split: &SplitLayer) -> String {
     Digest::of(lines.join("\n").as_bytes()).to_string()
 }
 
+/// An OCI layer of a divided one.
+enum Part {
+    Kept(DiffId),
+    Made(Layer),
+}
+
+/// The layer of each group in their order: the old one where nothing of it changed, the others made at once, the largest first, so that no processor is
+/// left with it at the end.
+fn make_groups(
+    content: &Content,
+    groups: &[(String, BTreeSet<&PathBuf>)],
+    old: &BTreeMap<String, OldGroup>,
+    make: impl Fn(&BTreeSet<&PathBuf>) -> Result<Layer, ContentError> + Sync,
+) -> Result<Vec<Part>, ContentError> {
+    let mut parts = BTreeMap::new();
+    let mut new = Vec::new();
+    for (at, (group, paths)) in groups.iter().enumerate() {
+        match old.get(group).filter(|old| old.unchanged(content, paths)) {
+            Some(old) => drop(parts.insert(at, Part::Kept(old.diff_id))),
+            None => new.push((at, paths)),
+        }
+    }
+    let size_bytes = |paths: &BTreeSet<&PathBuf>| -> u64 {
+        paths.iter().filter_map(|path| content.entries.get(*path)).map(Source::size_bytes).sum()
+    };
+    new.sort_by_cached_key(|(at, paths)| (std::cmp::Reverse(size_bytes(paths)), *at));
+    for ((at, _), made) in new.iter().zip(at_once(&new, |(_, paths)| make(paths))) {
+        parts.insert(*at, Part::Made(made?));
+    }
+    Ok(parts.into_values().collect())
+}
+
 /// A group of the restored layer: which of the restored layers it is, and how many files and empty directories it has.
 struct OldGroup {
     diff_id: DiffId,
@@ -368,7 +402,13 @@ impl OldGroup {
         let on_the_way = |path: &PathBuf| {
             path.ancestors().skip(1).all(|dir| !matches!(content.entries.get(dir), Some(Source::Host { .. })))
         };
-        paths.len() == self.members && paths.iter().all(|path| from_here(path) && on_the_way(path))
+        // Neighbours share their folders.
+        let mut looked_at = None;
+        paths.len() == self.members
+            && paths.iter().all(|path| {
+                let is_new_folder = std::mem::replace(&mut looked_at, path.parent()) != path.parent();
+                from_here(path) && (!is_new_folder || on_the_way(path))
+            })
     }
 }
 

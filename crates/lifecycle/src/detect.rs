@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use hoist_events::{DetectOutcome, Event, Phase, Stream};
@@ -17,6 +16,7 @@ use hoist_spec::{
 };
 
 use crate::analyze::Analyzed;
+use crate::at_once::at_once;
 use crate::buildpacks::{Buildpack, Buildpacks, BuildpacksError};
 use crate::environment::{self, Operator, Told, Wishes};
 use crate::exchange::Exchange;
@@ -335,25 +335,10 @@ impl Asking<'_> {
         }
     }
 
-    /// Does the jobs, as many at a time as there are processors, and answers what came of them in their order.
+    /// Does the jobs at once, and answers what came of them in their order.
     fn ask_all(&self, jobs: &[Job<'_>]) -> Answers {
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Answers)>> = Mutex::new(Vec::new());
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < jobs.len()) {
-                        let answers = self.ask(&jobs[at]);
-                        done.lock().unwrap_or_else(PoisonError::into_inner).push((at, answers));
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(at, _)| *at);
         let mut all = Vec::new();
-        for (_, answers) in done {
+        for answers in at_once(jobs, |job| self.ask(job)) {
             all.extend(answers?);
         }
         Ok(all)

@@ -11,6 +11,7 @@
 mod analyze;
 mod apart;
 mod app;
+mod at_once;
 mod build;
 mod buildpack_layers;
 mod buildpacks;
