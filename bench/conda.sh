@@ -1,8 +1,9 @@
 #!/bin/bash
 # conda's packages beside rattler alone: an app with some forty packages of a channel on this machine, one of them of more than 50 MB, several thousand files
-# in all. The channel is made of wheels and of the machine's Debian Python. For hoist: a first build with all packages cached, a build of what did not change,
-# and a build after one package changed. rattler alone solves and installs the same into a folder: no image, and no bytecode; once with hard links into its
-# cache, which is its own way, and once with copies and bytecode, which an image has. Prints the table of bench/README.md.
+# in all. The channel is made of wheels and of the machine's Debian Python. For hoist: a first build with all packages cached (once with the bytecode that an
+# earlier build of the same packages left, and once without), a build of what did not change, and a build after one package changed. rattler alone solves and
+# installs the same into a folder: no image, and no bytecode; once with hard links into its cache, which is its own way, and once with copies and bytecode,
+# which an image has. Prints the table of bench/README.md.
 # As root. Needs hyperfine, jq, a python3 of Debian, and the machine's own package index, whose wheels are fetched with a Python 3 that has pip.
 # Leaves nothing behind.
 # Usage: [VARIABLES] bench/conda.sh [RUNS]
@@ -80,7 +81,8 @@ rm -rf "$dir/prefix"
 
 say "measuring"
 printf '%s packages, %s files, %s MB; load before the measuring: %s\n' "$packages" "$files" "$megabytes" "$(cut -d' ' -f1-3 /proc/loadavg)"
-measure first-hoist --runs "$slow" --prepare "$forget" -n hoist "$ours --clear-cache"
+measure first-hoist --runs "$slow" --prepare "$forget" -n hoist "$ours --clear-cache" \
+    --prepare "$forget && rm -rf $HOIST_STORE/cache/build/conda/bytecode" -n "hoist, never compiled before" "$ours --clear-cache"
 measure first-rattler --runs "$slow" --prepare "rm -rf $dir/prefix" -n "rattler alone" "$alone $specs" \
     -n "rattler alone, copies and bytecode" "$alone --copy $specs && ($compiled || true)"
 measure same --warmup 1 --runs "$runs" -n hoist "$ours"

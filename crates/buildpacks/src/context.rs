@@ -12,6 +12,11 @@ use crate::output::Output;
 /// Names the folder that the builds of a machine share.
 pub(crate) const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
 
+/// Names conda's part of that folder where it can only be read.
+pub(crate) const CONDA_CACHE_VARIABLE: &str = "HOIST_CONDA_CACHE";
+/// Names the image that a build takes place in, where that cache is seen: what is kept of what ran in it counts for it alone.
+pub(crate) const BUILD_IMAGE_VARIABLE: &str = "HOIST_BUILD_IMAGE";
+
 /// Environment variables. Names that are not Unicode are dropped at the door.
 pub type Environment = BTreeMap<String, OsString>;
 

@@ -31,6 +31,10 @@ impl<'a> Change<'a> {
             {
                 return None;
             }
+            // rattler would remove what is listed there, wherever it lies.
+            if !one.installed_system_menus.is_empty() {
+                return None;
+            }
             has.insert(name(&one.repodata_record), (hash(&one.repodata_record)?, &one.repodata_record));
             for file in &one.files {
                 let is_renamed = file.to_string_lossy().contains("__clobber");
@@ -88,6 +92,13 @@ fn is_closed_below(prefix: &Path, dir: &Path, depth: usize) -> bool {
         })
 }
 
+/// The name of the source of a file of bytecode: `run.cpython-313.pyc` and `run.cpython-313.opt-1.pyc` are of `run`. A source may have dots in its name.
+fn module_of(bytecode: &str) -> Option<&str> {
+    let stem = bytecode.strip_suffix(".pyc")?;
+    let stem = stem.rsplit_once('.').filter(|(_, last)| last.starts_with("opt-")).map_or(stem, |(stem, _)| stem);
+    stem.rsplit_once('.').map(|(module, _)| module)
+}
+
 /// Bytecode that was made of sources that go: no package lists it.
 pub(crate) fn forget_bytecode(prefix: &Path, gone: &[&PrefixRecord]) -> Result<(), CondaError> {
     let mut by_dir: BTreeMap<&Path, BTreeSet<&str>> = BTreeMap::new();
@@ -101,7 +112,7 @@ pub(crate) fn forget_bytecode(prefix: &Path, gone: &[&PrefixRecord]) -> Result<(
         let cache = prefix.join(dir).join("__pycache__");
         let Ok(entries) = fs::read_dir(&cache) else { continue };
         for path in entries.flatten().map(|entry| entry.path()) {
-            let module = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+            let module = path.file_name().and_then(|name| name.to_str()).and_then(module_of);
             if module.is_some_and(|module| modules.contains(module)) {
                 fs::remove_file(&path).map_err(|source| CondaError::Prefix { path, source })?;
             }
@@ -115,6 +126,13 @@ pub(crate) fn forget_bytecode(prefix: &Path, gone: &[&PrefixRecord]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytecode_is_of_the_source_with_its_name() {
+        let found =
+            ["a.cpython-313.pyc", "a.cpython-313.opt-1.pyc", "run1.0.cpython-311.pyc", "a.py", "a.pyc"].map(module_of);
+        assert_eq!(found, [Some("a"), Some("a"), Some("run1.0"), None, None]);
+    }
 
     #[test]
     fn an_environment_with_a_link_out_of_it_is_not_changed() {

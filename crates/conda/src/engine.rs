@@ -12,7 +12,7 @@ use std::time::Duration;
 use fs_err as fs;
 use hoist_environment::Located;
 use rattler::install::{ExternalSymlinkPolicy, Installer, InstallerError, LinkOptions};
-use rattler::package_cache::PackageCache;
+use rattler::package_cache::{PackageCache, PackageCacheLayer};
 use rattler_conda_types::{
     Channel, GenericVirtualPackage, MatchSpec, ParseStrictness, PrefixRecord, RepoDataRecord, Subdir,
 };
@@ -30,6 +30,8 @@ use crate::error::{CondaError, Unreachable, chain};
 use crate::settings::{ResolvedChannel, Settings, mask};
 
 const DOWNLOADS: usize = 16;
+/// Where a cache has what archives hold.
+const PACKAGES: &str = "packages";
 /// A solver that takes longer will not come back.
 const SOLVE_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -141,8 +143,16 @@ impl Engine {
         let client = client(network, settings)?;
         let subdir = Subdir::current().ok_or_else(|| failed("conda has no name for this machine's kind".to_owned()))?;
         // What comes from elsewhere under the same name is something else.
-        let packages = PackageCache::new(cache_dir.join("packages")).with_cached_origin();
+        let packages = PackageCache::new(cache_dir.join(PACKAGES)).with_cached_origin();
         Ok(Self { runtime, client, cache_dir: cache_dir.to_owned(), packages, subdir })
+    }
+
+    /// Also takes packages that were unpacked into a folder which is only read.
+    #[must_use]
+    pub fn reading(mut self, packages_dir: &Path) -> Self {
+        let folders = [self.cache_dir.join(PACKAGES), packages_dir.to_owned()];
+        self.packages = PackageCache::from_layers(folders.map(PackageCacheLayer::new), true);
+        self
     }
 
     /// Chooses packages.
@@ -220,7 +230,7 @@ impl Engine {
         let names: BTreeSet<String> = new.iter().map(|one| package(one).name).collect();
         self.runtime.block_on(archives::fetch_all(&self.packages, &self.client, &new, DOWNLOADS))?;
         forget_bytecode(prefix, &gone)?;
-        let done = self.runtime.block_on(self.installer().install(prefix, records));
+        let done = self.runtime.block_on(self.installer().with_installed_packages(old).install(prefix, records));
         if !done.map_err(|error| installing(&error))?.clobbered_paths.is_empty() {
             return Ok(None);
         }
@@ -240,7 +250,8 @@ impl Engine {
                 allow_hard_links: Some(false),
                 // Links of packages stay links: as copies they would be files whose prefix nobody patched.
                 allow_symbolic_links: Some(true),
-                allow_ref_links: Some(true),
+                // Where the file system can. It is tried once: a file that cannot be one would be made and removed before it is copied.
+                allow_ref_links: None,
             })
             // A link out of the environment would lead later files of the archive out of it.
             .with_external_symlink_policy(ExternalSymlinkPolicy::Deny)
@@ -364,8 +375,9 @@ fn normalize(prefix: &Path, is_new: &dyn Fn(&str) -> bool) -> Result<(), CondaEr
         let path = path.to_owned();
         move |source| CondaError::Prefix { path, source }
     };
-    for entry in fs::read_dir(&dir).map_err(failed(&dir))? {
-        let path = entry.map_err(failed(&dir))?.path();
+    // The names first: each is replaced by another file while this goes on.
+    let entries = fs::read_dir(&dir).and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(failed(&dir))?;
+    for path in entries.iter().map(fs::DirEntry::path) {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }

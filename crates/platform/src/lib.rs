@@ -26,6 +26,7 @@ mod error;
 mod host;
 mod import_check;
 mod job;
+mod keep;
 mod lock;
 mod lookup;
 mod module;

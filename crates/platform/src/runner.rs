@@ -26,21 +26,18 @@ use hoist_sandbox::{
     Upper as SandboxUpper, User,
 };
 
+use crate::keep::Keep;
 use crate::request::BuildLimits;
 
 /// Where a buildpack finds the shared cache.
 pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
+/// The one that starts nothing of what it unpacks in its first attempt.
+const CONDA: &str = "hoist/conda";
+/// Where it finds its part of the shared cache, which it can only read.
+const CONDA_CACHE_TARGET: &str = "/hoist-conda-cache";
 /// Those of hoist's own buildpacks that fetch something.
-const CACHING: [&str; 8] = [
-    "hoist/python",
-    "hoist/conda",
-    "hoist/uv",
-    "hoist/poetry",
-    "hoist/pdm",
-    "hoist/pipenv",
-    "hoist/pylock",
-    "hoist/pip",
-];
+const CACHING: [&str; 8] =
+    ["hoist/python", CONDA, "hoist/uv", "hoist/poetry", "hoist/pdm", "hoist/pipenv", "hoist/pylock", "hoist/pip"];
 /// Those of hoist's own buildpacks whose foreign code has no business in the layers of others.
 const APART: [&str; 1] = ["hoist/django"];
 /// Where such a buildpack finds the digest of the app as it was staged, as long as nothing was written into it.
@@ -64,6 +61,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) platform_dir: PathBuf,
     /// Host folder of the cache that hoist's own buildpacks share.
     pub(crate) cache_dir: PathBuf,
+    /// The id of the image that the build takes place in.
+    pub(crate) build_image: String,
     /// Host folders of package files, shown read-only where they are.
     pub(crate) index_dirs: Vec<PathBuf>,
     /// `id@version` of hoist's own buildpacks.
@@ -82,8 +81,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) cancel: Cancel,
     /// Whether code that is not hoist's own ran where it could write to the layers: in this build, or in the one whose layers it goes on from.
     pub(crate) foreign_code: AtomicBool,
-    /// Whether a buildpack ran apart in this build: a stranger's code wrote to the app, which later buildpacks of the same build read.
-    pub(crate) foreign_app: AtomicBool,
+    /// Whether such code ran in this build, apart or not: later buildpacks of the same build read what it wrote to the app at least.
+    pub(crate) foreign_here: AtomicBool,
     /// A digest of the staged app; none where the caller lays something else over it.
     pub(crate) app_fingerprint: Option<String>,
 }
@@ -149,7 +148,13 @@ impl Runner for SandboxRunner {
         let first = self.attempt(call, SourceBuilds::Denied, output)?;
         let own = self.own_buildpacks.contains(&call.full_name());
         if own && call.phase == BuildpackPhase::Build && first == BuildpackExit::Exited(NEEDS_SOURCE_BUILD) {
-            return self.attempt(call, SourceBuilds::Allowed, output);
+            // Only one that saw the cache asks for something to be put there, and only where nobody else could have written the note.
+            let keep = if self.may_be_changed() { None } else { Keep::read(call, &self.build_image) };
+            let second = self.attempt(call, SourceBuilds::Allowed, output)?;
+            if let Some(keep) = keep.filter(|_| second == BuildpackExit::Exited(0)) {
+                keep.take(&self.cache_dir);
+            }
+            return Ok(second);
         }
         Ok(first)
     }
@@ -166,6 +171,11 @@ impl SandboxRunner {
         self.foreign_code.load(Ordering::Relaxed)
     }
 
+    /// Whether foreign code could have changed anything that a buildpack sees.
+    fn may_be_changed(&self) -> bool {
+        self.ran_foreign_code() || self.foreign_here.load(Ordering::Relaxed)
+    }
+
     /// The build goes on from layers that nobody knows the maker of; see [`SandboxRunner::foreign_code`].
     pub(crate) fn goes_on_from_foreign_layers(&self) {
         self.foreign_code.store(true, Ordering::Relaxed);
@@ -178,11 +188,12 @@ impl SandboxRunner {
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<BuildpackExit, RunnerError> {
         if let Some(upper_dir) = self.apart_from(call) {
-            self.foreign_app.store(true, Ordering::Relaxed);
+            self.foreign_here.store(true, Ordering::Relaxed);
             return self.attempt_apart(call, source_builds, upper_dir, output);
         }
         if self.is_foreign(call, source_builds) {
             self.foreign_code.store(true, Ordering::Relaxed);
+            self.foreign_here.store(true, Ordering::Relaxed);
         }
         self.start(call, &self.spec(call, source_builds), output)
     }
@@ -249,6 +260,14 @@ impl SandboxRunner {
         spec
     }
 
+    /// Packages of conda's that were unpacked before, for a build that goes on from layers that foreign code could write to: they are read and not changed,
+    /// by a program that is hoist's own, because nothing else ran in this build.
+    fn conda_cache(&self, call: &BuildpackCall) -> Option<PathBuf> {
+        let asks = call.phase == BuildpackPhase::Build && call.buildpack_id == CONDA;
+        let cache = self.cache_dir.join("conda");
+        (asks && !self.foreign_here.load(Ordering::Relaxed) && cache.is_dir()).then_some(cache)
+    }
+
     /// Detect throws away what it writes.
     fn is_foreign(&self, call: &BuildpackCall, source_builds: SourceBuilds) -> bool {
         let own = self.own_buildpacks.contains(&call.full_name());
@@ -274,16 +293,23 @@ impl SandboxRunner {
             let answer = match source_builds {
                 // An interpreter that foreign code could have changed is not started where it can write to what others use.
                 SourceBuilds::Denied
-                    if self.ran_foreign_code()
-                        || self.foreign_app.load(Ordering::Relaxed)
+                    if self.may_be_changed()
                         || call.phase == BuildpackPhase::Detect
                         || !CACHING.contains(&call.buildpack_id.as_str()) =>
                 {
+                    if let Some(cache) = self.conda_cache(call) {
+                        spec.mounts.push(bind(cache, CONDA_CACHE_TARGET, true));
+                        spec.process
+                            .env
+                            .push((OsString::from("HOIST_CONDA_CACHE"), OsString::from(CONDA_CACHE_TARGET)));
+                        spec.process.env.push((OsString::from("HOIST_BUILD_IMAGE"), OsString::from(&self.build_image)));
+                    }
                     "deny"
                 }
                 SourceBuilds::Denied => {
                     spec.mounts.push(bind(&self.cache_dir, CACHE_TARGET, false));
                     spec.process.env.push((OsString::from("HOIST_CACHE_DIR"), OsString::from(CACHE_TARGET)));
+                    spec.process.env.push((OsString::from("HOIST_BUILD_IMAGE"), OsString::from(&self.build_image)));
                     "deny"
                 }
                 SourceBuilds::Allowed => "allow",
@@ -372,6 +398,7 @@ mod tests {
             work_dir: PathBuf::new(),
             platform_dir: PathBuf::new(),
             cache_dir: PathBuf::from("/the/cache"),
+            build_image: "sha256:1".to_owned(),
             index_dirs: Vec::new(),
             volumes: Vec::new(),
             own_buildpacks: BTreeSet::from(["hoist/pip@0.1.0".to_owned()]),
@@ -381,7 +408,7 @@ mod tests {
             monitors: Monitors::default(),
             cancel: Cancel::new().unwrap(),
             foreign_code: AtomicBool::new(false),
-            foreign_app: AtomicBool::new(false),
+            foreign_here: AtomicBool::new(false),
             app_fingerprint: Some("a digest".to_owned()),
         }
     }
@@ -429,7 +456,7 @@ mod tests {
         );
         assert!(!shown("acme/pip", SourceBuilds::Denied));
         let mut with_app = runner();
-        with_app.foreign_app = AtomicBool::new(true);
+        with_app.foreign_here = AtomicBool::new(true);
         let mounts = with_app.spec(&call("hoist/pip", BuildpackPhase::Build), SourceBuilds::Denied).mounts;
         assert!(
             !mounts.iter().any(|mount| mount.target == Path::new(CACHE_TARGET)),
@@ -508,5 +535,26 @@ mod tests {
         fs::remove_dir(dir.path().join("workspace")).unwrap();
         runner.app_fingerprint = None;
         assert_eq!(runner.fingerprint_for(&call), None);
+    }
+
+    #[test]
+    fn what_conda_unpacked_before_is_read_where_no_foreign_code_ran_in_this_build() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut runner = SandboxRunner { cache_dir: dir.path().to_owned(), ..runner() };
+        runner.own_buildpacks = ["hoist/pip@0.1.0", "hoist/conda@0.1.0"].map(str::to_owned).into();
+        let shown = |runner: &SandboxRunner, id, source| {
+            let spec = runner.spec(&call(id, BuildpackPhase::Build), source);
+            let mounts = spec.mounts.iter().filter(|mount| mount.target.starts_with("/hoist-conda-cache"));
+            assert!(spec.mounts.iter().all(|mount| mount.target != Path::new(CACHE_TARGET)), "it cannot be written");
+            mounts.filter(|mount| matches!(mount.kind, MountKind::Bind { read_only: true, .. })).count()
+        };
+        runner.goes_on_from_foreign_layers();
+        assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 0, "nothing was unpacked yet");
+        fs_err::create_dir(dir.path().join("conda")).unwrap();
+        assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 1);
+        assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Allowed), 0);
+        assert_eq!(shown(&runner, "hoist/pip", SourceBuilds::Denied), 0);
+        runner.foreign_here.store(true, Ordering::Relaxed);
+        assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 0);
     }
 }

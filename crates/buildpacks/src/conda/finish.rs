@@ -8,6 +8,7 @@ use hoist_conda::{Package, installed};
 use hoist_environment::is_variable;
 use serde_json::Value;
 
+use super::kept::{self, KeptBytecode};
 use super::{Work, diagnosis, sbom};
 use crate::bytecode;
 use crate::failure::{Failure, chain};
@@ -51,8 +52,8 @@ impl Work<'_> {
         self.context.layer("cache").dir().join("uv-bin")
     }
 
-    /// All that is left to do; `changed` are the packages that are new, where not all are.
-    pub(super) fn finish(&self, changed: Option<&BTreeSet<String>>) -> Result<(), Failure> {
+    /// All that is left to do; `changed` are the packages that are new, where not all are. Python is not started where nothing is left for it.
+    pub(super) fn finish(&self, changed: Option<&BTreeSet<String>>, has_bytecode: bool) -> Result<(), Failure> {
         let found = installed(&self.prefix).map_err(|error| diagnosis::explain(&error, self.inputs))?;
         let new = changed.map(|changed| {
             let files =
@@ -70,12 +71,15 @@ impl Work<'_> {
         };
         let executable = self.prefix.join("bin/python");
         let interpreter = Interpreter::of_debian(executable, &python.version, None);
-        let site_packages = self.prefix.join(format!("lib/python{}/site-packages", interpreter.minor_version()));
+        let library = self.library(&interpreter);
+        let site_packages = library.join("site-packages");
         fs::create_dir_all(&site_packages).map_err(|error| Failure::io("looking at the environment", &error))?;
         if !self.inputs.pip.is_empty() {
             self.install_pip(&interpreter)?;
         }
-        self.compile(&interpreter, new.as_ref())?;
+        if !has_bytecode {
+            self.compile(&interpreter, &library, new.as_ref())?;
+        }
         let of_pip =
             of_pip(&interpreter, &site_packages).map_err(|error| Failure::io("looking at what pip brought", &error))?;
         self.set_variables(&interpreter, &python.build)?;
@@ -136,34 +140,48 @@ impl Work<'_> {
         Err(diagnosis::pip(self.inputs, &text))
     }
 
-    /// Bytecode for all sources, or for those among the new files: what packages bring of it goes by times, which are all the same in an image.
-    fn compile(&self, interpreter: &Interpreter, new: Option<&BTreeSet<PathBuf>>) -> Result<(), Failure> {
-        let io = |error: std::io::Error| Failure::io("looking for sources to compile", &error);
-        let library = self.prefix.join(format!("lib/python{}", interpreter.minor_version()));
-        let mut sources = Vec::new();
-        for entry in walkdir::WalkDir::new(&library).sort_by_file_name() {
-            let Ok(entry) = entry else { continue };
-            let path = entry.path();
-            if !entry.file_type().is_file() || new.is_some_and(|new| !new.contains(path)) {
-                continue;
-            }
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("py") => sources.push(path.to_owned()),
-                Some("pyc") if path.parent().is_some_and(|dir| dir.ends_with("__pycache__")) => {
-                    fs::remove_file(path).map_err(io)?;
-                }
-                _ => {}
-            }
+    fn library(&self, interpreter: &Interpreter) -> PathBuf {
+        self.prefix.join(format!("lib/python{}", interpreter.minor_version()))
+    }
+
+    /// The bytecode that was kept of an environment with these packages, where there is one; else it is asked for.
+    pub(super) fn take_bytecode(&self, packages: &[Package]) -> Result<bool, Failure> {
+        let python = packages.iter().find(|package| package.name == "python");
+        let kept = KeptBytecode::of(self.context.common, &self.prefix, packages);
+        let (Some(python), Some(kept)) = (python, kept) else { return Ok(false) };
+        let interpreter = Interpreter::of_debian(self.prefix.join("bin/python"), &python.version, None);
+        let library = self.library(&interpreter);
+        sources_without_bytecode(&library, None)?;
+        let is_there = kept
+            .take(&library)
+            .map_err(|error| Failure::io("taking bytecode that was kept into the environment", &error))?;
+        if is_there {
+            self.context.output.step("their bytecode was kept from an earlier build");
+        } else {
+            kept.ask(&self.context.layers_dir);
         }
+        Ok(is_there)
+    }
+
+    /// Bytecode for all sources, or for those among the new files.
+    fn compile(
+        &self,
+        interpreter: &Interpreter,
+        library: &Path,
+        new: Option<&BTreeSet<PathBuf>>,
+    ) -> Result<(), Failure> {
+        let sources = sources_without_bytecode(library, new)?;
         self.context.output.step(format!("compiling {} files", sources.len()));
-        bytecode::compile(&interpreter.executable, &sources).map(drop).map_err(|error| {
+        bytecode::compile(&interpreter.executable, &sources).map_err(|error| {
             Failure::new(
                 "compiling the environment to bytecode",
                 chain(&error),
                 "the Python of the environment does not work in this base",
                 "choose another build of python; `hoist doctor` tells of the machine",
             )
-        })
+        })?;
+        kept::leave(&self.context.layers_dir, library, &sources, interpreter);
+        Ok(())
     }
 
     fn set_variables(&self, interpreter: &Interpreter, build: &str) -> Result<(), Failure> {
@@ -233,6 +251,36 @@ impl Work<'_> {
                 .detail("where the app needs what they set, write it below variables: in environment.yml");
         }
     }
+}
+
+/// The sources; what packages bring of bytecode goes, because it counts by times, which are all the same in an image.
+fn sources_without_bytecode(library: &Path, new: Option<&BTreeSet<PathBuf>>) -> Result<Vec<PathBuf>, Failure> {
+    let mut sources = Vec::new();
+    for path in python_files(library, new) {
+        if path.extension().is_some_and(|extension| extension == "py") {
+            sources.push(path);
+        } else {
+            fs::remove_file(path).map_err(|error| Failure::io("looking for sources to compile", &error))?;
+        }
+    }
+    Ok(sources)
+}
+
+/// Sources below Python's library and the bytecode beside them, sorted: all of them, or those among the new files, without looking at the others.
+fn python_files(library: &Path, new: Option<&BTreeSet<PathBuf>>) -> Vec<PathBuf> {
+    let is_python = |path: &Path| match path.extension().and_then(|extension| extension.to_str()) {
+        Some("py") => true,
+        Some("pyc") => path.parent().is_some_and(|dir| dir.ends_with("__pycache__")),
+        _ => false,
+    };
+    if let Some(new) = new {
+        let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
+        let found = new.iter().filter(|path| path.starts_with(library) && is_python(path) && is_file(path));
+        return found.cloned().collect();
+    }
+    let entries = walkdir::WalkDir::new(library).sort_by_file_name().into_iter().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_file() && is_python(entry.path()));
+    files.map(walkdir::DirEntry::into_path).collect()
 }
 
 /// What pip brought, for the bill of materials; what installers note of themselves goes.

@@ -2,7 +2,7 @@
 //!
 //! Packages are chosen and unpacked while the shared cache is there, because nothing of them runs then. Their Python is started (to compile, and
 //! for `pip:`) only where the shared cache cannot be written: the buildpack asks the platform to be run again for that, as pip's does for a build
-//! script.
+//! script. It need not where the same packages were compiled before, and pip has nothing to do.
 
 #![allow(
     clippy::case_sensitive_file_extension_comparisons,
@@ -12,11 +12,12 @@
 mod diagnosis;
 mod finish;
 mod inputs;
+mod kept;
 mod key;
 mod sbom;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use hoist_conda::{CondaError, Engine, Network, Solution, Task, virtual_packages};
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::as_of::{self, AsOf};
 use crate::buildpack::{Buildpack, Detection, Provide, Require};
-use crate::context::{BuildContext, Context, DetectContext};
+use crate::context::{BuildContext, CACHE_VARIABLE, CONDA_CACHE_VARIABLE, Context, DetectContext};
 use crate::dependencies::{self, Kind, Leader};
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
 use crate::install::packages as counted;
@@ -160,10 +161,14 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
         }
     }
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let mut has_bytecode = false;
     if there.packages.is_empty() {
-        there = work.install(is_old_of_use)?;
-        work.layer.write(TYPES, &Metadata::new(key.clone(), there.clone(), false))?;
-        if denies_source_builds(context.common) {
+        (there, has_bytecode) = work.install(is_old_of_use)?;
+        // Where the cache that builds share is not seen, its Python may run at once.
+        let sees = |name: &str| context.common.variable(name).is_some();
+        let is_shared = denies_source_builds(context.common) && (sees(CACHE_VARIABLE) || sees(CONDA_CACHE_VARIABLE));
+        if is_shared && !(has_bytecode && inputs.pip.is_empty()) {
+            work.layer.write(TYPES, &Metadata::new(key, there.clone(), false))?;
             work.keep_uv()?;
             return Err(Failure::new(
                 "finishing the environment",
@@ -174,7 +179,7 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
             .with_exit_code(EXIT_NEEDS_SOURCE_BUILD));
         }
     }
-    let finished = work.finish(there.changed.as_ref());
+    let finished = work.finish(there.changed.as_ref(), has_bytecode);
     if finished.is_err() {
         work.layer.clear()?;
     }
@@ -184,12 +189,17 @@ fn build_environment(context: &BuildContext<'_>, inputs: &Inputs) -> Result<(), 
 }
 
 impl Work<'_> {
-    /// Chooses and unpacks. Nothing that was unpacked runs.
-    fn install(&self, is_old_of_use: bool) -> Result<There, Failure> {
+    /// Chooses and unpacks, and answers whether bytecode that was kept lies beside all sources. Nothing that was unpacked runs.
+    fn install(&self, is_old_of_use: bool) -> Result<(There, bool), Failure> {
         let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
         let common = self.context.common;
         let cache_dir = self.context.download_cache("conda")?;
         let engine = Engine::new(&cache_dir, &network(common), &self.inputs.settings).map_err(explain)?;
+        // What other builds unpacked need not be fetched and unpacked once more for an image whose builds do not share a cache.
+        let engine = match common.variable(CONDA_CACHE_VARIABLE) {
+            Some(dir) => engine.reading(&Path::new(dir).join("packages")),
+            None => engine,
+        };
         let solution = self.choose(&engine)?;
         let packages: Vec<String> = solution
             .packages()
@@ -208,7 +218,10 @@ impl Work<'_> {
         if changed.is_err() {
             self.layer.clear()?;
         }
-        Ok(There { packages, changed: changed.map_err(explain)? })
+        let changed = changed.map_err(explain)?;
+        let has_bytecode =
+            changed.is_none() && self.inputs.pip.is_empty() && self.take_bytecode(&solution.packages())?;
+        Ok((There { packages, changed }, has_bytecode))
     }
 
     /// Into the environment that is there, if that gives the same, or else into a new one.

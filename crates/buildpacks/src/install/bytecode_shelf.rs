@@ -74,7 +74,7 @@ impl BytecodeShelf {
     }
 
     /// Puts the parcel's files below `site_packages`; false where there is none, or none that is whole.
-    fn take(&self, key: &str, site_packages: &Path) -> io::Result<bool> {
+    pub(crate) fn take(&self, key: &str, site_packages: &Path) -> io::Result<bool> {
         let Ok(file) = fs::File::open(self.path(key)) else { return Ok(false) };
         let mut archive = tar::Archive::new(io::BufReader::with_capacity(1 << 16, file).take(MAX_PARCEL_BYTES));
         let mut made: Option<PathBuf> = None;
@@ -108,23 +108,29 @@ impl BytecodeShelf {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.dir)?;
             let mut parcel = tempfile::NamedTempFile::new_in(&self.dir)?;
-            let mut archive = tar::Builder::new(io::BufWriter::new(parcel.as_file_mut()));
-            for source in sources {
-                let Some(pyc) = pyc_path(source, tag).filter(|path| path.is_file()) else { continue };
-                let Ok(relative) = pyc.strip_prefix(site_packages) else { continue };
-                archive.append_path_with_name(&pyc, relative)?;
-            }
-            archive.append(&end_header(), io::empty())?;
-            io::Write::flush(&mut archive.into_inner()?)?;
+            pack(parcel.as_file_mut(), site_packages, sources, tag)?;
             parcel.persist(self.path(key)).map_err(|error| error.error)?;
             Ok(())
         };
         let _ = write();
     }
 
-    fn path(&self, key: &str) -> PathBuf {
+    /// Where a parcel lies.
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
         self.dir.join(format!("{key}.tar"))
     }
+}
+
+/// Writes a parcel with the bytecode of these sources.
+pub(crate) fn pack(file: &mut std::fs::File, site_packages: &Path, sources: &[PathBuf], tag: &str) -> io::Result<()> {
+    let mut archive = tar::Builder::new(io::BufWriter::with_capacity(1 << 16, file));
+    for source in sources {
+        let Some(pyc) = pyc_path(source, tag).filter(|path| path.is_file()) else { continue };
+        let Ok(relative) = pyc.strip_prefix(site_packages) else { continue };
+        archive.append_path_with_name(&pyc, relative)?;
+    }
+    archive.append(&end_header(), io::empty())?;
+    io::Write::flush(&mut archive.into_inner()?)
 }
 
 fn end_header() -> tar::Header {

@@ -2,7 +2,7 @@
 //! other made deterministic, compiled and listed. It knows nothing of the files that say what is wanted: each buildpack reads its own.
 
 mod binaries;
-mod bytecode_shelf;
+pub(crate) mod bytecode_shelf;
 mod chosen;
 mod credentials;
 mod diagnosis;

@@ -159,6 +159,7 @@ impl LocalEngine {
             work_dir: places.work_dir.clone(),
             platform_dir: places.platform_dir.clone(),
             cache_dir: self.build_cache_dir()?,
+            build_image: builder.image.id().to_string(),
             index_dirs: self.host().local_index_dirs.clone(),
             own_buildpacks: builder.own_buildpacks.clone(),
             volumes: volumes(request, &places.platform_dir)?,
@@ -171,7 +172,7 @@ impl LocalEngine {
             monitors: Monitors::default(),
             cancel: self.cancel().clone(),
             foreign_code: AtomicBool::new(tainted || volumes_change_programs(request)),
-            foreign_app: AtomicBool::new(false),
+            foreign_here: AtomicBool::new(volumes_change_programs(request)),
             app_fingerprint: (!volumes_change_app(request)).then(|| prepared.staged.fingerprint.clone()),
         })
     }
