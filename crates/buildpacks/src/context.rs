@@ -14,6 +14,8 @@ pub(crate) const CACHE_VARIABLE: &str = "HOIST_CACHE_DIR";
 
 /// Names conda's part of that folder where it can only be read.
 pub(crate) const CONDA_CACHE_VARIABLE: &str = "HOIST_CONDA_CACHE";
+/// Names the folder with uv where that can only be read.
+pub(crate) const UV_BIN_VARIABLE: &str = "HOIST_UV_BIN";
 /// Names the image that a build takes place in, where that cache is seen: what is kept of what ran in it counts for it alone.
 pub(crate) const BUILD_IMAGE_VARIABLE: &str = "HOIST_BUILD_IMAGE";
 

@@ -4,15 +4,18 @@
 //! What can only be known at the start is the work of `exec.d` programs. They are the launcher of the image by another name, so that nothing but
 //! links is added to it; where another platform builds, which may put another launcher into the image, they are copies of hoist's launcher.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use hoist_debian::{Sha256, hex};
 use hoist_spec::CERTIFICATE_VARIABLES;
+use serde::{Deserialize, Serialize};
 
 use crate::context::{BuildContext, Context, LaunchProcess};
 use crate::failure::Failure;
-use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, write_if_changed};
+use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes};
 
 /// Names of the programs; the launcher knows them, too.
 const WEB_CONCURRENCY: &str = "hoist-web-concurrency";
@@ -52,43 +55,79 @@ impl Programs {
         if is_own { Self::Copies(launcher) } else { Self::None }
     }
 
-    /// Puts one into a folder of a layer; whether there is one.
-    fn put(&self, dir: &Path, name: &str) -> Result<bool, Failure> {
-        let write = || -> std::io::Result<bool> {
-            let path = dir.join(name);
+    /// What an image gets by a program's name; none where it gets no program.
+    fn identity(&self) -> Option<String> {
+        match self {
+            Self::Links => Some(LAUNCHER.to_owned()),
+            Self::Copies(launcher) => Some(hex(&Sha256::digest(launcher))),
+            Self::None => None,
+        }
+    }
+
+    /// Puts one where it is to be.
+    fn put(&self, path: &Path) -> Result<(), Failure> {
+        let write = || -> std::io::Result<()> {
+            fs::create_dir_all(path.parent().unwrap_or(path))?;
             match self {
-                Self::None => return Ok(false),
-                Self::Links => {
-                    fs::create_dir_all(dir)?;
-                    symlink(LAUNCHER, path)?;
-                }
+                Self::Links => symlink(LAUNCHER, path),
                 Self::Copies(launcher) => {
-                    fs::create_dir_all(dir)?;
-                    fs::write(&path, launcher)?;
-                    fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
+                    fs::write(path, launcher)?;
+                    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
                 }
+                Self::None => Ok(()),
             }
-            Ok(true)
         };
-        write().map_err(|error| Failure::io(format!("putting {name} into the image"), &error))
+        write().map_err(|error| Failure::io(format!("putting {} into the image", path.display()), &error))
+    }
+}
+
+/// What a layer of this file consists of. It is the layer's metadata: an image that has the same keeps what it has.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Parts {
+    /// The program in the layer, and what is there by its name: the launcher's path, or the digest of its copy.
+    program: Option<(PathBuf, String)>,
+    /// Files with their text.
+    files: BTreeMap<PathBuf, String>,
+}
+
+impl Parts {
+    fn of_program(programs: &Programs, path: impl Into<PathBuf>) -> Self {
+        Self { program: programs.identity().map(|identity| (path.into(), identity)), files: BTreeMap::new() }
+    }
+
+    /// Makes the layer, unless the image before has it.
+    fn make(&self, programs: &Programs, layer: &Layer) -> Result<(), Failure> {
+        let is_kept = !layer.has_content() && layer.metadata::<Self>().as_ref() == Some(self);
+        if !is_kept {
+            layer.clear()?;
+            if let Some((path, _)) = &self.program {
+                programs.put(&layer.dir().join(path))?;
+            }
+            for (path, text) in &self.files {
+                let path = layer.dir().join(path);
+                let write = || fs::create_dir_all(path.parent().unwrap_or(&path)).and_then(|()| fs::write(&path, text));
+                write().map_err(|error| Failure::io(format!("writing {}", path.display()), &error))?;
+            }
+        }
+        layer.write(LAUNCH, self)
     }
 }
 
 /// Prepares the processes of an image, which are changed where live reload is asked for.
 pub(crate) fn prepare(context: &BuildContext<'_>, processes: &mut Vec<LaunchProcess>) -> Result<(), Failure> {
     let programs = Programs::of(context.common);
-    let layers = ["web", "live-reload"].map(|name| context.layer(name));
-    layers.iter().try_for_each(Layer::clear)?;
-    let [web, live_reload] = layers;
-    let has_web = processes.iter().any(|process| process.kind == WEB);
-    if has_web {
+    let [web, live_reload] = ["web", "live-reload"].map(|name| context.layer(name));
+    if processes.iter().any(|process| process.kind == WEB) {
         prepare_web(context, &programs, &web)?;
+    } else {
+        web.clear()?;
     }
     put_certificates(context, &programs)?;
     if context.common.switch(RELOAD_VARIABLE)? == Some(true) {
-        reload(context, &programs, &live_reload, processes)?;
+        reload(context, &programs, &live_reload, processes)
+    } else {
+        live_reload.clear()
     }
-    Ok(())
 }
 
 /// The same for processes that nobody names in a Procfile: they serve no pages, and trust the certificates of their bindings as all do.
@@ -98,28 +137,22 @@ pub(crate) fn prepare_certificates(context: &BuildContext<'_>) -> Result<(), Fai
 
 fn put_certificates(context: &BuildContext<'_>, programs: &Programs) -> Result<(), Failure> {
     let layer = context.layer("certificates");
-    layer.clear()?;
     let is_wanted = context.common.switch(NO_CERTIFICATES_VARIABLE)? != Some(true);
-    if is_wanted && programs.put(&layer.dir().join("exec.d"), CERTIFICATES)? {
-        layer.write(LAUNCH, &toml::Table::new())?;
-    }
-    Ok(())
+    let parts = Parts::of_program(programs, Path::new("exec.d").join(CERTIFICATES));
+    if is_wanted && parts.program.is_some() { parts.make(programs, &layer) } else { layer.clear() }
 }
 
 fn prepare_web(context: &BuildContext<'_>, programs: &Programs, layer: &Layer) -> Result<(), Failure> {
-    layer.create()?;
-    let folder = layer.dir().join("env.launch").join(WEB);
-    for (name, value) in WEB_VARIABLES {
-        let path = folder.join(format!("{name}.default"));
-        let write = || fs::create_dir_all(&folder).and_then(|()| write_if_changed(&path, value.as_bytes()));
-        write().map_err(|error| Failure::io(format!("setting {name}"), &error))?;
-    }
-    if !programs.put(&layer.dir().join("exec.d").join(WEB), WEB_CONCURRENCY)? {
+    let mut parts = Parts::of_program(programs, Path::new("exec.d").join(WEB).join(WEB_CONCURRENCY));
+    let variables = Path::new("env.launch").join(WEB);
+    let file = |(name, value): (&str, &str)| (variables.join(format!("{name}.default")), value.to_owned());
+    parts.files.extend(WEB_VARIABLES.map(file));
+    if parts.program.is_none() {
         context.output.detail(
             "WEB_CONCURRENCY and certificates of bindings are left to the platform: this builder has another launcher than hoist's",
         );
     }
-    layer.write(LAUNCH, &toml::Table::new())
+    parts.make(programs, layer)
 }
 
 /// Has the web process started by the program that watches sources.
@@ -129,23 +162,23 @@ fn reload(
     layer: &Layer,
     processes: &mut Vec<LaunchProcess>,
 ) -> Result<(), Failure> {
-    layer.create()?;
-    let dir = layer.dir().join("bin");
     let Some(web) = processes.iter_mut().find(|process| process.kind == WEB) else {
         context.output.warning(format!("{RELOAD_VARIABLE} changes nothing: there is no process called {WEB}"));
         return layer.clear();
     };
-    if !programs.put(&dir, LIVE_RELOAD)? {
+    let path = Path::new("bin").join(LIVE_RELOAD);
+    let parts = Parts::of_program(programs, path.clone());
+    if parts.program.is_none() {
         context
             .output
             .warning(format!("{RELOAD_VARIABLE} changes nothing: this builder has another launcher than hoist's"));
         return layer.clear();
     }
     let plain = LaunchProcess { kind: PLAIN_WEB.to_owned(), default: false, ..web.clone() };
-    web.command.insert(0, dir.join(LIVE_RELOAD).display().to_string());
+    web.command.insert(0, layer.dir().join(path).display().to_string());
     processes.push(plain);
     context.output.step(format!("live reload: {WEB} is started anew when sources change, {PLAIN_WEB} is not"));
-    layer.write(LAUNCH, &toml::Table::new())
+    parts.make(programs, layer)
 }
 
 /// Puts certificates into the image that the bindings of its build have (`BP_EMBED_CERTS`): a file with all that is trusted, and the variables for it.

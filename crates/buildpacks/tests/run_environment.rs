@@ -52,3 +52,40 @@ fn hoists_images_get_links_to_their_launcher_and_others_copies_of_hoists_or_noth
     let (code, said) = bench.build_app();
     assert!(code == 1 && said.contains("BP_LIVE_RELOAD_ENABLED=often"), "{said}");
 }
+
+#[test]
+fn what_the_image_before_has_is_not_made_again() {
+    let mut bench = Bench::new();
+    bench.buildpack("hoist/procfile");
+    bench.write("app/Procfile", "web: python main.py\n");
+    assert_eq!(bench.build_app().0, 0);
+    // A lifecycle restores of a layer that is not cached what was said of it, and not its folder.
+    let forget = |bench: &Bench| {
+        for layer in ["web", "certificates"] {
+            fs_err::remove_dir_all(bench.path(&format!("layers/{layer}"))).unwrap();
+            let path = bench.path(&format!("layers/{layer}.toml"));
+            let mut table: toml::Table = fs_err::read_to_string(&path).unwrap().parse().unwrap();
+            assert_eq!(table.remove("types").unwrap()["launch"].as_bool(), Some(true));
+            fs_err::write(&path, table.to_string()).unwrap();
+        }
+    };
+    forget(&bench);
+    assert_eq!(bench.build_app().0, 0);
+    for layer in ["web", "certificates"] {
+        assert!(!bench.path(&format!("layers/{layer}")).exists(), "{layer}");
+        let text = fs_err::read_to_string(bench.path(&format!("layers/{layer}.toml"))).unwrap();
+        assert!(text.contains("launch = true") && text.contains("/cnb/lifecycle/launcher"), "{text}");
+    }
+
+    // Another platform builds: links would lead to another launcher.
+    bench.set("HOIST_SOURCE_BUILDS", "");
+    bench.write("root/cnb/lifecycle/launcher", "it is hoist-web-concurrency");
+    assert_eq!(bench.build_app().0, 0);
+    assert!(PROGRAMS.iter().all(|program| bench.path(program).is_file()));
+    forget(&bench);
+    bench.write("root/cnb/lifecycle/launcher", "a newer hoist-web-concurrency");
+    assert_eq!(bench.build_app().0, 0);
+    for program in PROGRAMS {
+        assert_eq!(fs_err::read_to_string(bench.path(program)).unwrap(), "a newer hoist-web-concurrency");
+    }
+}

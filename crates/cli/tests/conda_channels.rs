@@ -1,5 +1,6 @@
 //! What is wrong with a conda channel, provoked through builds: each failure has a page of its own.
 #![allow(
+    clippy::case_sensitive_file_extension_comparisons,
     clippy::disallowed_methods,
     clippy::expect_used,
     clippy::format_collect,
@@ -40,6 +41,9 @@ fn broken_channel(dir: &Path) {
     std::fs::write(&index, text.replace(&before, &sha256(&damaged.display().to_string()))).unwrap();
     std::fs::create_dir_all(dir.join("half/linux-64")).unwrap();
     std::fs::write(dir.join("half/linux-64/repodata.json"), &text[..text.len() / 2]).unwrap();
+    // Nothing else is wrong with it.
+    std::fs::create_dir_all(dir.join("half/noarch")).unwrap();
+    std::fs::write(dir.join("half/noarch/repodata.json"), "{\"packages\": {}, \"packages.conda\": {}}").unwrap();
 }
 
 /// Serves a folder, and ends in the middle of archives.

@@ -35,6 +35,8 @@ pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
 const CONDA: &str = "hoist/conda";
 /// Where it finds its part of the shared cache, which it can only read.
 const CONDA_CACHE_TARGET: &str = "/hoist-conda-cache";
+/// Where it finds uv besides, for what pip is to add.
+const UV_TARGET: &str = "/hoist-uv";
 /// Those of hoist's own buildpacks that fetch something.
 const CACHING: [&str; 8] =
     ["hoist/python", CONDA, "hoist/uv", "hoist/poetry", "hoist/pdm", "hoist/pipenv", "hoist/pylock", "hoist/pip"];
@@ -298,10 +300,15 @@ impl SandboxRunner {
                         || !CACHING.contains(&call.buildpack_id.as_str()) =>
                 {
                     if let Some(cache) = self.conda_cache(call) {
-                        spec.mounts.push(bind(cache, CONDA_CACHE_TARGET, true));
-                        spec.process
-                            .env
-                            .push((OsString::from("HOIST_CONDA_CACHE"), OsString::from(CONDA_CACHE_TARGET)));
+                        let mut show = |name: &str, dir: PathBuf, target: &str| {
+                            spec.mounts.push(bind(dir, target, true));
+                            spec.process.env.push((OsString::from(name), OsString::from(target)));
+                        };
+                        show("HOIST_CONDA_CACHE", cache, CONDA_CACHE_TARGET);
+                        let uv = self.cache_dir.join("pip/uv-bin");
+                        if uv.is_dir() {
+                            show("HOIST_UV_BIN", uv, UV_TARGET);
+                        }
                         spec.process.env.push((OsString::from("HOIST_BUILD_IMAGE"), OsString::from(&self.build_image)));
                     }
                     "deny"
@@ -544,7 +551,10 @@ mod tests {
         runner.own_buildpacks = ["hoist/pip@0.1.0", "hoist/conda@0.1.0"].map(str::to_owned).into();
         let shown = |runner: &SandboxRunner, id, source| {
             let spec = runner.spec(&call(id, BuildpackPhase::Build), source);
-            let mounts = spec.mounts.iter().filter(|mount| mount.target.starts_with("/hoist-conda-cache"));
+            let mounts = spec
+                .mounts
+                .iter()
+                .filter(|mount| [CONDA_CACHE_TARGET, UV_TARGET].map(Path::new).contains(&&*mount.target));
             assert!(spec.mounts.iter().all(|mount| mount.target != Path::new(CACHE_TARGET)), "it cannot be written");
             mounts.filter(|mount| matches!(mount.kind, MountKind::Bind { read_only: true, .. })).count()
         };
@@ -552,6 +562,8 @@ mod tests {
         assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 0, "nothing was unpacked yet");
         fs_err::create_dir(dir.path().join("conda")).unwrap();
         assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 1);
+        fs_err::create_dir_all(dir.path().join("pip/uv-bin")).unwrap();
+        assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Denied), 2, "and uv");
         assert_eq!(shown(&runner, "hoist/conda", SourceBuilds::Allowed), 0);
         assert_eq!(shown(&runner, "hoist/pip", SourceBuilds::Denied), 0);
         runner.foreign_here.store(true, Ordering::Relaxed);

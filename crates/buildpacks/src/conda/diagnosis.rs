@@ -337,16 +337,38 @@ fn fetch(package: &str, why: &str) -> Failure {
 }
 
 /// What uv or pip said of `pip:`.
-pub(super) fn pip(inputs: &Inputs, text: &str) -> Failure {
+pub(super) fn pip(file: &str, text: &str) -> Failure {
     let said: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
     let first = said.iter().find(|line| line.contains("error") || line.contains('×') || line.contains("ERROR"));
     let seen = first.map_or("the installer failed", |line| line.trim_start_matches([' ', '×']).trim()).to_owned();
     let start = said.len().saturating_sub(MAX_EVIDENCE);
+    let doing = format!("installing pip: of {file}");
+    if said.iter().any(|line| line.ends_with("No module named pip")) {
+        return Failure::new(
+            doing,
+            "the environment has no pip",
+            "what is below pip: is installed by uv, which could not be fetched here, or else by the environment's own pip",
+            "add `pip` to the packages of conda's",
+        )
+        .with_evidence(said[start..].to_vec());
+    }
     Failure::new(
-        format!("installing pip: of {}", inputs.file),
+        doing,
         seen,
         "conda's packages are there; what pip is to add to them could not be installed",
         "mend the lines below pip:, or take the package from a channel of conda's",
     )
     .with_evidence(said[start..].to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_environment_without_pip_is_told_to_ask_for_it() {
+        let page = super::pip("environment.yml", "/layers/env/bin/python3.11: No module named pip\n").page;
+        assert_eq!(page.seen, ["the environment has no pip"]);
+        assert_eq!(page.fix, ["add `pip` to the packages of conda's"]);
+        let other = super::pip("environment.yml", "error: no such wheel\n").page;
+        assert_eq!(other.seen, ["error: no such wheel"]);
+    }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::kept::{self, KeptBytecode};
 use super::{Work, diagnosis, sbom};
 use crate::bytecode;
+use crate::context::{CACHE_VARIABLE, UV_BIN_VARIABLE};
 use crate::failure::{Failure, chain};
 use crate::install::distributions::{self, Distribution};
 use crate::install::interpreter::{
@@ -31,11 +32,15 @@ const FORBIDDEN: [&str; 6] = ["PATH", "PYTHONPATH", "PYTHONHOME", "LD_PRELOAD", 
 impl Work<'_> {
     /// Keeps uv where it is found again when the shared cache is not there. Without it the environment's own pip does.
     pub(super) fn keep_uv(&self) -> Result<(), Failure> {
-        let Some(shared) = self.context.common.variable(crate::context::CACHE_VARIABLE) else { return Ok(()) };
+        let common = self.context.common;
+        let shared = common.variable(CACHE_VARIABLE).map(|dir| Path::new(dir).join("pip/uv-bin"));
+        let Some(shared) = shared.or_else(|| common.variable(UV_BIN_VARIABLE).map(PathBuf::from)) else {
+            return Ok(());
+        };
         if self.inputs.pip.is_empty() {
             return Ok(());
         }
-        let Ok(found) = fs::read_dir(Path::new(shared).join("pip/uv-bin")) else { return Ok(()) };
+        let Ok(found) = fs::read_dir(shared) else { return Ok(()) };
         let dir = self.uv_dir();
         let keep = || -> std::io::Result<()> {
             fs::create_dir_all(&dir)?;
@@ -137,7 +142,7 @@ impl Work<'_> {
             }
             mask_credentials(&String::from_utf8_lossy(&output.stderr))
         };
-        Err(diagnosis::pip(self.inputs, &text))
+        Err(diagnosis::pip(&self.inputs.file, &text))
     }
 
     fn library(&self, interpreter: &Interpreter) -> PathBuf {
