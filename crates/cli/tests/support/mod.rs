@@ -146,10 +146,10 @@ pub fn executable_below(dir: &Path) {
     }
 }
 
-/// Mounts of this machine that lie below the tests' folder: none may be left behind.
+/// Mounts of this machine that lie below the tests' folder, which may be one itself: none may be left behind.
 pub fn mounts_left() -> Vec<String> {
     let mounts = fs_err::read_to_string("/proc/self/mounts").expect("the mounts");
-    mounts.lines().filter(|line| line.contains(env!("CARGO_TARGET_TMPDIR"))).map(str::to_owned).collect()
+    mounts.lines().filter(|line| line.contains(concat!(env!("CARGO_TARGET_TMPDIR"), "/"))).map(str::to_owned).collect()
 }
 
 /// Removes the empty control groups that docker (`docker`) or podman (`libpod_parent`) leaves; its monitors go a moment after the container.
