@@ -86,11 +86,15 @@ fn a_published_image_is_fetched_by_another_store_and_by_docker_and_runs_there() 
 
 /// A rebase of an image that only the registry has, onto a run image that only the registry has.
 fn rebase_elsewhere(registry: &Registry, dir: &Path, app: &str) {
-    let (run_image, rebased) = (registry.name("test/run"), registry.name("test/rebased"));
+    let (run_image, rebased) = (registry.name("test/run-there"), registry.name("test/rebased-there"));
     with(dir, &["image", "push", app, &rebased]).ok();
     with(dir, &["image", "push", "hoist/run", &run_image]).ok();
-    let done = with(dir, &["rebase", "--json", &rebased, "--run-image", &run_image, "--force", "--publish"]).ok();
-    done.says(&format!("{rebased}: "));
+    let done =
+        with(dir, &["rebase", "--json", &rebased, "--run-image", &run_image, "--force", "--publish"]).ok().json();
+    let output = &done["outputs"][0];
+    assert_eq!(output["output"], format!("{rebased}:latest"), "{output}");
+    assert_eq!(output["names"], done["names"], "{output}");
+    assert_eq!(output["sent_layers"], 0, "the layers of the run image are those of another repository: {output}");
     with(dir, &["image", "inspect", &run_image]).ok();
     with(dir, &["image", "rm", &rebased, &run_image]).ok();
 }

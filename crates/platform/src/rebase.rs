@@ -144,7 +144,7 @@ impl LocalEngine {
     /// Brings an app image that is asked for by its name from its registry, where that is to be asked.
     pub fn bring_app(&self, image: &str) -> Result<(), PlatformError> {
         match image.parse::<Reference>() {
-            Ok(name) => Ok(self.bring(&name).map_err(crate::place::PlaceError::from)?),
+            Ok(name) => Ok(self.bring_app_image(&name).map_err(crate::place::PlaceError::from)?),
             Err(_) => Ok(()), // an id, or nothing that there could be
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hoist_image::{Compression, Reference};
-use hoist_platform::{Place, PullPolicy, RebaseRequest, Rebased, write_places};
+use hoist_platform::{LocalEngine, Place, Placed, PullPolicy, RebaseRequest, Rebased, write_places};
+use serde_json::json;
 
 use crate::context::Context;
 use crate::engine;
@@ -74,19 +75,28 @@ impl RebaseArgs {
             report_dir: self.report_output_dir,
         };
         let rebased = engine.rebase(&request)?;
-        if self.publish {
-            let outputs: Vec<Place> = request.names.iter().cloned().map(Place::Registry).collect();
-            let (image, told) = (engine.store().image(&rebased.image_id)?, (&*context.reporter, &context.cancel));
-            let (_, failed) =
-                write_places(&image, &request.names, &outputs, Compression::Gzip, &registries(context), told);
-            failed.map_or(Ok(()), Err)?;
-        }
+        let placed = if self.publish { publish(context, &engine, &rebased, &request.names)? } else { Vec::new() };
         if context.json {
-            let value = serde_json::to_value(&rebased).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+            let mut value = serde_json::to_value(&rebased).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+            if self.publish {
+                value["outputs"] = json!(placed);
+            }
             return context.print_json(&value);
         }
         context.print(&text(&rebased))
     }
+}
+
+fn publish(
+    context: &Context,
+    engine: &LocalEngine,
+    rebased: &Rebased,
+    names: &[Reference],
+) -> Result<Vec<Placed>, Failure> {
+    let outputs: Vec<Place> = names.iter().cloned().map(Place::Registry).collect();
+    let (image, told) = (engine.store().image(&rebased.image_id)?, (&*context.reporter, &context.cancel));
+    let (placed, failed) = write_places(&image, names, &outputs, Compression::Gzip, &registries(context), told);
+    failed.map_or(Ok(placed), |error| Err(error.into()))
 }
 
 fn text(rebased: &Rebased) -> String {
