@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::docker::Daemon;
+use support::podman::Podman;
 use support::{Said, example, hoist, hoist_says, remove_groups, run};
 
 /// What a service gets without hoist: its input in variables.
@@ -75,32 +76,22 @@ fn podman_runs_what_is_saved_and_gives_it_back() {
     let id = build("test/podman-sum", "sum");
     // Podman takes no long path for its running things.
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let podman = |args: &[&str]| {
-        let mut command = Command::new("podman");
-        for (option, folder) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
-            command.arg(option).arg(dir.path().join(folder));
-        }
-        command.args(["--storage-driver=vfs", "--events-backend=file", "--cgroup-manager=cgroupfs"]);
-        run(command.args(args))
-    };
+    let podman = Podman::at(dir.path());
     for format in ["docker-archive", "oci-archive"] {
         let saved = dir.path().join(format);
         save("test/podman-sum", format, &saved);
-        podman(&["load", "-q", "-i", text(&saved)]).ok();
-        let found = podman(&["image", "inspect", "-f", "{{.Id}}", "localhost/test/podman-sum"]).ok();
+        podman.run(&["load", "-q", "-i", text(&saved)]).ok();
+        let found = podman.run(&["image", "inspect", "-f", "{{.Id}}", "localhost/test/podman-sum"]).ok();
         assert_eq!(format!("sha256:{}", found.stdout.trim()), id, "{format}");
-        // Podman's own limits are above what a container may have on some machines.
-        let limits = ["run", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"];
-        let args: Vec<&str> = limits.into_iter().chain(INPUT).chain(["localhost/test/podman-sum"]).collect();
-        is_the_result(&podman(&args));
+        let args: Vec<&str> = INPUT.into_iter().chain(["localhost/test/podman-sum"]).collect();
+        is_the_result(&podman.run_image(&args));
         let back = dir.path().join(format!("{format}-back"));
-        podman(&["save", "-q", "--format", format, "-o", text(&back), "localhost/test/podman-sum"]).ok();
+        podman.run(&["save", "-q", "--format", format, "-o", text(&back), "localhost/test/podman-sum"]).ok();
         comes_back(&back, &id);
-        podman(&["rmi", "-f", "localhost/test/podman-sum"]).ok();
+        podman.run(&["rmi", "-f", "localhost/test/podman-sum"]).ok();
     }
     hoist_says(["image", "rm", "test/podman-sum"]).ok();
-    nothing_is_mounted(dir.path());
-    remove_groups("libpod_parent");
+    podman.leaves_nothing();
 }
 
 #[track_caller]

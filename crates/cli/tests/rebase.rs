@@ -3,40 +3,9 @@
 
 mod support;
 
-use hoist_image::{Attributes, Image, Store};
 use serde_json::{Value, json};
+use support::patched::{STATUS, patched_run_image};
 use support::{example, hoist, hoist_says, run, shared_store, tree};
-
-const STATUS: &str = "/var/lib/dpkg/status";
-
-/// Gives `name` to a run image like hoist's own, with one package in another version, one more and one less.
-fn patched_run_image(name: &str) -> Image {
-    let store = Store::open(shared_store()).unwrap();
-    let base = store.image("hoist/run").unwrap();
-    let layers = base.layers().unwrap();
-    let status = layers.iter().rev().find_map(|layer| Some(layer.file_path(layer.entry(STATUS.as_ref()).unwrap()?)));
-    let text = fs_err::read_to_string(status.unwrap()).unwrap();
-    let mut paragraphs: Vec<String> = text.split("\n\n").map(str::to_owned).collect();
-    let own = |name: &str, paragraphs: &[String]| {
-        let begin = format!("Package: {name}\n");
-        paragraphs.iter().position(|paragraph| paragraph.starts_with(&begin)).unwrap()
-    };
-    let libc = own("libc6", &paragraphs);
-    let version = paragraphs[libc].lines().find(|line| line.starts_with("Version: ")).unwrap().to_owned();
-    paragraphs[libc] = paragraphs[libc].replace(&version, "Version: 9.99");
-    let tzdata = own("tzdata", &paragraphs);
-    paragraphs.remove(tzdata);
-    paragraphs
-        .insert(0, "Package: a-new-one\nStatus: install ok installed\nArchitecture: all\nVersion: 1.0".to_owned());
-    let text = paragraphs.join("\n\n");
-    let mut builder = store.layer_builder().unwrap();
-    builder.file(STATUS, Attributes::root(0o644), &mut text.as_bytes(), text.len() as u64).unwrap();
-    let layer = builder.finish().unwrap();
-    let mut config: Value = serde_json::from_slice(base.config_bytes()).unwrap();
-    config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(json!(layer.diff_id().to_string()));
-    config["history"].as_array_mut().unwrap().push(json!({"created_by": "a patch"}));
-    store.put_image_bytes(serde_json::to_vec(&config).unwrap(), &[name.parse().unwrap()]).unwrap()
-}
 
 fn build(name: &str, run_image: &str) -> Value {
     let sum = example("sum");

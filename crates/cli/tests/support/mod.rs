@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic)] // tests start processes and fail loudly
 
 pub mod docker;
+pub mod patched;
+pub mod podman;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
