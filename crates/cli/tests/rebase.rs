@@ -5,7 +5,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::patched::{STATUS, patched_run_image};
-use support::{example, hoist, hoist_says, run, shared_store, tree};
+use support::{example, hoist, hoist_says, run, tree};
 
 fn build(name: &str, run_image: &str) -> Value {
     let sum = example("sum");
@@ -175,7 +175,10 @@ fn the_sbom_documents_of_an_image_are_those_that_its_build_wrote() {
         assert!(hoist_says(["sbom", "show", "hoist/run", "--format", format]).ok().stdout.contains(system));
     }
     hoist_says(["sbom", "download", "hoist/run"]).code(2).says("it has no label io.buildpacks.lifecycle.metadata");
-    hoist_says(["sbom", "download", name, "--remote"]).code(2).says("hoist image pull docker-daemon:test/sboms");
+    hoist_says(["sbom", "download", name, "--remote"])
+        .code(2)
+        .says("test/sboms:latest names no registry")
+        .says("HOST/test/sboms");
     let file = out.path().join("file");
     fs_err::write(&file, "").unwrap();
     let mut command = hoist();

@@ -96,7 +96,10 @@ fn rebase_elsewhere(registry: &Registry, dir: &Path, app: &str) {
     assert_eq!(output["names"], done["names"], "{output}");
     assert_eq!(output["sent_layers"], 0, "the layers of the run image are those of another repository: {output}");
     with(dir, &["image", "inspect", &run_image]).ok();
-    with(dir, &["image", "rm", &rebased, &run_image]).ok();
+    // The app's layers stayed where they were.
+    with(dir, &["image", "inspect", &rebased]).code(2);
+    with(dir, &["image", "inspect", "--remote", &rebased]).ok();
+    with(dir, &["image", "rm", &run_image]).ok();
 }
 
 #[test]

@@ -5,77 +5,22 @@
 #[path = "../../image/tests/support/real_registry.rs"]
 mod real_registry;
 mod support;
+#[path = "support/travel.rs"]
+mod travel;
 
 use std::path::Path;
-use std::process::Command;
 
-use fs_err as fs;
 use hoist_image::{Attributes, Store};
-use real_registry::{PASSWORD, Registry, Wants};
 use serde_json::{Value, json};
 use support::docker::Daemon;
 use support::patched::{STATUS, patched_run_image};
 use support::podman::Podman;
-use support::{Said, example, hoist, hoist_with_store, remove_groups, run};
+use support::{Said, example, hoist_with_store, remove_groups};
+use travel::World;
 
 /// What a service gets without hoist: its input in variables.
 const INPUT: [&str; 6] =
     ["-e", "BASE64_ENCODED=false", "-e", r#"DATA_VALUE={"values": [20, 22]}"#, "-e", "PARAMS_VALUE={}"];
-
-/// A registry that wants TLS and a password, and the machine of somebody who is logged in there.
-struct World {
-    registry: Registry,
-    /// A path that is short: docker and podman want that.
-    dir: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let registry = Registry::start(&Wants { tls: true, passwords: true, ..Wants::default() });
-        let dir = tempfile::tempdir().expect("a folder");
-        let config = format!(r#"{{"auths":{{"{}":{{"auth":"YWRhOnRyMHViNGRvciYz"}}}}}}"#, registry.host);
-        fs::write(dir.path().join("config.json"), config).expect("a file");
-        registry.certificate_dirs(&[("ca.crt", "ca.crt")]);
-        Self { registry, dir }
-    }
-
-    fn logged_in(&self, command: &mut Command) -> Said {
-        command.env("DOCKER_CONFIG", self.dir.path());
-        command.env("SSL_CERT_FILE", self.registry.dir.path().join("ca.crt"));
-        let said = run(command);
-        for secret in [PASSWORD, "YWRhOnRyMHViNGRvciYz"] {
-            assert!(!said.stderr.contains(secret) && !said.stdout.contains(secret), "{}{}", said.stdout, said.stderr);
-        }
-        said
-    }
-
-    /// `hoist` of whoever built the image.
-    fn builder(&self, args: &[&str]) -> Said {
-        self.logged_in(hoist().args(args))
-    }
-
-    /// `hoist` of somebody else, whose store knows nothing before.
-    fn other(&self, args: &[&str]) -> Said {
-        self.logged_in(hoist_with_store(&self.dir.path().join("store")).args(args))
-    }
-
-    fn docker(&self, daemon: &Daemon, args: &[&str]) -> Said {
-        let config = self.dir.path().to_str().expect("a plain path");
-        daemon.docker(&[&["--config", config][..], args].concat())
-    }
-
-    fn podman(&self, podman: &Podman, verb: &str, args: &[&str]) -> Said {
-        let (auth, certificates) =
-            (self.dir.path().join("config.json"), self.registry.dir.path().join("certs.d").join(&self.registry.host));
-        let flags = [
-            format!("--authfile={}", auth.display()),
-            format!("--cert-dir={}", certificates.display()),
-            "-q".to_owned(),
-        ];
-        let flags: Vec<&str> = std::iter::once(verb).chain(flags.iter().map(String::as_str)).collect();
-        podman.run(&[&flags[..], args].concat())
-    }
-}
 
 #[track_caller]
 fn is_the_result(said: &Said) {
@@ -90,7 +35,7 @@ fn both_run(world: &World, daemon: &Daemon, podman: &Podman, app: &str, newer: &
     is_the_result(&docker(&[&INPUT[..], &[app]].concat()));
     let count = ["--entrypoint=/bin/grep", app, "-c", "Package: a-new-one", STATUS];
     assert_eq!(docker(&count).stdout, newer);
-    world.podman(podman, "pull", &[app]).ok();
+    world.podman(podman, &["pull", "-q"], &[app]).ok();
     is_the_result(&podman.run_image(&[&INPUT[..], &[app]].concat()));
     assert_eq!(podman.run_image(&count).stdout, newer);
 }
@@ -105,7 +50,7 @@ fn an_app_runs_with_docker_and_podman_before_and_after_its_rebase_in_the_registr
     let sum = example("sum");
     let path = sum.to_str().expect("a plain path");
     let build = ["build", "--json", &app, "--run-image", &run_image, "--path", path, "--publish"];
-    let built = world.builder(&build).ok().json();
+    let first = world.builder(&build).ok().json();
     let podman = Podman::at(world.dir.path());
     {
         let daemon = Daemon::start(world.dir.path());
@@ -114,9 +59,15 @@ fn an_app_runs_with_docker_and_podman_before_and_after_its_rebase_in_the_registr
         let sent = world.builder(&["image", "push", "--json", &run_image]).ok().json();
         assert_eq!(sent["outputs"][0]["sent_layers"], 1, "{sent}");
         let rebased = world.other(&["rebase", &app, "--publish", "--json"]).ok().json();
-        assert_eq!(rebased["previous_id"], built["image_id"]);
+        assert_eq!(rebased["previous_id"], first["image_id"]);
         assert_eq!(rebased["packages"]["added"], json!([{"name": "a-new-one", "version": "1.0"}]));
         assert_eq!(rebased["added_layers"], 1, "{rebased}");
+        // The layers of the app stayed where they are: they were neither fetched nor sent, nor was what the run image has there.
+        let output = &rebased["outputs"][0];
+        assert_eq!((&output["sent_layers"], &output["mounted_layers"]), (&json!(0), &json!(1)), "{output}");
+        let names = world.other(&["image", "ls", "--json"]).ok().json();
+        assert_eq!(names[0]["names"], json!([format!("{run_image}:latest")]), "{names}");
+        assert_eq!(names.as_array().expect("images").len(), 1, "{names}");
         both_run(&world, &daemon, &podman, &app, "1\n");
         let found = podman.run(&["image", "inspect", "-f", "{{.Id}}", &app]).ok();
         assert_eq!(format!("sha256:{}", found.stdout.trim()), rebased["image_id"]);
@@ -165,29 +116,21 @@ fn what_docker_podman_and_buildah_push_is_fetched_and_of_an_index_the_image_for_
     let store = world.dir.path().join("own");
     let id = push_for(&world, &store, "amd64", &amd64);
     let id_arm = push_for(&world, &store, "arm64", &arm64);
-    let raw = |name: &str| -> Value {
-        let (auth, certificates) = (
-            world.dir.path().join("config.json").display().to_string(),
-            world.registry.dir.path().join("certs.d").join(&world.registry.host).display().to_string(),
-        );
-        let args = ["inspect", "--raw", "--authfile", &auth, "--cert-dir", &certificates];
-        run(Command::new("skopeo").args(args).arg(format!("docker://{name}"))).ok().json()
-    };
     {
         let daemon = Daemon::start(world.dir.path());
         let of_docker = world.registry.name("team/docker");
         world.docker(&daemon, &["pull", "-q", &amd64]).ok();
         daemon.docker(&["tag", &amd64, &of_docker]).ok();
         world.docker(&daemon, &["push", "-q", &of_docker]).ok();
-        assert_eq!(raw(&of_docker)["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+        assert_eq!(world.raw(&of_docker)["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
         assert_eq!(world.other(&["image", "pull", "--json", &of_docker]).ok().json()["id"], id.as_str());
     }
     let podman = Podman::at(world.dir.path());
     let of_podman = world.registry.name("team/podman");
-    world.podman(&podman, "pull", &[&amd64]).ok();
+    world.podman(&podman, &["pull", "-q"], &[&amd64]).ok();
     podman.run(&["tag", &amd64, &of_podman]).ok();
-    world.podman(&podman, "push", &[&of_podman]).ok();
-    assert_eq!(raw(&of_podman)["config"]["mediaType"], "application/vnd.oci.image.config.v1+json");
+    world.podman(&podman, &["push", "-q"], &[&of_podman]).ok();
+    assert_eq!(world.raw(&of_podman)["config"]["mediaType"], "application/vnd.oci.image.config.v1+json");
     assert_eq!(world.other(&["image", "pull", "--json", &of_podman]).ok().json()["id"], id.as_str());
     // One name for both machines, in both kinds of index.
     for (format, kind) in [
@@ -196,15 +139,12 @@ fn what_docker_podman_and_buildah_push_is_fetched_and_of_an_index_the_image_for_
     ] {
         let (list, all) = (format!("list-{format}"), world.registry.name(&format!("team/all:{format}")));
         podman.run(&["manifest", "create", &list]).ok();
-        let auth = format!("--authfile={}", world.dir.path().join("config.json").display());
-        let certificates =
-            format!("--cert-dir={}", world.registry.dir.path().join("certs.d").join(&world.registry.host).display());
         for name in [&amd64, &arm64] {
-            podman.run(&["manifest", "add", &auth, &certificates, &list, &format!("docker://{name}")]).ok();
+            world.podman(&podman, &["manifest", "add"], &[&list, &format!("docker://{name}")]).ok();
         }
         let to = format!("docker://{all}");
-        podman.run(&["manifest", "push", "-q", "--all", "--format", format, &auth, &certificates, &list, &to]).ok();
-        assert_eq!(raw(&all)["mediaType"], kind);
+        world.podman(&podman, &["manifest", "push", "-q", "--all", "--format", format], &[&list, &to]).ok();
+        assert_eq!(world.raw(&all)["mediaType"], kind);
         let pull = |more: &[&str]| world.other(&[&["image", "pull", "--json", &all][..], more].concat());
         let pulled = pull(&["--platform", "linux/amd64"]).ok().json();
         let layers = |image: &Value| image["config"]["rootfs"]["diff_ids"].clone();
@@ -220,6 +160,12 @@ fn what_docker_podman_and_buildah_push_is_fetched_and_of_an_index_the_image_for_
         if format == "oci" {
             assert_eq!(pulled["id"], id_arm.as_str());
         }
+        // The whole of it goes to another repository without a blob of it.
+        let copy = world.registry.name(&format!("other/all:{format}"));
+        let copied = world.other(&["image", "tag", "--remote", "--json", &all, &copy]).ok().json();
+        assert_eq!(copied["sent_blobs"], 0, "{copied}");
+        assert_eq!(world.raw(&copy), world.raw(&all));
+        world.other(&["image", "pull", "--platform", "linux/arm64", "--tag", "arm", &copy]).ok();
     }
     podman.leaves_nothing();
     remove_groups("docker");

@@ -108,6 +108,10 @@ pub enum StoreError {
     },
 }
 
+fn names_a_registry(wanted: &str) -> bool {
+    wanted.parse::<crate::reference::Reference>().is_ok_and(|name| name.registry().is_some())
+}
+
 impl StoreError {
     /// What to do next, as a command to paste wherever one exists.
     pub fn hint(&self) -> String {
@@ -118,6 +122,9 @@ impl StoreError {
             }
             Self::NotAStore { .. } => "name a new or an empty folder: `hoist --store DIR …`, or `hoist config set store DIR`".to_owned(),
             Self::InUse { .. } => "wait for the other hoist, or look for one that hangs: `fuser -v` on the store's `lock`".to_owned(),
+            Self::UnknownImage { wanted, .. } if names_a_registry(wanted) => {
+                format!("fetch it from its registry: `hoist image pull {wanted}`; or look at it there: --remote")
+            }
             Self::UnknownImage { near, .. } if near.is_empty() => {
                 "see what there is: `hoist image ls`; bring one in: `hoist image load FILE`".to_owned()
             }

@@ -154,6 +154,11 @@ impl Store {
         Ok(image)
     }
 
+    /// An image that is looked at and not stored, such as one whose layers are at a registry.
+    pub fn view_image(&self, bytes: Vec<u8>) -> Result<Image, StoreError> {
+        Image::parse(self, bytes).map_err(|problem| StoreError::Configuration { problem })
+    }
+
     /// The image that `wanted` names: a reference, an id, or the beginning of an id (at least 4 digits).
     pub fn image(&self, wanted: &str) -> Result<Image, StoreError> {
         self.image_by_id(&self.resolve(wanted)?)

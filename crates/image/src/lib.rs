@@ -62,7 +62,10 @@ pub use oci_spec::image as oci;
 pub use prune::{DiskUsage, PruneOptions, Pruned};
 pub use record::{Keeps, Record};
 pub use reference::{Reference, ReferenceError};
-pub use registry::{Fetched, KeyPlaces, Platform, Registries, RegistryError, RegistrySettings, RegistryTimes, Sent};
+pub use registry::{
+    Copied, Fetched, KeyPlaces, Platform, Registries, RegistryError, RegistrySettings, RegistryTimes, Seen, SeenLayer,
+    Sent,
+};
 pub use scratch::Scratch;
 pub use store::Store;
 pub use tar_file::{TarFile, leads_out};

@@ -134,7 +134,10 @@ fn tls_and_passwords_are_kept_to() {
     let trusting =
         RegistrySettings { certificate_dirs: registry.certificate_dirs(&[("ca.crt", "ca.crt")]), ..settings() };
     let error = push(&trusting, &made, &name).unwrap_err();
-    assert!(error.to_string().contains("does not allow it to anybody (status 401"), "{error}");
+    assert!(
+        error.to_string().contains("does not allow it to anybody (UNAUTHORIZED: authentication required)"),
+        "{error}"
+    );
     let config = dir.path().join("config.json");
     let with = |pair: &str| {
         fs::write(&config, format!(r#"{{"auths":{{"{}":{{"auth":"{pair}"}}}}}}"#, registry.host)).unwrap();

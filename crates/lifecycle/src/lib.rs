@@ -69,7 +69,7 @@ pub use in_place::{
 pub use layout::{LayoutDir, LayoutError};
 pub use place::{ImagePlace, PlaceError};
 pub use portable_cache::PortableCache;
-pub use rebase::{Foundation, RebaseError, RebaseRequest, rebase};
+pub use rebase::{Foundation, RebaseError, RebaseRequest, rebase, rebased_config};
 pub use restore::{RestoreError, Restored, restore};
 pub use runner::{BuildpackCall, BuildpackExit, BuildpackPhase, Runner, RunnerError, Upper};
 pub use sbom::SbomError;

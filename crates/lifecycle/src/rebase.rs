@@ -157,6 +157,11 @@ impl RebaseError {
 
 /// The same app on the new run image, without a name.
 pub fn rebase(store: &Store, request: &RebaseRequest<'_>, reporter: &dyn Reporter) -> Result<Image, RebaseError> {
+    store.put_image_bytes(rebased_config(request, reporter)?, &[]).map_err(RebaseError::Store)
+}
+
+/// The configuration of that. No layer is needed for it.
+pub fn rebased_config(request: &RebaseRequest<'_>, reporter: &dyn Reporter) -> Result<Vec<u8>, RebaseError> {
     let text = label(request.app, LIFECYCLE_METADATA_LABEL).unwrap_or_default();
     let mut metadata = LifecycleMetadata::parse(text).map_err(RebaseError::Document)?;
     if app_platform_api(request.app).is_some_and(|api| api.at_least(12)) {
@@ -170,8 +175,7 @@ pub fn rebase(store: &Store, request: &RebaseRequest<'_>, reporter: &dyn Reporte
     }
     request.run_reference.clone_into(&mut metadata.run_image.reference);
     metadata.run_image.top_layer = request.run_image.diff_ids().last().map(ToString::to_string).unwrap_or_default();
-    let config = configuration(request, kept, &metadata)?;
-    store.put_image_bytes(config, &[]).map_err(RebaseError::Store)
+    configuration(request, kept, &metadata)
 }
 
 /// `CNB_PLATFORM_API` of the image: what it was built with.

@@ -43,9 +43,10 @@ struct Subject {
 
 impl LocalEngine {
     /// The SBOM of a whole image. An image without documents, such as a run image, has its operating system's packages.
-    pub fn bill(&self, wanted: &str, format: BillFormat) -> Result<Value, PlatformError> {
-        let image = self.store().image(wanted)?;
-        let own = match documents(&image, wanted) {
+    /// It is called `name` in it.
+    pub fn bill(&self, image: &str, name: &str, format: BillFormat) -> Result<Value, PlatformError> {
+        let (image, wanted) = (self.store().image(image)?, name);
+        let own = match documents(self.store(), &image, wanted) {
             Ok(own) => own,
             Err(SbomsError::None { .. }) => Vec::new(),
             Err(other) => return Err(other.into()),

@@ -95,7 +95,8 @@ impl LocalEngine {
         Ok(Self { store, settings, host, reporter, cancel, registries, brought: Mutex::default() })
     }
 
-    pub(crate) fn registries(&self) -> &Registries {
+    /// How this engine reaches registries.
+    pub fn registries(&self) -> &Registries {
         &self.registries
     }
 

@@ -40,28 +40,20 @@ impl FromStr for PullPolicy {
 impl LocalEngine {
     /// Brings an image into the store before it is looked for there, where its registry is to be asked.
     pub(crate) fn bring(&self, name: &Reference) -> Result<(), RegistryError> {
-        self.bring_unless(name, || Ok(find_called(self.store(), name)?.is_some()))
-    }
-
-    /// The same for an app image: only the whole name is its name.
-    pub(crate) fn bring_app_image(&self, name: &Reference) -> Result<(), RegistryError> {
-        self.bring_unless(name, || Ok(self.store().find_image(name)?.is_some()))
-    }
-
-    fn bring_unless(
-        &self,
-        name: &Reference,
-        is_there: impl FnOnce() -> Result<bool, RegistryError>,
-    ) -> Result<(), RegistryError> {
         let wanted = match self.settings().pull_policy {
             PullPolicy::Never => false,
-            PullPolicy::IfNotPresent => !is_there()?,
+            PullPolicy::IfNotPresent => find_called(self.store(), name)?.is_none(),
             // A command that needs an image twice gets the same one.
             PullPolicy::Always => !self.was_brought(name),
         };
         if !wanted || name.registry().is_none() {
             return Ok(());
         }
+        self.fetch(name)
+    }
+
+    /// Fetches an image from its registry, whatever the store has.
+    pub(crate) fn fetch(&self, name: &Reference) -> Result<(), RegistryError> {
         let (platform, limits) = (Platform::of_this_machine(), LoadLimits::default());
         self.registries().pull(self.store(), name, std::slice::from_ref(name), &platform, limits, self.reporter())?;
         self.note_brought(name);

@@ -1,9 +1,10 @@
 //! Rebase: an app image of the store is put on another run image, most often a newer one of the same name. The app's layers stay as they are, byte for
 //! byte (platform.md, "rebaser", is `hoist_lifecycle::rebase`); here the run image is chosen, and what is different below the app is told.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hoist_image::{Image, Layer, Reference};
+use hoist_image::{DiffId, Image, Layer, Platform, Reference, RegistryError, Store};
 use hoist_lifecycle::{Foundation, RebaseError};
 use hoist_spec::{ApiVersion, Report};
 use serde::Serialize;
@@ -13,8 +14,9 @@ use crate::builder::RUN_IMAGE_NAME;
 use crate::create::BuilderError;
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
-use crate::lookup::find_called;
+use crate::lookup::{PullPolicy, find_called};
 use crate::os_packages::{OsPackages, PackageChanges, os_packages};
+use crate::place::PlaceError;
 
 /// What is to be put on what.
 #[derive(Debug, Clone)]
@@ -67,18 +69,62 @@ impl LocalEngine {
     pub fn rebase(&self, request: &RebaseRequest) -> Result<Rebased, PlatformError> {
         let app = self.store().image(&request.image)?;
         let foundation = Foundation::of(&app, &request.image)?;
-        let (run_name, run_image) = self.run_image_for(request, &foundation)?;
-        let (old, kept) = app.diff_ids().split_at(foundation.layers);
-        let unchanged = old == run_image.diff_ids();
-        let image = if unchanged { app.clone() } else { self.put_on(&app, &run_name, &run_image, request.force)? };
-        let (packages, packages_unknown) = package_changes(&app, foundation.layers, &run_image)?;
+        let run_image = self.run_image_for(request, &foundation)?;
+        let (rebased, config) = self.rebased(request, &app, &foundation, &run_image)?;
+        let image = match config {
+            Some(config) => self.store().put_image_bytes(config, &[])?,
+            None => app,
+        };
         for name in &request.names {
             self.store().tag(&image, name)?;
         }
+        write_report(request, &rebased)?;
+        Ok(rebased)
+    }
+
+    /// The same for an image of a registry. None of the app's layers is fetched, and nothing comes into the store but run images (their packages are
+    /// compared): the image that is returned is to be pushed to that registry, where its layers are.
+    pub fn rebase_remote(&self, request: &RebaseRequest, name: &Reference) -> Result<(Rebased, Image), PlatformError> {
+        let of_registry = |error: RegistryError| PlatformError::from(PlaceError::from(error));
+        let platform = Platform::of_this_machine();
+        let app = self.registries().look(self.store(), name, &platform).map_err(of_registry)?.image;
+        let foundation = Foundation::of(&app, &request.image)?;
+        let run_image = self.run_image_for(request, &foundation)?;
+        let below: BTreeSet<DiffId> = app.diff_ids()[..foundation.layers].iter().copied().collect();
+        let session = self.store().lease()?;
+        session.hold(&below.iter().copied().collect::<Vec<_>>())?;
+        let fetched = self.registries().fetch_layers(self.store(), name, &platform, &below, self.reporter());
+        fetched.map_err(of_registry)?;
+        let (rebased, config) = self.rebased(request, &app, &foundation, &run_image)?;
+        let image = match config {
+            Some(config) => self.store().view_image(config)?,
+            None => app,
+        };
+        write_report(request, &rebased)?;
+        Ok((rebased, image))
+    }
+
+    /// What comes of it, and the new configuration where it is another one. The layers of both run images are in the store.
+    fn rebased(
+        &self,
+        request: &RebaseRequest,
+        app: &Image,
+        foundation: &Foundation,
+        (run_name, run_image): &(Reference, Image),
+    ) -> Result<(Rebased, Option<Vec<u8>>), PlatformError> {
+        let (old, kept) = app.diff_ids().split_at(foundation.layers);
+        let unchanged = old == run_image.diff_ids();
+        let put_on = || self.put_on(app, run_name, run_image, request.force);
+        let config = if unchanged { None } else { Some(put_on()?) };
+        let (packages, packages_unknown) = package_changes(self.store(), old, run_image)?;
+        let image_id = match &config {
+            Some(config) => self.store().view_image(config.clone())?.id(),
+            None => app.id(),
+        };
         let names = request.names.iter().map(ToString::to_string).collect();
         let shared = old.iter().zip(run_image.diff_ids()).take_while(|(old, new)| old == new).count();
         let rebased = Rebased {
-            image_id: image.id().to_string(),
+            image_id: image_id.to_string(),
             previous_id: app.id().to_string(),
             run_image: run_name.to_string(),
             run_image_id: run_image.id().to_string(),
@@ -90,11 +136,10 @@ impl LocalEngine {
             packages_unknown,
             names,
         };
-        write_report(request, &rebased)?;
-        Ok(rebased)
+        Ok((rebased, config))
     }
 
-    fn put_on(&self, app: &Image, name: &Reference, run_image: &Image, force: bool) -> Result<Image, PlatformError> {
+    fn put_on(&self, app: &Image, name: &Reference, run_image: &Image, force: bool) -> Result<Vec<u8>, PlatformError> {
         let request = hoist_lifecycle::RebaseRequest {
             app,
             run_image,
@@ -103,7 +148,7 @@ impl LocalEngine {
             force,
             platform_api: ApiVersion::NEWEST_PLATFORM,
         };
-        Ok(hoist_lifecycle::rebase(self.store(), &request, self.reporter())?)
+        Ok(hoist_lifecycle::rebased_config(&request, self.reporter())?)
     }
 
     /// The run image that is asked for, else the first of the label's that the store has.
@@ -141,22 +186,41 @@ impl LocalEngine {
         Ok(find_called(self.store(), name)?)
     }
 
+    /// Whether a name stands for an image of its registry, because the store has none of that name or shall not be asked.
+    pub fn is_remote(&self, image: &str) -> Result<Option<Reference>, PlatformError> {
+        let Some(name) = image.parse::<Reference>().ok().filter(|name| name.registry().is_some()) else {
+            return Ok(None);
+        };
+        let remote = match self.settings().pull_policy {
+            PullPolicy::Never => false,
+            PullPolicy::IfNotPresent => self.store().find_image(&name)?.is_none(),
+            PullPolicy::Always => true,
+        };
+        Ok(remote.then_some(name))
+    }
+
     /// Brings an app image that is asked for by its name from its registry, where that is to be asked.
     pub fn bring_app(&self, image: &str) -> Result<(), PlatformError> {
-        match image.parse::<Reference>() {
-            Ok(name) => Ok(self.bring_app_image(&name).map_err(crate::place::PlaceError::from)?),
-            Err(_) => Ok(()), // an id, or nothing that there could be
+        match self.is_remote(image)? {
+            Some(name) => Ok(self.fetch(&name).map_err(PlaceError::from)?),
+            None => Ok(()),
         }
     }
 }
 
-/// What is different between the lowest `layers` of the app image and the run image, or why that is not known.
+/// What is different between these layers of the run image until now and the new one, or why that is not known.
 fn package_changes(
-    app: &Image,
-    layers: usize,
+    store: &Store,
+    old: &[DiffId],
     run_image: &Image,
 ) -> Result<(Option<PackageChanges>, Option<String>), PlatformError> {
-    let under: Vec<Layer> = app.layers()?.into_iter().take(layers).collect();
+    let mut under: Vec<Layer> = Vec::new();
+    for diff_id in old {
+        match store.layer(diff_id)? {
+            Some(layer) => under.push(layer),
+            None => return Ok((None, Some(format!("of the run image until now: its layer {diff_id} is not there")))),
+        }
+    }
     Ok(match (os_packages(&under)?, os_packages(&run_image.layers()?)?) {
         (OsPackages::Known(old), OsPackages::Known(new)) => (Some(PackageChanges::between(&old, &new)), None),
         (OsPackages::Unknown(why), _) => (None, Some(format!("of the run image until now: {why}"))),

@@ -1,17 +1,19 @@
 //! The SBOM documents that an app image carries: buildpack.md, "Software-Bill-of-Materials". They are files of one layer, which the label
 //! `io.buildpacks.lifecycle.metadata` names; no other layer is read.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use hoist_image::{DiffId, Image, Kind, Layer, StoreError};
+use hoist_image::{DiffId, Image, Kind, Layer, Platform, Reference, RegistryError, Store, StoreError};
 use hoist_spec::{DocumentError, LIFECYCLE_METADATA_LABEL, LifecycleMetadata};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
+use crate::place::PlaceError;
 
 /// The longest document that is handed out: as long as those that a build takes.
 const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
@@ -115,18 +117,28 @@ impl LocalEngine {
     /// The documents that an image has.
     pub fn sboms(&self, wanted: &str) -> Result<Vec<SbomDocument>, PlatformError> {
         let image = self.store().image(wanted)?;
-        Ok(documents(&image, wanted)?)
+        Ok(documents(self.store(), &image, wanted)?)
     }
 
-    /// Writes the documents of an image below a folder, at the paths that they have in the image, as pack does.
-    pub fn download_sboms(&self, wanted: &str, dir: &Path) -> Result<Vec<SbomDocument>, PlatformError> {
-        let mut documents = self.sboms(wanted)?;
-        for document in &mut documents {
+    /// The documents that an image of a registry has: the one layer with them is fetched, and no other.
+    pub fn remote_sboms(&self, name: &Reference, platform: &Platform) -> Result<Vec<SbomDocument>, PlatformError> {
+        let wanted = name.to_string();
+        let of_registry = |error: RegistryError| PlatformError::from(PlaceError::from(error));
+        let image = self.registries().look(self.store(), name, platform).map_err(of_registry)?.image;
+        let layer = BTreeSet::from([sbom_layer(&image, &wanted)?]);
+        let fetched = self.registries().fetch_layers(self.store(), name, platform, &layer, self.reporter());
+        fetched.map_err(of_registry)?;
+        Ok(documents(self.store(), &image, &wanted)?)
+    }
+
+    /// Writes documents of an image below a folder, at the paths that they have in the image, as pack does.
+    pub fn write_sboms(documents: &mut [SbomDocument], dir: &Path) -> Result<(), PlatformError> {
+        for document in documents {
             let file = dir.join(document.path.strip_prefix("/").unwrap_or(&document.path));
             write(document, &file).map_err(|source| SbomsError::Write { path: file.clone(), source })?;
             document.file = Some(file);
         }
-        Ok(documents)
+        Ok(())
     }
 }
 
@@ -153,10 +165,12 @@ fn write(document: &SbomDocument, file: &Path) -> std::io::Result<()> {
     fs::write(file, bytes)
 }
 
-pub(crate) fn documents(image: &Image, wanted: &str) -> Result<Vec<SbomDocument>, SbomsError> {
+pub(crate) fn documents(store: &Store, image: &Image, wanted: &str) -> Result<Vec<SbomDocument>, SbomsError> {
     let name = || wanted.to_owned();
-    let layer = sbom_layer(image, wanted)?;
+    let own = sbom_layer(image, wanted)?;
     let failed = |source| SbomsError::Store { image: name(), source };
+    let missing = || StoreError::MissingLayer { what: format!("image {}", image.id()), diff_id: own };
+    let layer: Layer = store.layer(&own).and_then(|layer| layer.ok_or_else(missing)).map_err(failed)?;
     let mut documents = Vec::new();
     for entry in layer.entries().map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -183,7 +197,7 @@ pub(crate) fn documents(image: &Image, wanted: &str) -> Result<Vec<SbomDocument>
     Ok(documents)
 }
 
-fn sbom_layer(image: &Image, wanted: &str) -> Result<Layer, SbomsError> {
+fn sbom_layer(image: &Image, wanted: &str) -> Result<DiffId, SbomsError> {
     let none = |problem: String| SbomsError::None { image: wanted.to_owned(), problem };
     let labels = image.config().config().as_ref().and_then(|config| config.labels().as_ref());
     let text = labels.and_then(|labels| labels.get(LIFECYCLE_METADATA_LABEL));
@@ -194,10 +208,7 @@ fn sbom_layer(image: &Image, wanted: &str) -> Result<Layer, SbomsError> {
     let sha = metadata.sbom.map(|layer| layer.sha).filter(|sha| !sha.is_empty());
     let sha = sha.ok_or_else(|| none(format!("its label {LIFECYCLE_METADATA_LABEL} names no layer of it")))?;
     let own = sha.parse::<DiffId>().ok().filter(|diff_id| image.diff_ids().contains(diff_id));
-    let own = own.ok_or_else(|| none(format!("its label names the layer {sha}, which it does not have")))?;
-    let failed = |source| SbomsError::Store { image: wanted.to_owned(), source };
-    let layers = image.layers().map_err(failed)?;
-    layers.into_iter().find(|layer| layer.diff_id() == own).ok_or_else(|| none("its layer is not there".to_owned()))
+    own.ok_or_else(|| none(format!("its label names the layer {sha}, which it does not have")))
 }
 
 fn format_of(path: &Path) -> Option<&'static str> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::commands::image_transfer::{PullArgs, PushArgs};
 use crate::commands::image_verify::VerifyArgs;
 use crate::commands::inspect::Built;
+use crate::commands::remote::{self, RemoteFlag, RemoteImage};
 use crate::commands::run::parse_size;
 use crate::context::Context;
 use crate::engine::{image_to_give, open_store};
@@ -31,25 +32,37 @@ pub(crate) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// List images with their names, ids and sizes
-    Ls,
+    /// List images with their names, ids and sizes; with --remote the tags of a name
+    Ls {
+        /// With --remote: HOST/NAME
+        #[arg(requires = "remote")]
+        name: Option<String>,
+        #[command(flatten)]
+        remote: RemoteFlag,
+    },
     /// Show an image's names, processes, configuration and layers
     Inspect {
         /// Name or id
         image: String,
+        #[command(flatten)]
+        remote: RemoteImage,
     },
     /// Remove names of images; an image goes with its last name, its layers with the next `hoist system prune`
     Rm {
         /// Names, or ids: an id goes with all its names
         #[arg(required = true, value_name = "IMAGE")]
         images: Vec<String>,
+        #[command(flatten)]
+        remote: RemoteFlag,
     },
-    /// Give an image one more name
+    /// Give an image one more name; with --remote at its registry or at another one, with all its platforms, and without fetching it
     Tag {
         /// Name or id
         image: String,
         /// The new name
         name: String,
+        #[command(flatten)]
+        remote: RemoteFlag,
     },
     /// Write an image to an archive that docker, podman and skopeo read
     Save {
@@ -64,6 +77,8 @@ enum ImageCommand {
         /// How the layers of an OCI archive are compressed; a docker-archive never is
         #[arg(long, value_enum, default_value = "gzip")]
         compression: SaveCompression,
+        #[command(flatten)]
+        remote: RemoteImage,
     },
     /// Read the images of an archive: what docker, podman or skopeo saved, or an OCI layout
     Load {
@@ -120,10 +135,13 @@ impl ImageArgs {
 
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         match self.command {
-            ImageCommand::Ls => list(context),
-            ImageCommand::Inspect { image } => inspect(context, &image),
-            ImageCommand::Rm { images } => remove(context, &images),
-            ImageCommand::Tag { image, name } => {
+            ImageCommand::Ls { name, remote } if remote.is_set(context)? => remote::list(context, name.as_deref()),
+            ImageCommand::Ls { .. } => list(context),
+            ImageCommand::Inspect { image, remote } => inspect(context, &image, &remote),
+            ImageCommand::Rm { images, remote } if remote.is_set(context)? => remote::remove(context, &images),
+            ImageCommand::Rm { images, .. } => remove(context, &images),
+            ImageCommand::Tag { image, name, remote } if remote.is_set(context)? => remote::tag(context, &image, &name),
+            ImageCommand::Tag { image, name, .. } => {
                 let store = open_store(context)?;
                 let (image, name) = (store.image(&image)?, name.parse::<Reference>()?);
                 store.tag(&image, &name)?;
@@ -132,8 +150,9 @@ impl ImageArgs {
                 }
                 Ok(())
             }
-            ImageCommand::Save { image, output, format, compression } => {
-                save(context, &image, &output, format, compression.into())
+            ImageCommand::Save { image, output, format, compression, remote } => {
+                let (image, names) = to_save(context, &image, &remote)?;
+                save(context, (&image, &names), &output, format, compression.into())
             }
             ImageCommand::Load { archive, input, max_size } => {
                 load(context, &archive.or(input).unwrap_or_default(), max_size)
@@ -207,39 +226,65 @@ fn list(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
-    let image = open_store(context)?.image(wanted)?;
+/// What is known of an image beside its configuration.
+pub(super) struct Shown {
+    pub(super) names: Vec<String>,
+    /// Each with its diffID and its length, lowest first.
+    pub(super) layers: Vec<Value>,
+    /// Under which key a layer's length stands, and that of all of them.
+    pub(super) size: &'static str,
+    /// What else there is to tell.
+    pub(super) more: Vec<(&'static str, Value)>,
+}
+
+/// What the store has of an image.
+fn in_store(image: &Image) -> Result<Shown, Failure> {
+    let layers = image.layers()?.into_iter();
+    let layers = layers.map(|layer| json!({"diff_id": layer.diff_id().to_string(), "size_bytes": layer.size_bytes()}));
+    let names = image.names()?.iter().map(ToString::to_string).collect();
+    Ok(Shown { names, layers: layers.collect(), size: "size_bytes", more: Vec::new() })
+}
+
+pub(super) fn inspect(context: &Context, wanted: &str, remote: &RemoteImage) -> Result<(), Failure> {
+    let (image, shown) = if let Some(name) = remote.name(context, wanted)? {
+        let seen = remote.look(context, &name)?;
+        let shown = remote::shown(&seen, &name);
+        (seen.image, shown)
+    } else {
+        let image = open_store(context)?.image(wanted)?;
+        let shown = in_store(&image)?;
+        (image, shown)
+    };
     let failed = |error: serde_json::Error| Failure::new(&error, None, Code::Hoist);
     let config: Value = serde_json::from_slice(image.config_bytes()).map_err(failed)?;
-    let layers: Vec<Value> = image
-        .layers()?
-        .iter()
-        .zip(config["history"].as_array().into_iter().flatten().map(Some).chain(std::iter::repeat(None)))
-        .map(|(layer, history)| {
-            json!({
-                "diff_id": layer.diff_id().to_string(),
-                "size_bytes": layer.size_bytes(),
-                "created_by": history.and_then(|history| history["created_by"].as_str()),
-            })
-        })
-        .collect();
-    let names: Vec<String> = image.names()?.iter().map(ToString::to_string).collect();
+    let Shown { names, mut layers, size, more } = shown;
+    let history = config["history"].as_array().into_iter().flatten().filter(|entry| entry["empty_layer"] != true);
+    for (layer, history) in layers.iter_mut().zip(history.map(Some).chain(std::iter::repeat(None))) {
+        layer["created_by"] = json!(history.and_then(|history| history["created_by"].as_str()));
+    }
+    let total: u64 = layers.iter().filter_map(|layer| layer[size].as_u64()).sum();
     let (processes, built) = (processes(&config), Built::of(&config));
     if context.json {
-        return context.print_json(&json!({
+        let mut document = json!({
             "id": image.id().to_string(),
             "names": names,
             "buildpacks": built.buildpacks,
             "run_image": built.run_image,
             "default_process": built.default_process,
             "processes": processes,
-            "size_bytes": image.size_bytes()?,
+            size: total,
             "layers": layers,
             "config": config,
-        }));
+        });
+        for (key, value) in more {
+            document[key] = value;
+        }
+        return context.print_json(&document);
     }
-    let mut text =
-        format!("id       {}\nnames    {}\nsize     {}\n", image.id(), names.join(", "), bytes(image.size_bytes()?));
+    let mut text = format!("id       {}\nnames    {}\nsize     {}\n", image.id(), names.join(", "), bytes(total));
+    for (title, value) in more.iter().filter_map(|(key, value)| Some((key, value.as_str()?))) {
+        let _ = writeln!(text, "{title:<8} {}", one_line(value));
+    }
     let inner = &config["config"];
     for (title, key) in [("entry", "Entrypoint"), ("command", "Cmd"), ("user", "User"), ("folder", "WorkingDir")] {
         if !inner[key].is_null() {
@@ -263,7 +308,7 @@ pub(super) fn inspect(context: &Context, wanted: &str) -> Result<(), Failure> {
         let _ = writeln!(text, "env      {}", one_line(variable));
     }
     for layer in &layers {
-        let size = bytes(layer["size_bytes"].as_u64().unwrap_or_default());
+        let size = bytes(layer[size].as_u64().unwrap_or_default());
         let id =
             layer["diff_id"].as_str().unwrap_or_default().trim_start_matches("sha256:").get(..12).unwrap_or_default();
         let created_by = one_line(layer["created_by"].as_str().unwrap_or_default());
@@ -315,27 +360,33 @@ fn remove(context: &Context, wanted: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The image that goes into an archive, and the names that it has there: the one that was asked for, and with an id all of its names.
+fn to_save(context: &Context, wanted: &str, remote: &RemoteImage) -> Result<(Image, Vec<Reference>), Failure> {
+    if let Some(name) = remote.name(context, wanted)? {
+        let names = if name.digest().is_none() { vec![name.clone()] } else { Vec::new() };
+        return Ok((remote.fetch(context, &name)?, names));
+    }
+    let image = image_to_give(context, wanted)?;
+    let names = image.names()?;
+    let asked = wanted.parse::<Reference>().ok().filter(|name| names.contains(name));
+    Ok((image, asked.map_or(names, |name| vec![name])))
+}
+
 fn save(
     context: &Context,
-    wanted: &str,
+    (image, names): (&Image, &[Reference]),
     output: &std::path::Path,
     format: SaveFormat,
     compression: Compression,
 ) -> Result<(), Failure> {
-    let image = image_to_give(context, wanted)?;
-    // The name that was asked for goes into the archive, and with an id all of its names.
-    let names: Vec<Reference> = match wanted.parse::<Reference>() {
-        Ok(name) if image.names()?.contains(&name) => vec![name],
-        _ => image.names()?,
-    };
     let stdout = output.as_os_str() == "-";
     let archive = match format {
         SaveFormat::OciDir if stdout => {
             return Err(Failure::usage("a folder cannot go to standard output", "choose --format oci-archive"));
         }
         SaveFormat::OciDir => {
-            image.save_to_dir(output, &names, compression)?;
-            return saved(context, &image, &names, output);
+            image.save_to_dir(output, names, compression)?;
+            return saved(context, image, names, output);
         }
         SaveFormat::DockerArchive => ArchiveFormat::Docker,
         SaveFormat::OciArchive => ArchiveFormat::Oci,
@@ -344,10 +395,10 @@ fn save(
         return Err(Failure::usage("an archive is not for a terminal to show", "name a file: --output FILE"));
     }
     if stdout {
-        return Ok(image.save(&mut std::io::stdout().lock(), &names, archive, compression)?);
+        return Ok(image.save(&mut std::io::stdout().lock(), names, archive, compression)?);
     }
-    image.save_to_file(output, &names, archive, compression)?;
-    saved(context, &image, &names, output)
+    image.save_to_file(output, names, archive, compression)?;
+    saved(context, image, names, output)
 }
 
 /// The answer where standard output is not the archive.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use hoist_image::Image;
+use hoist_image::{Image, Platform};
 use hoist_platform::Rebuilt;
 use serde_json::json;
 
 use crate::commands::build::{BuildOptions, BuildpackOptions, ImageOptions, SurroundingsOptions};
+use crate::commands::remote::{self, RemoteFlag};
 use crate::context::Context;
 use crate::engine::{self, open_store};
 use crate::failure::{Code, Failure, harmless};
@@ -22,6 +23,8 @@ pub(crate) struct VerifyArgs {
     /// built with belong to it
     #[arg(long, value_name = "DIR|ZIP")]
     rebuild: Option<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteFlag,
     #[command(flatten)]
     buildpacks: BuildpackOptions,
     #[command(flatten)]
@@ -40,7 +43,11 @@ impl VerifyArgs {
 
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         let store = open_store(context)?;
-        let image = store.image(&self.image)?;
+        let image = match self.remote.name(context, &self.image)? {
+            Some(name) if self.rebuild.is_none() => return remote::verify(context, &name),
+            Some(name) => remote::fetch(context, &name, &Platform::of_this_machine())?,
+            None => store.image(&self.image)?,
+        };
         let problems: Vec<String> = store.verify(&image).iter().map(ToString::to_string).collect();
         // A rebuild of what is damaged would be compared with the damage.
         let rebuilt = match &self.rebuild {

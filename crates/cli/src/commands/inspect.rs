@@ -9,6 +9,7 @@ use hoist_spec::{
 use serde_json::{Value, json};
 
 use crate::commands::listing::OutputFormat;
+use crate::commands::remote::RemoteImage;
 use crate::context::Context;
 use crate::engine::open_store;
 use crate::failure::{Code, Failure, harmless};
@@ -24,6 +25,8 @@ pub(crate) struct InspectArgs {
     output: OutputFormat,
     #[arg(long, hide = true)]
     bom: bool,
+    #[command(flatten)]
+    remote: RemoteImage,
 }
 
 impl InspectArgs {
@@ -35,17 +38,21 @@ impl InspectArgs {
             ));
         }
         if self.output == OutputFormat::HumanReadable {
-            return super::image::inspect(context, &self.image);
+            return super::image::inspect(context, &self.image, &self.remote);
         }
-        let image = open_store(context)?.image(&self.image)?;
+        let (image, own) = match self.remote.name(context, &self.image)? {
+            Some(name) => (self.remote.look(context, &name)?.image, "remote_info"),
+            None => (open_store(context)?.image(&self.image)?, "local_info"),
+        };
         let failed = |error: serde_json::Error| Failure::new(&error, None, Code::Hoist);
         let info = pack_info(&image, &self.image)?;
         // Pack leaves out of TOML what is not there.
-        let local = json!({"image_name": self.image, "local_info": info});
         let text = match self.output {
-            OutputFormat::Toml => toml::to_string(&local).map_err(|error| Failure::new(&error, None, Code::Hoist))?,
+            OutputFormat::Toml => toml::to_string(&json!({"image_name": self.image, own: info}))
+                .map_err(|error| Failure::new(&error, None, Code::Hoist))?,
             format => {
-                let both = json!({"image_name": self.image, "remote_info": null, "local_info": info});
+                let mut both = json!({"image_name": self.image, "remote_info": null, "local_info": null});
+                both[own] = info;
                 if format == OutputFormat::Yaml {
                     yaml::write(&both)
                 } else {

@@ -20,6 +20,7 @@ pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod rebase;
 pub(crate) mod registry_options;
+mod remote;
 pub(crate) mod run;
 pub(crate) mod sbom;
 pub(crate) mod system;

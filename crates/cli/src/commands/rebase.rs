@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use hoist_image::{Compression, Reference};
+use hoist_image::{Compression, Image, Reference};
 use hoist_platform::{LocalEngine, Place, Placed, PullPolicy, RebaseRequest, Rebased, write_places};
 use serde_json::json;
 
@@ -37,7 +37,8 @@ pub(crate) struct RebaseArgs {
     /// Folder for report.toml
     #[arg(long, value_name = "DIR")]
     report_output_dir: Option<PathBuf>,
-    /// Push the rebased image to the registry of its name
+    /// Push the rebased image to the registry of its name. Where the store does not have the image it is rebased there, and none of its layers is
+    /// fetched
     #[arg(long)]
     publish: bool,
     #[command(flatten)]
@@ -53,6 +54,11 @@ impl RebaseArgs {
         }
         let engine = engine::open(context)?;
         let image = self.previous_image.clone().unwrap_or_else(|| self.image.clone());
+        if self.publish
+            && let Some(name) = engine.is_remote(&image)?
+        {
+            return self.at_registry(context, &engine, &name);
+        }
         engine.bring_app(&image)?;
         // An id names no image anew: those that have it already move.
         let names = match engine.store().image(&self.image) {
@@ -66,37 +72,57 @@ impl RebaseArgs {
             }
             _ => vec![self.image.parse()?],
         };
-        let request = RebaseRequest {
+        let request = self.request(context, image, names)?;
+        let rebased = engine.rebase(&request)?;
+        let outputs = if self.publish {
+            publish(context, &engine, &engine.store().image(&rebased.image_id)?, &request.names)?
+        } else {
+            Vec::new()
+        };
+        answer(context, &rebased, &outputs)
+    }
+
+    /// The image is where its layers stay: what is new is pushed there.
+    fn at_registry(&self, context: &Context, engine: &LocalEngine, name: &Reference) -> Result<(), Failure> {
+        let request = self.request(context, name.to_string(), vec![self.image.parse()?])?;
+        let (rebased, image) = engine.rebase_remote(&request, name)?;
+        let outputs = publish(context, engine, &image, &request.names)?;
+        answer(context, &rebased, &outputs)
+    }
+
+    fn request(&self, context: &Context, image: String, names: Vec<Reference>) -> Result<RebaseRequest, Failure> {
+        Ok(RebaseRequest {
             image,
             names,
             run_image: self.run_image.as_deref().map(str::parse).transpose()?,
             newest: pull_policy(context) == PullPolicy::Always,
             force: self.force,
-            report_dir: self.report_output_dir,
-        };
-        let rebased = engine.rebase(&request)?;
-        let placed = if self.publish { publish(context, &engine, &rebased, &request.names)? } else { Vec::new() };
-        if context.json {
-            let mut value = serde_json::to_value(&rebased).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
-            if self.publish {
-                value["outputs"] = json!(placed);
-            }
-            return context.print_json(&value);
-        }
-        context.print(&text(&rebased))
+            report_dir: self.report_output_dir.clone(),
+        })
     }
 }
 
 fn publish(
     context: &Context,
     engine: &LocalEngine,
-    rebased: &Rebased,
+    image: &Image,
     names: &[Reference],
 ) -> Result<Vec<Placed>, Failure> {
     let outputs: Vec<Place> = names.iter().cloned().map(Place::Registry).collect();
-    let (image, told) = (engine.store().image(&rebased.image_id)?, (&*context.reporter, &context.cancel));
-    let (placed, failed) = write_places(&image, names, &outputs, Compression::Gzip, &registries(context), told);
+    let told = (&*context.reporter, &context.cancel);
+    let (placed, failed) = write_places(image, names, &outputs, Compression::Gzip, engine.registries(), told);
     failed.map_or(Ok(placed), |error| Err(error.into()))
+}
+
+fn answer(context: &Context, rebased: &Rebased, outputs: &[Placed]) -> Result<(), Failure> {
+    if !context.json {
+        return context.print(&text(rebased));
+    }
+    let mut value = serde_json::to_value(rebased).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
+    if !outputs.is_empty() {
+        value["outputs"] = json!(outputs);
+    }
+    context.print_json(&value)
 }
 
 fn text(rebased: &Rebased) -> String {

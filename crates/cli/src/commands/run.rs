@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use fs_err as fs;
-use hoist_platform::{RunInput, RunNetwork, RunRequest, Volume};
+use hoist_platform::{PullPolicy, RunInput, RunNetwork, RunRequest, Volume};
 use hoist_sandbox::{Limits, Protocol, Publish};
 use hoist_service::InputArgument;
 use thiserror::Error;
@@ -18,6 +18,7 @@ use crate::attach::Attached;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure};
+use crate::registry::{RegistryFlags, apply_policy};
 use crate::settings::Key;
 
 const EXAMPLES: &str = "\
@@ -64,6 +65,11 @@ pub(crate) struct RunArgs {
     /// params of a service: a file, JSON, or - for standard input
     #[arg(long, value_name = "FILE|JSON|-")]
     params: Option<String>,
+    /// When an image with a registry in its name is fetched from there: always, if-not-present or never
+    #[arg(long, value_name = "POLICY")]
+    pull_policy: Option<PullPolicy>,
+    #[command(flatten)]
+    registry: RegistryFlags,
     /// Arguments of the process, in place of its own; after -- where the first begins with a -
     #[arg(trailing_var_arg = true, value_name = "ARGS")]
     args: Vec<OsString>,
@@ -119,6 +125,8 @@ impl RunOptions {
 
 impl RunArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+        apply_policy(context, self.pull_policy);
+        self.registry.apply(context)?;
         let attached = self.tty.then(|| Attached::open(self.interactive)).transpose()?;
         let mut env = read_env_files(&self.how.env_file, &self.how.env, Unset::LeftOut)?;
         if attached.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
@@ -143,7 +151,9 @@ impl RunArgs {
                 params: self.params.as_deref().map(InputArgument::parse),
             },
         };
-        let exit = engine::open(context)?.run(&request, &mut engine::PassThrough::new(context, attached))?;
+        let engine = engine::open(context)?;
+        engine.bring_app(&request.image)?;
+        let exit = engine.run(&request, &mut engine::PassThrough::new(context, attached))?;
         engine::exit_as(context, &exit)
     }
 }

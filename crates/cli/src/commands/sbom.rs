@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use hoist_platform::BillFormat;
+use hoist_platform::{BillFormat, LocalEngine, SbomDocument};
 use serde_json::json;
 
+use crate::commands::remote::RemoteImage;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, harmless};
@@ -24,6 +25,8 @@ enum SbomCommand {
     Ls {
         /// Name or id
         image: String,
+        #[command(flatten)]
+        remote: RemoteImage,
     },
     /// Print one SBOM of the whole image, with the packages of its operating system, as scanners take it
     Show {
@@ -32,6 +35,8 @@ enum SbomCommand {
         /// Its format
         #[arg(long, value_enum, default_value = "cyclonedx", value_name = "FORMAT")]
         format: Format,
+        #[command(flatten)]
+        remote: RemoteImage,
     },
     /// Write the SBOM documents of an image into a folder, at the paths that they have in the image
     Download {
@@ -40,8 +45,8 @@ enum SbomCommand {
         /// The folder; made where it is not there
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         output_dir: PathBuf,
-        #[arg(long, hide = true)]
-        remote: bool,
+        #[command(flatten)]
+        remote: RemoteImage,
     },
 }
 
@@ -53,26 +58,35 @@ enum Format {
     Spdx,
 }
 
+/// The documents of an image of the store, or of a registry, of which they alone are fetched.
+fn documents(context: &Context, image: &str, remote: &RemoteImage) -> Result<Vec<SbomDocument>, Failure> {
+    match remote.name(context, image)? {
+        Some(name) => Ok(engine::open(context)?.remote_sboms(&name, &remote.platform())?),
+        None => Ok(engine::open(context)?.sboms(image)?),
+    }
+}
+
 impl SbomArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
-        let engine = engine::open(context)?;
         let (image, documents) = match self.command {
-            SbomCommand::Ls { image } => (image.clone(), engine.sboms(&image)?),
-            SbomCommand::Show { image, format } => {
+            SbomCommand::Ls { image, remote } => {
+                let documents = documents(context, &image, &remote)?;
+                (image, documents)
+            }
+            SbomCommand::Show { image, format, remote } => {
                 let format = match format {
                     Format::Cyclonedx => BillFormat::CycloneDx,
                     Format::Spdx => BillFormat::Spdx,
                 };
-                return context.print_json(&engine.bill(&image, format)?);
+                // Every layer is looked through for packages of the operating system.
+                let fetched = remote.name(context, &image)?.map(|name| remote.fetch(context, &name)).transpose()?;
+                let wanted = fetched.as_ref().map_or_else(|| image.clone(), |fetched| fetched.id().to_string());
+                return context.print_json(&engine::open(context)?.bill(&wanted, &image, format)?);
             }
-            SbomCommand::Download { image, remote: true, .. } => {
-                return Err(Failure::usage(
-                    "--remote: hoist reads the SBOM of images of its store alone so far",
-                    format!("bring it there: hoist image pull docker-daemon:{image}, or hoist image load FILE"),
-                ));
-            }
-            SbomCommand::Download { image, output_dir, .. } => {
-                (image.clone(), engine.download_sboms(&image, &output_dir)?)
+            SbomCommand::Download { image, output_dir, remote } => {
+                let mut documents = documents(context, &image, &remote)?;
+                LocalEngine::write_sboms(&mut documents, &output_dir)?;
+                (image, documents)
             }
         };
         if context.json {

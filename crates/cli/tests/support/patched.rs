@@ -15,7 +15,7 @@ pub fn patched_run_image(name: &str) -> Image {
     let layers = base.layers().expect("its layers");
     let status = layers.iter().rev().find_map(|layer| {
         let entry = layer.entry(STATUS.as_ref()).expect("a layer that can be read");
-        entry.map(|entry| layer.file_path(&entry))
+        entry.map(|entry| layer.file_path(entry))
     });
     let text = fs_err::read_to_string(status.expect("a list of dpkg")).expect("the list");
     let mut paragraphs: Vec<String> = text.split("\n\n").map(str::to_owned).collect();

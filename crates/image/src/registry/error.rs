@@ -186,6 +186,26 @@ pub enum RegistryError {
         /// How much is allowed.
         limit_bytes: u64,
     },
+    /// The registry removes images alone, and the image has other names.
+    #[error("{doing}: {registry} removes images and no single names, and other tags stand for {digest}: {}", .others.join(", "))]
+    OtherNames {
+        /// What was being done.
+        doing: String,
+        /// The registry.
+        registry: String,
+        /// The image's digest.
+        digest: crate::digest::Digest,
+        /// The other tags.
+        others: Vec<String>,
+    },
+    /// The registry removes nothing.
+    #[error("{doing}: {registry} does not remove images for those who ask this way")]
+    NoRemoval {
+        /// What was being done.
+        doing: String,
+        /// The registry.
+        registry: String,
+    },
     /// Somebody wants no more (Ctrl-C).
     #[error("{doing}: stopped")]
     Stopped {
@@ -226,6 +246,8 @@ impl RegistryError {
                 | Self::Missing { .. }
                 | Self::Platform { .. }
                 | Self::NotAnImage { .. }
+                | Self::OtherNames { .. }
+                | Self::NoRemoval { .. }
         )
     }
 
@@ -279,6 +301,8 @@ impl RegistryError {
             Self::NotAnImage { .. } => "look at the name: helm charts, signatures and other documents lie in registries, too".to_owned(),
             Self::Content { .. } => "the registry or what lies between changed it: do not use it; try again, or ask who runs the registry".to_owned(),
             Self::TooLarge { .. } => "if you trust it, allow more: hoist image pull --max-size 200G NAME".to_owned(),
+            Self::OtherNames { digest, .. } => format!("to remove the image with all its names, name it by its digest: hoist image rm --remote HOST/NAME@{digest}"),
+            Self::NoRemoval { .. } => "removal is a setting of the registry's own: ask who runs it, or use its own page".to_owned(),
             Self::Save(error) => error.hint(),
             Self::Load { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),

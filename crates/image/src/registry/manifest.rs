@@ -106,6 +106,16 @@ pub(super) enum Document {
     Index(Vec<Descriptor>),
 }
 
+impl Document {
+    /// What such a document is called where nobody says it.
+    pub(super) fn usual_type(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "application/vnd.oci.image.manifest.v1+json",
+            Self::Index(_) => "application/vnd.oci.image.index.v1+json",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Raw {
     #[serde(rename = "schemaVersion", default)]
@@ -124,6 +134,30 @@ struct Raw {
 
 /// Reads a document; says what it is where it is no image.
 pub(super) fn parse_document(bytes: &[u8], content_type: Option<&str>) -> Result<Document, String> {
+    let raw = parse_raw(bytes, content_type)?;
+    let artifact_type = raw.artifact_type.clone();
+    let document = raw.document()?;
+    let Document::Image { config, layers } = &document else { return Ok(document) };
+    let is_config = matches!(
+        config.media_type.as_str(),
+        "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+    );
+    if !is_config {
+        let kind = artifact_type.as_ref().unwrap_or(&config.media_type);
+        return Err(format!("it is no image but a document of the type {}", shown(kind)));
+    }
+    match layers.iter().find(|layer| !is_layer(&layer.media_type)) {
+        Some(layer) => Err(format!("it has a layer of the type {}, which hoist cannot read", shown(&layer.media_type))),
+        None => Ok(document),
+    }
+}
+
+/// The same of whatever has the shape of an image, such as what is attached to one: for whoever hands it on as it is.
+pub(super) fn parse_any_document(bytes: &[u8], content_type: Option<&str>) -> Result<Document, String> {
+    parse_raw(bytes, content_type)?.document()
+}
+
+fn parse_raw(bytes: &[u8], content_type: Option<&str>) -> Result<Raw, String> {
     let raw: Raw = serde_json::from_slice(bytes).map_err(|error| format!("its manifest cannot be read: {error}"))?;
     if raw.version != 2 {
         return Err(format!(
@@ -138,32 +172,23 @@ pub(super) fn parse_document(bytes: &[u8], content_type: Option<&str>) -> Result
     {
         return Err(format!("its manifest calls itself {}, the registry {}", shown(inside), shown(outside)));
     }
-    match (raw.manifests, raw.config, raw.layers) {
-        (Some(_), _, Some(_)) => Err("its manifest is an index and an image at once".to_owned()),
-        (Some(entries), _, None) if entries.len() > MAX_ENTRIES => {
-            Err(format!("it lists {} images, {MAX_ENTRIES} are allowed", entries.len()))
+    Ok(raw)
+}
+
+impl Raw {
+    fn document(self) -> Result<Document, String> {
+        match (self.manifests, self.config, self.layers) {
+            (Some(_), _, Some(_)) => Err("its manifest is an index and an image at once".to_owned()),
+            (Some(entries), _, None) if entries.len() > MAX_ENTRIES => {
+                Err(format!("it lists {} images, {MAX_ENTRIES} are allowed", entries.len()))
+            }
+            (Some(entries), _, None) => Ok(Document::Index(entries)),
+            (None, Some(_), Some(layers)) if layers.len() > MAX_LAYERS => {
+                Err(format!("it has {} layers, {MAX_LAYERS} are allowed", layers.len()))
+            }
+            (None, Some(config), Some(layers)) => Ok(Document::Image { config, layers }),
+            _ => Err("its manifest names neither layers nor images".to_owned()),
         }
-        (Some(entries), _, None) => Ok(Document::Index(entries)),
-        (None, Some(config), Some(layers)) => {
-            let is_config = matches!(
-                config.media_type.as_str(),
-                "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
-            );
-            if !is_config {
-                let kind = raw.artifact_type.unwrap_or(config.media_type);
-                return Err(format!("it is no image but a document of the type {}", shown(&kind)));
-            }
-            if layers.len() > MAX_LAYERS {
-                return Err(format!("it has {} layers, {MAX_LAYERS} are allowed", layers.len()));
-            }
-            match layers.iter().find(|layer| !is_layer(&layer.media_type)) {
-                Some(layer) => {
-                    Err(format!("it has a layer of the type {}, which hoist cannot read", shown(&layer.media_type)))
-                }
-                None => Ok(Document::Image { config, layers }),
-            }
-        }
-        _ => Err("its manifest names neither layers nor images".to_owned()),
     }
 }
 

@@ -9,6 +9,7 @@
 //! checked before it is used, whoever is silent is not waited for. Credentials go to the registry and its token service alone.
 
 mod challenge;
+mod copy;
 mod error;
 mod keys;
 mod known;
@@ -17,15 +18,20 @@ mod manifest;
 mod pull;
 mod push;
 mod resolve;
+mod seen;
 mod settings;
 mod talk;
 mod token;
+mod upload;
+mod verify;
 mod wire;
 mod work;
 
+pub use copy::Copied;
 pub use error::RegistryError;
 pub use manifest::Platform;
 pub use pull::Fetched;
 pub use push::Sent;
+pub use seen::{Seen, SeenLayer};
 pub use settings::{KeyPlaces, RegistrySettings, RegistryTimes};
 pub use talk::Registries;

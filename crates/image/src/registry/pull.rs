@@ -18,7 +18,7 @@ use crate::load_layer::{LayerSource, load_layer};
 use crate::reference::Reference;
 use crate::registry::error::RegistryError;
 use crate::registry::known::{Partial, Place};
-use crate::registry::manifest::{Descriptor, Platform, suits};
+use crate::registry::manifest::{Descriptor, Platform};
 use crate::registry::resolve::Resolved;
 use crate::registry::talk::{Answer, Ask, Payload, Registries, Remote, is_transient};
 use crate::registry::wire::{broken, shown};
@@ -63,20 +63,8 @@ impl Registries {
     ) -> Result<Fetched, RegistryError> {
         let doing = format!("pulling `{name}`");
         let session = store.session()?;
-        let found = self.inner.resolve(&doing, name, platform)?;
-        let wrong = |problem: String| RegistryError::NotAnImage { name: name.to_string(), problem };
-        let config = found.remote.config(&doing, &found.config)?;
-        let image = Image::parse(store, config.clone())
-            .map_err(|problem| wrong(format!("its configuration cannot be read: {problem}")))?;
-        if image.diff_ids().len() != found.layers.len() {
-            let (listed, there) = (image.diff_ids().len(), found.layers.len());
-            return Err(wrong(format!("its configuration names {listed} layers, its manifest {there}")));
-        }
-        let (os, architecture) = (image.config().os().to_string(), image.config().architecture().to_string());
-        if !suits(platform, &os, &architecture) {
-            let there = vec![format!("{os}/{architecture}")];
-            return Err(RegistryError::Platform { name: name.to_string(), wanted: platform.to_string(), there });
-        }
+        let (found, image) = self.inner.read_image(store, &doing, name, platform)?;
+        let config = image.config_bytes().to_vec();
         session.hold_image(&image)?;
         let mut missing: BTreeMap<DiffId, &Descriptor> = BTreeMap::new();
         for (diff_id, layer) in image.diff_ids().iter().zip(&found.layers) {
@@ -101,7 +89,8 @@ impl Registries {
     }
 }
 
-fn fetch(
+/// Fetches layers and unpacks them; as many bytes came.
+pub(super) fn fetch(
     store: &Store,
     doing: &str,
     found: &Resolved<'_>,
@@ -150,7 +139,12 @@ fn fetch(
 }
 
 /// Remembers where a layer is: it can be mounted from there.
-fn note(store: &Store, remote: &Remote<'_>, diff_id: &DiffId, layer: &Descriptor) -> Result<(), RegistryError> {
+pub(super) fn note(
+    store: &Store,
+    remote: &Remote<'_>,
+    diff_id: &DiffId,
+    layer: &Descriptor,
+) -> Result<(), RegistryError> {
     let compression = if layer.media_type.contains("zstd") {
         crate::Compression::Zstd
     } else if layer.media_type.contains("gzip") {
@@ -164,7 +158,7 @@ fn note(store: &Store, remote: &Remote<'_>, diff_id: &DiffId, layer: &Descriptor
 }
 
 impl Remote<'_> {
-    fn config(&self, doing: &str, config: &Descriptor) -> Result<Vec<u8>, RegistryError> {
+    pub(super) fn config(&self, doing: &str, config: &Descriptor) -> Result<Vec<u8>, RegistryError> {
         let what = "the image's configuration".to_owned();
         if config.size > MAX_CONFIG_BYTES {
             return Err(RegistryError::TooLarge { doing: doing.to_owned(), what, limit_bytes: MAX_CONFIG_BYTES });
@@ -188,7 +182,13 @@ impl Remote<'_> {
     }
 
     /// Asks for a blob from `offset` on.
-    fn blob(&self, doing: &str, digest: &Digest, offset: u64, patiently: bool) -> Result<Answer, RegistryError> {
+    pub(super) fn blob(
+        &self,
+        doing: &str,
+        digest: &Digest,
+        offset: u64,
+        patiently: bool,
+    ) -> Result<Answer, RegistryError> {
         let scopes = self.scopes("pull");
         let mut headers = Vec::new();
         if offset > 0 {
@@ -201,7 +201,7 @@ impl Remote<'_> {
     }
 
     /// Fetches a blob into the store's blobs, going on where it broke off.
-    fn blob_into(
+    pub(super) fn blob_into(
         &self,
         store: &Store,
         doing: &str,
@@ -348,7 +348,7 @@ impl Remote<'_> {
         self.wrong_content(doing, &what, &expected, &"longer")
     }
 
-    fn cut_off(&self, doing: &str, layer: &Descriptor, length: u64) -> RegistryError {
+    pub(super) fn cut_off(&self, doing: &str, layer: &Descriptor, length: u64) -> RegistryError {
         let text = format!("{length} of {} bytes of layer {} came", layer.size, layer.digest);
         let source = std::io::Error::new(std::io::ErrorKind::UnexpectedEof, text);
         RegistryError::Broken { doing: doing.to_owned(), address: self.origin.to_string(), source }

@@ -1,8 +1,7 @@
 //! From the store to a registry: what is there already is neither compressed nor sent, what another repository of the registry has is mounted from
-//! there, and an upload that broke off goes on where it was.
+//! there. How a blob is sent is told in `upload`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -14,21 +13,18 @@ use crate::archive_write::{descriptor, manifest};
 use crate::blob::{self, Blob};
 use crate::compress::Compression;
 use crate::digest::{DiffId, Digest};
+use crate::error::StoreError;
 use crate::image::Image;
 use crate::layer::Layer;
 use crate::reference::Reference;
 use crate::registry::error::RegistryError;
-use crate::registry::known::{Place, Upload};
-use crate::registry::manifest::ACCEPTED;
+use crate::registry::known::Place;
+use crate::registry::manifest::{ACCEPTED, Document, MAX_BYTES, parse_document};
 use crate::registry::resolve::registry_of;
-use crate::registry::talk::{Answer, Ask, Payload, Registries, Remote, Tried, lock, no_registry};
+use crate::registry::talk::{Ask, Payload, Registries, Remote, lock};
 use crate::registry::work::{Meter, for_each};
 use crate::store::Store;
 
-/// What is sent in one piece; longer blobs go in pieces of this length, and can go on after one of them.
-const PIECE_BYTES: u64 = 64 << 20;
-/// "Chunks MUST be at least this long" (distribution-spec, `OCI-Chunk-Min-Length`), as far as that is believed.
-const LONGEST_PIECE_BYTES: u64 = 1 << 30;
 /// Repositories from which a mount is tried.
 const MOST_MOUNTS: usize = 2;
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -53,11 +49,11 @@ pub struct Sent {
 }
 
 /// What happens on the way.
-struct Pushing<'a> {
-    remote: &'a Remote<'a>,
-    store: &'a Store,
-    doing: &'a str,
-    meter: Meter<'a>,
+pub(super) struct Pushing<'a> {
+    pub(super) remote: &'a Remote<'a>,
+    pub(super) store: &'a Store,
+    pub(super) doing: &'a str,
+    pub(super) meter: Meter<'a>,
     halt: AtomicBool,
     /// One layer is compressed at a time, on all processors.
     compressing: Mutex<()>,
@@ -67,8 +63,12 @@ struct Pushing<'a> {
     there: AtomicUsize,
 }
 
+/// The layers of an image, those that the store has. What it lacks must be known to be at the registry.
+type Layers = BTreeMap<DiffId, Option<Layer>>;
+
 impl Registries {
-    /// Brings an image into a registry under `name`, its layers in that encoding where they are not in another one already.
+    /// Brings an image into a registry under `name`, its layers in that encoding where they are not in another one already. Layers that the store
+    /// lacks have to be at that registry, where [`Registries::look`] has seen them.
     pub fn push(
         &self,
         image: &Image,
@@ -83,39 +83,47 @@ impl Registries {
         };
         image.store().session()?.hold_image(image)?;
         let remote = self.inner.remote(&doing, registry, name.repository())?;
-        let mut layers: BTreeMap<DiffId, Layer> = BTreeMap::new();
-        for layer in image.layers()? {
-            layers.insert(layer.diff_id(), layer);
+        let mut layers = Layers::new();
+        for diff_id in image.diff_ids() {
+            layers.insert(*diff_id, image.store().layer(diff_id)?);
         }
-        if let Some(sent) = unchanged(&remote, &doing, image, &layers, compression, tag)? {
+        let before = remote.stood_for(&doing, tag)?;
+        if let Some(sent) = unchanged(&remote, image, &layers, compression, before)? {
             return Ok(sent);
         }
-        let pushing = Pushing {
-            remote: &remote,
-            store: image.store(),
-            doing: &doing,
-            meter: Meter::start(reporter, doing.clone(), None),
-            halt: AtomicBool::new(false),
-            compressing: Mutex::new(()),
-            sent_bytes: AtomicU64::new(0),
-            sent: AtomicUsize::new(0),
-            mounted: AtomicUsize::new(0),
-            there: AtomicUsize::new(0),
-        };
-        let blobs = pushing.layers(&layers, compression)?;
-        pushing.config(image)?;
-        let (document, digest) = document(image, &blobs);
-        remote.put_manifest(&doing, tag, &document, digest)?;
-        Ok(Sent {
-            digest,
-            manifest_bytes: document.len() as u64,
-            unchanged: false,
-            sent_bytes: pushing.sent_bytes.into_inner(),
-            sent_layers: pushing.sent.into_inner(),
-            mounted_layers: pushing.mounted.into_inner(),
-            layers_there: pushing.there.into_inner(),
-        })
+        let sent = send(&remote, &doing, image, &layers, (compression, tag), reporter);
+        match sent {
+            // What an earlier image has was taken for there without a question.
+            Err(RegistryError::Refused { status: 400 | 404, .. }) if remote.forget_seen() => {
+                send(&remote, &doing, image, &layers, (compression, tag), reporter)
+            }
+            sent => sent,
+        }
     }
+}
+
+fn send(
+    remote: &Remote<'_>,
+    doing: &str,
+    image: &Image,
+    layers: &Layers,
+    (compression, tag): (Compression, &str),
+    reporter: &dyn Reporter,
+) -> Result<Sent, RegistryError> {
+    let pushing = Pushing::new(remote, image.store(), doing, Meter::start(reporter, doing.to_owned(), None));
+    let blobs = pushing.layers(image, layers, compression)?;
+    pushing.config(image)?;
+    let (document, digest) = document(image, &blobs);
+    remote.put_manifest(doing, tag, MANIFEST_TYPE, &document, digest)?;
+    Ok(Sent {
+        digest,
+        manifest_bytes: document.len() as u64,
+        unchanged: false,
+        sent_bytes: pushing.sent_bytes.into_inner(),
+        sent_layers: pushing.sent.into_inner(),
+        mounted_layers: pushing.mounted.into_inner(),
+        layers_there: pushing.there.into_inner(),
+    })
 }
 
 impl Registries {
@@ -149,35 +157,25 @@ fn document(image: &Image, blobs: &BTreeMap<DiffId, Blob>) -> (Vec<u8>, Digest) 
     (document, digest)
 }
 
-/// Where every layer's blob is known, one question tells whether the name stands for this image already.
+/// Where every layer's blob is known, what the name stood for tells whether it stands for this image already.
 fn unchanged(
     remote: &Remote<'_>,
-    doing: &str,
     image: &Image,
-    layers: &BTreeMap<DiffId, Layer>,
+    layers: &Layers,
     compression: Compression,
-    tag: &str,
+    before: Option<Digest>,
 ) -> Result<Option<Sent>, RegistryError> {
+    let Some(before) = before else { return Ok(None) };
     let mut blobs = BTreeMap::new();
     for (diff_id, layer) in layers {
-        let noted = || remote.noted(image.store(), diff_id, compression).next().map(|place| place.blob);
-        let Some(blob) = layer.known_blob(compression)?.or_else(noted) else { return Ok(None) };
+        let known = layer.as_ref().map(|layer| layer.known_blob(compression)).transpose()?.flatten();
+        let wanted = layer.as_ref().map(|_| compression);
+        let noted = || remote.noted(image.store(), diff_id, wanted).next().map(|place| place.blob);
+        let Some(blob) = known.or_else(noted) else { return Ok(None) };
         blobs.insert(*diff_id, blob);
     }
     let (document, digest) = document(image, &blobs);
-    let scopes = remote.scopes("pull,push");
-    let answer = remote.ask(&Ask {
-        doing,
-        method: Method::HEAD,
-        url: remote.url(&format!("manifests/{tag}")),
-        headers: vec![("accept", ACCEPTED.to_owned())],
-        scopes: &scopes,
-        payload: Payload::None,
-        small: true,
-    })?;
-    let same = answer.status == 200 && answer.header("docker-content-digest") == Some(&digest.to_string());
-    answer.drain();
-    Ok(same.then_some(Sent {
+    Ok((before == digest).then_some(Sent {
         digest,
         manifest_bytes: document.len() as u64,
         unchanged: true,
@@ -188,30 +186,62 @@ fn unchanged(
     }))
 }
 
-impl Pushing<'_> {
+impl<'a> Pushing<'a> {
+    pub(super) fn new(remote: &'a Remote<'a>, store: &'a Store, doing: &'a str, meter: Meter<'a>) -> Self {
+        Self {
+            remote,
+            store,
+            doing,
+            meter,
+            halt: AtomicBool::new(false),
+            compressing: Mutex::new(()),
+            sent_bytes: AtomicU64::new(0),
+            sent: AtomicUsize::new(0),
+            mounted: AtomicUsize::new(0),
+            there: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether nobody wants that it ends.
+    pub(super) fn go_on(&self) -> Result<(), RegistryError> {
+        if self.halt.load(Ordering::Relaxed) || self.remote.all.stop.is_up() {
+            return Err(RegistryError::Stopped { doing: self.doing.to_owned() });
+        }
+        Ok(())
+    }
+
     fn layers(
         &self,
-        layers: &BTreeMap<DiffId, Layer>,
+        image: &Image,
+        layers: &Layers,
         compression: Compression,
     ) -> Result<BTreeMap<DiffId, Blob>, RegistryError> {
         let blobs = Mutex::new(BTreeMap::new());
-        let mut wanted: Vec<&Layer> = layers.values().collect();
+        let mut wanted: Vec<(&DiffId, &Option<Layer>)> = layers.iter().collect();
         // The largest first: whoever begins with it last is waited for by all.
-        wanted.sort_by_key(|layer| std::cmp::Reverse(layer.size_bytes()));
-        for_each(&wanted, &self.halt, |layer| {
-            let blob = self.layer(layer, compression)?;
+        wanted.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.as_ref().map_or(0, Layer::size_bytes)));
+        for_each(&wanted, &self.halt, |(diff_id, layer)| {
+            let blob = self.layer(image, diff_id, layer.as_ref(), compression)?;
             let place =
                 Place { registry: self.remote.registry.clone(), repository: self.remote.repository.clone(), blob };
-            self.store.note_place(&layer.diff_id(), &place)?;
-            lock(&blobs).insert(layer.diff_id(), blob);
+            self.store.note_place(diff_id, &place)?;
+            lock(&blobs).insert(**diff_id, blob);
             Ok::<(), RegistryError>(())
         })?;
         Ok(blobs.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    fn layer(&self, layer: &Layer, compression: Compression) -> Result<Blob, RegistryError> {
-        let known = layer.known_blob(compression)?;
-        let places: Vec<Place> = self.remote.noted(self.store, &layer.diff_id(), compression).collect();
+    fn layer(
+        &self,
+        image: &Image,
+        diff_id: &DiffId,
+        layer: Option<&Layer>,
+        compression: Compression,
+    ) -> Result<Blob, RegistryError> {
+        let known = layer.map(|layer| layer.known_blob(compression)).transpose()?.flatten();
+        // What the store lacks cannot be made in another encoding.
+        let places: Vec<Place> =
+            self.remote.noted(self.store, diff_id, layer.is_some().then_some(compression)).collect();
         let mut asked = BTreeSet::new();
         for blob in known.into_iter().chain(places.iter().map(|place| place.blob)) {
             if asked.insert(blob.digest) && self.remote.has(self.doing, &blob.digest)? {
@@ -226,10 +256,15 @@ impl Pushing<'_> {
                 return Ok(place.blob);
             }
         }
+        let Some(layer) = layer else {
+            let missing = StoreError::MissingLayer { what: format!("image {}", image.id()), diff_id: *diff_id };
+            return Err(missing.into());
+        };
         let blob = if let Some(blob) = known {
             blob
         } else {
             let _one = lock(&self.compressing);
+            self.go_on()?;
             layer.blob(compression)?
         };
         // The same image may have been pushed from another machine.
@@ -239,6 +274,7 @@ impl Pushing<'_> {
         }
         let path = self.store.blob_path(&blob.digest);
         self.upload(&blob.digest, blob.size_bytes, &path).map_err(|error| self.damaged(&blob, error))?;
+        self.remote.saw(&blob.digest);
         self.sent.fetch_add(1, Ordering::Relaxed);
         self.sent_bytes.fetch_add(blob.size_bytes, Ordering::Relaxed);
         Ok(blob)
@@ -262,330 +298,45 @@ impl Pushing<'_> {
         }
         self.whole(&digest, &Payload::Bytes(image.config_bytes()))
     }
-
-    fn upload(&self, digest: &Digest, size_bytes: u64, path: &Path) -> Result<(), RegistryError> {
-        if size_bytes > PIECE_BYTES {
-            return self.in_pieces(digest, size_bytes, path);
-        }
-        self.whole(digest, &Payload::Piece { path, offset: 0, length: size_bytes, meter: &self.meter })
-    }
-
-    /// One request for a place, one with everything.
-    fn whole(&self, digest: &Digest, payload: &Payload<'_>) -> Result<(), RegistryError> {
-        self.remote.all.retrying(self.doing, &self.remote.registry, || {
-            self.go_on()?;
-            let begun = self.remote.begin(self.doing)?;
-            let answer = match self.remote.try_send(
-                self.doing,
-                Method::PUT,
-                with_digest(&begun, digest),
-                Vec::new(),
-                payload,
-            )? {
-                Tried::Done(answer) => answer,
-                Tried::Later(error, asked) => return Ok(Tried::Later(error, asked)),
-            };
-            self.remote.accepted(self.doing, answer, digest).map(Tried::Done)
-        })
-    }
-
-    fn go_on(&self) -> Result<(), RegistryError> {
-        if self.halt.load(Ordering::Relaxed) || self.remote.all.stop.is_up() {
-            return Err(RegistryError::Stopped { doing: self.doing.to_owned() });
-        }
-        Ok(())
-    }
-
-    /// A piece after the other; where it was is kept, so that another push goes on there.
-    fn in_pieces(&self, digest: &Digest, size_bytes: u64, path: &Path) -> Result<(), RegistryError> {
-        let mut upload = match self.store.begun_upload(&self.remote.name(), digest) {
-            Some(begun) => self.remote.where_it_is(self.doing, &begun.location, size_bytes)?,
-            None => None,
-        };
-        if let Some(upload) = &upload {
-            self.meter.add_bytes(upload.offset);
-        }
-        let mut failures = 0;
-        loop {
-            self.go_on()?;
-            let outcome = self.next_piece(digest, size_bytes, path, &mut upload);
-            let (error, asked) = match outcome {
-                Ok(Step::Further) => {
-                    failures = 0;
-                    continue;
-                }
-                Ok(Step::Finished) => {
-                    self.store.forget_upload(&self.remote.name(), digest);
-                    return Ok(());
-                }
-                Ok(Step::Failed(error, asked)) => (error, asked),
-                Err(error) if error.is_transient() => (error, None),
-                Err(error) => return Err(error),
-            };
-            failures += 1;
-            if failures >= self.remote.all.settings.times.attempts {
-                return Err(error);
-            }
-            self.remote.all.wait(self.doing, &self.remote.registry, failures, asked)?;
-            let before = upload.as_ref().map_or(0, |upload| upload.offset);
-            upload = match &upload {
-                Some(begun) => self.remote.where_it_is(self.doing, &begun.location, size_bytes)?,
-                None => None,
-            };
-            let after = upload.as_ref().map_or(0, |upload| upload.offset);
-            self.meter.add(i64::try_from(after).unwrap_or(0) - i64::try_from(before).unwrap_or(0));
-        }
-    }
-
-    fn next_piece(
-        &self,
-        digest: &Digest,
-        size_bytes: u64,
-        path: &Path,
-        upload: &mut Option<Upload>,
-    ) -> Result<Step, RegistryError> {
-        let current = match upload {
-            Some(current) => current.clone(),
-            None => Upload { location: self.remote.begin(self.doing)?, offset: 0 },
-        };
-        *upload = Some(current.clone());
-        let Upload { location, offset } = current;
-        if offset == size_bytes {
-            let tried = self.remote.try_send(
-                self.doing,
-                Method::PUT,
-                with_digest(&location, digest),
-                Vec::new(),
-                &Payload::Bytes(&[]),
-            )?;
-            return match tried {
-                Tried::Done(answer) if answer.status == 404 || answer.status == 416 => Ok(self.lost(upload, answer)),
-                Tried::Done(answer) => self.remote.accepted(self.doing, answer, digest).map(|()| Step::Finished),
-                Tried::Later(error, asked) => Ok(Step::Failed(error, asked)),
-            };
-        }
-        let length = PIECE_BYTES.min(size_bytes - offset);
-        let headers = vec![
-            ("content-type", "application/octet-stream".to_owned()),
-            ("content-range", format!("{offset}-{}", offset + length - 1)),
-        ];
-        let piece = Payload::Piece { path, offset, length, meter: &self.meter };
-        let answer = match self.remote.try_send(self.doing, Method::PATCH, location, headers, &piece)? {
-            Tried::Done(answer) => answer,
-            Tried::Later(error, asked) => return Ok(Step::Failed(error, asked)),
-        };
-        match (answer.status, answer.location()) {
-            (200..=204, Some(location)) => {
-                let end = answer.header("range").and_then(parse_range_end).map_or(offset + length, |end| end + 1);
-                if end <= offset || end > size_bytes {
-                    let seen = format!("after {offset} bytes and {length} more it has {end}");
-                    return Err(no_registry(self.doing, &answer.url, &seen));
-                }
-                self.meter.add(i64::try_from(end).unwrap_or(0) - i64::try_from(offset + length).unwrap_or(0));
-                answer.drain();
-                let next = Upload { location, offset: end };
-                self.store.note_upload(&self.remote.name(), digest, &next)?;
-                *upload = Some(next);
-                Ok(Step::Further)
-            }
-            (404 | 416, _) => Ok(self.lost(upload, answer)),
-            _ => Err(self.remote.refused(self.doing, answer)),
-        }
-    }
-
-    /// The registry knows nothing of the upload any more, or has it elsewhere.
-    fn lost(&self, upload: &mut Option<Upload>, answer: Answer) -> Step {
-        if answer.status == 404
-            && let Some(lost) = upload.take()
-        {
-            self.meter.add(-i64::try_from(lost.offset).unwrap_or(0));
-        }
-        Step::Failed(self.remote.refused(self.doing, answer), None)
-    }
-}
-
-/// What became of a piece.
-enum Step {
-    Further,
-    Finished,
-    Failed(RegistryError, Option<std::time::Duration>),
-}
-
-/// The end of `0-1023`, with or without `bytes=`.
-fn parse_range_end(text: &str) -> Option<u64> {
-    text.trim_start_matches("bytes").trim_start_matches(['=', ' ']).split_once('-')?.1.trim().parse().ok()
-}
-
-fn with_digest(location: &str, digest: &Digest) -> String {
-    let sign = if location.contains('?') { '&' } else { '?' };
-    format!("{location}{sign}digest=sha256%3A{}", digest.hex())
 }
 
 impl Remote<'_> {
-    /// Where this registry is known to have a layer, and as a blob of which encoding.
-    fn noted(&self, store: &Store, layer: &DiffId, compression: Compression) -> impl Iterator<Item = Place> + use<> {
+    /// Where this registry is known to have a layer, and as which blob: of that encoding, or of any.
+    fn noted(
+        &self,
+        store: &Store,
+        layer: &DiffId,
+        compression: Option<Compression>,
+    ) -> impl Iterator<Item = Place> + use<> {
         let registry = self.registry.clone();
         let places = store.known_places(layer).into_iter();
-        places.filter(move |place| place.registry == registry && place.blob.compression == compression)
-    }
-
-    fn send(&self, doing: &str, method: &Method, url: &str, payload: &Payload<'_>) -> Result<Answer, RegistryError> {
-        self.all.retrying(doing, &self.registry, || {
-            self.try_send(doing, method.clone(), url.to_owned(), Vec::new(), payload)
+        places.filter(move |place| {
+            place.registry == registry && compression.is_none_or(|wanted| wanted == place.blob.compression)
         })
     }
 
-    fn try_send(
-        &self,
-        doing: &str,
-        method: Method,
-        url: String,
-        headers: Vec<(&'static str, String)>,
-        payload: &Payload<'_>,
-    ) -> Result<Tried<Answer>, RegistryError> {
-        let scopes = self.scopes("pull,push");
-        let payload = match payload {
-            Payload::None => Payload::None,
-            Payload::Bytes(bytes) => Payload::Bytes(bytes),
-            Payload::Piece { path, offset, length, meter } => {
-                Payload::Piece { path, offset: *offset, length: *length, meter }
-            }
-        };
-        let small = !matches!(payload, Payload::Piece { .. });
-        self.try_ask(&Ask { doing, method, url, headers, scopes: &scopes, payload, small })
-    }
-
-    /// Whether the repository has a blob.
-    fn has(&self, doing: &str, digest: &Digest) -> Result<bool, RegistryError> {
-        let answer = self.send(doing, &Method::HEAD, &self.url(&format!("blobs/{digest}")), &Payload::None)?;
-        match answer.status {
-            200 => Ok(true),
-            404 | 405 => Ok(false),
-            _ => Err(self.refused(doing, answer)),
-        }
-    }
-
-    /// Begins an upload; says where it goes.
-    fn begin(&self, doing: &str) -> Result<String, RegistryError> {
-        let answer = self.send(doing, &Method::POST, &self.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
-        self.begun(doing, answer)
-    }
-
-    fn begun(&self, doing: &str, answer: Answer) -> Result<String, RegistryError> {
-        if answer.status != 202 {
-            return Err(self.refused(doing, answer));
-        }
-        if answer
-            .header("oci-chunk-min-length")
-            .and_then(|text| text.parse::<u64>().ok())
-            .is_some_and(|least| least > PIECE_BYTES)
-        {
-            let seen = format!(
-                "it wants pieces longer than {PIECE_BYTES} bytes (up to {LONGEST_PIECE_BYTES} would be sensible)"
-            );
-            return Err(no_registry(doing, &answer.url, &seen));
-        }
-        let place = answer.location();
-        place.ok_or_else(|| no_registry(doing, &answer.url, "an upload is accepted, and it does not say where to"))
-    }
-
-    /// Has a blob of another repository appear in this one; false where the registry does not do that.
-    fn mount(&self, doing: &str, digest: &Digest, from: &str) -> Result<bool, RegistryError> {
-        let url = self.url(&format!("blobs/uploads/?mount=sha256%3A{}&from={from}", digest.hex()));
-        let scopes = [self.scopes("pull,push"), vec![format!("repository:{from}:pull")]].concat();
-        let ask = Ask {
-            doing,
-            method: Method::POST,
-            url,
-            headers: Vec::new(),
-            scopes: &scopes,
-            payload: Payload::Bytes(&[]),
-            small: true,
-        };
-        let answer = match self.ask(&ask) {
-            Ok(answer) => answer,
-            // Who may write here need not be allowed to read there.
-            Err(RegistryError::Denied { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        match answer.status {
-            201 => Ok(true),
-            202 => {
-                self.cancel(doing, answer);
-                Ok(false)
-            }
-            _ => Ok(false),
-        }
-    }
-
-    /// An upload that was begun instead of a mount is of no use: the blob may not even be compressed.
-    fn cancel(&self, doing: &str, answer: Answer) {
-        let location = answer.location();
-        answer.drain();
-        if let Some(location) = location
-            && let Ok(Tried::Done(answer)) = self.try_send(doing, Method::DELETE, location, Vec::new(), &Payload::None)
-        {
-            answer.drain(); // else the registry removes it some day
-        }
-    }
-
-    /// How far an upload is; nothing where the registry knows nothing of it any more.
-    fn where_it_is(&self, doing: &str, location: &str, size_bytes: u64) -> Result<Option<Upload>, RegistryError> {
-        let answer = self.send(doing, &Method::GET, location, &Payload::None)?;
-        let next = answer.location().unwrap_or_else(|| location.to_owned());
-        let end = answer.header("range").and_then(parse_range_end);
-        let offset = match (answer.status, end) {
-            // A registry that has nothing yet says `0-0`.
-            (200 | 204, Some(0) | None) => 0,
-            (200 | 204, Some(end)) => end + 1,
-            _ => {
-                answer.drain();
-                return Ok(None);
-            }
-        };
-        answer.drain();
-        Ok((offset <= size_bytes).then_some(Upload { location: next, offset }))
-    }
-
-    /// The last answer of an upload.
-    fn accepted(&self, doing: &str, answer: Answer, digest: &Digest) -> Result<(), RegistryError> {
-        if !matches!(answer.status, 200 | 201 | 204) {
-            return Err(self.refused(doing, answer));
-        }
-        let said = answer.header("docker-content-digest").and_then(|said| said.parse::<Digest>().ok());
-        let wrong = said.filter(|said| said != digest);
-        answer.drain();
-        wrong.map_or(Ok(()), |seen| Err(self.wrong_content(doing, "what was sent, in the words", digest, &seen)))
-    }
-
-    fn put_manifest(&self, doing: &str, tag: &str, document: &[u8], digest: Digest) -> Result<(), RegistryError> {
+    /// What a tag stands for now. What the image has that it stands for is there, and need not be asked for.
+    fn stood_for(&self, doing: &str, tag: &str) -> Result<Option<Digest>, RegistryError> {
         let scopes = self.scopes("pull,push");
         let answer = self.ask(&Ask {
             doing,
-            method: Method::PUT,
+            method: Method::GET,
             url: self.url(&format!("manifests/{tag}")),
-            headers: vec![("content-type", MANIFEST_TYPE.to_owned())],
+            headers: vec![("accept", ACCEPTED.to_owned())],
             scopes: &scopes,
-            payload: Payload::Bytes(document),
+            payload: Payload::None,
             small: true,
         })?;
-        self.accepted(doing, answer, &digest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_and_addresses_of_uploads_are_read_and_written() {
-        for (text, end) in
-            [("0-1023", Some(1023)), ("bytes=0-9", Some(9)), ("bytes 0-9", Some(9)), ("9", None), ("a-b", None)]
-        {
-            assert_eq!(parse_range_end(text), end, "{text}");
+        if answer.status != 200 {
+            answer.drain();
+            return Ok(None);
         }
-        let digest = Digest::of(b"");
-        assert!(with_digest("/x", &digest).ends_with(&format!("/x?digest=sha256%3A{}", digest.hex())));
-        assert!(with_digest("/x?state=1", &digest).starts_with("/x?state=1&digest=sha256%3Ae3b0"));
+        let kind = answer.header("content-type").map(str::to_owned);
+        let bytes = self.read_bounded(doing, answer, &format!("manifest {tag}"), MAX_BYTES)?;
+        // Whatever else stands there is replaced.
+        if let Ok(Document::Image { config, layers }) = parse_document(&bytes, kind.as_deref()) {
+            layers.iter().chain([&config]).for_each(|blob| self.saw(&blob.digest));
+        }
+        Ok(Some(Digest::of(&bytes)))
     }
 }

@@ -128,6 +128,15 @@ impl Remote<'_> {
         Ok((bytes, kind))
     }
 
+    /// The digest of what a tag stands for; nothing where it stands for nothing.
+    pub(super) fn stands_for(&self, doing: &str, tag: &str) -> Result<Option<Digest>, RegistryError> {
+        match self.manifest(doing, tag, None) {
+            Ok((bytes, _)) => Ok(Some(Digest::of(&bytes))),
+            Err(RegistryError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The answer where it is 200; `what` is not there with a 404.
     pub(super) fn there(
         &self,

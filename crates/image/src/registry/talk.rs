@@ -12,6 +12,7 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, Method, Request, Response};
 use ureq::{Agent, Body, SendBody};
 
+use crate::digest::Digest;
 use crate::registry::challenge::{Challenge, parse_challenges};
 use crate::registry::error::{NOBODY, RegistryError};
 use crate::registry::keys::{Key, Secret, find_key};
@@ -47,6 +48,8 @@ pub(super) struct Inner {
     pub(super) tokens: Mutex<BTreeMap<(String, String), (Secret, Instant)>>,
     /// Origins that want a password.
     basic: Mutex<BTreeSet<Origin>>,
+    /// Blobs that repositories have been seen to have, by repository.
+    seen: Mutex<BTreeMap<String, BTreeSet<Digest>>>,
 }
 
 impl Registries {
@@ -69,6 +72,7 @@ impl Registries {
             origins: Mutex::default(),
             tokens: Mutex::default(),
             basic: Mutex::default(),
+            seen: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -129,7 +133,12 @@ impl Answer {
 
     /// Where the registry sends whoever asked.
     pub(super) fn location(&self) -> Option<String> {
-        resolve_location(&self.url, self.header("location")?)
+        self.resolve(self.header("location")?)
+    }
+
+    /// An address as it is meant where the answer came from.
+    pub(super) fn resolve(&self, address: &str) -> Option<String> {
+        resolve_location(&self.url, address)
     }
 
     /// Reads to the end what nobody wants, so that the connection serves again.
@@ -346,6 +355,20 @@ impl Remote<'_> {
     /// The name under which it is known.
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The repository has been seen to have a blob.
+    pub(super) fn saw(&self, digest: &Digest) {
+        lock(&self.all.seen).entry(self.name()).or_default().insert(*digest);
+    }
+
+    pub(super) fn has_seen(&self, digest: &Digest) -> bool {
+        lock(&self.all.seen).get(&self.name()).is_some_and(|seen| seen.contains(digest))
+    }
+
+    /// From now on every blob is asked for again; false where none was seen.
+    pub(super) fn forget_seen(&self) -> bool {
+        lock(&self.all.seen).remove(&self.name()).is_some_and(|seen| !seen.is_empty())
     }
 
     /// Asks until there is an answer that will not change a little later.
