@@ -1,10 +1,11 @@
-//! Images leave the machine: skopeo, podman and docker take what is saved, run it, and hand it back as the same image.
+//! Images leave the machine: skopeo, podman, docker and containerd take what is saved, run it, and hand it back as the same image.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic)] // tests start processes and fail loudly
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use support::docker::Daemon;
 use support::podman::Podman;
@@ -130,4 +131,67 @@ fn docker_runs_what_is_saved_and_gives_it_back() {
     hoist_says(["image", "rm", "test/docker-sum"]).ok();
     nothing_is_mounted(dir.path());
     remove_groups("docker");
+}
+
+/// A containerd of the test's own, which goes with it.
+struct Containerd {
+    child: std::process::Child,
+    socket: PathBuf,
+}
+
+impl Containerd {
+    /// Starts one below `dir`, whose path must be short.
+    fn start(dir: &Path) -> Self {
+        let socket = dir.join("s");
+        let settings = format!(
+            "version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{0}/s\"\n",
+            text(dir)
+        );
+        fs_err::write(dir.join("config.toml"), settings).expect("a file");
+        let log = fs_err::File::create(dir.join("log")).expect("the log");
+        let mut command = Command::new("containerd");
+        command.arg("--config").arg(dir.join("config.toml")).stdout(Stdio::null()).stderr(log.into_parts().0);
+        let found = Self { child: command.spawn().expect("containerd starts"), socket };
+        let started = Instant::now();
+        while found.ctr(&["version"]).code != 0 {
+            let log = || fs_err::read_to_string(dir.join("log")).unwrap_or_default();
+            assert!(started.elapsed() < Duration::from_mins(1), "containerd does not answer: {}", log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        found
+    }
+
+    fn ctr(&self, args: &[&str]) -> Said {
+        run(Command::new("ctr").arg("--address").arg(&self.socket).args(["--namespace", "hoist-test"]).args(args))
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn containerd_runs_what_is_saved_and_gives_it_back() {
+    let id = build("test/ctr-sum", "sum");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (saved, back) = (dir.path().join("saved.tar"), dir.path().join("back.tar"));
+    save("test/ctr-sum", "oci-archive", &saved);
+    {
+        let daemon = Containerd::start(dir.path());
+        let import = ["image", "import", "--snapshotter", "native", "--base-name", "test/ctr-sum", text(&saved)];
+        daemon.ctr(&import).ok();
+        // Its variables have one dash more than those of the others.
+        let input: Vec<&str> = INPUT.iter().map(|word| if *word == "-e" { "--env" } else { word }).collect();
+        let run = ["run", "--rm", "--snapshotter", "native"];
+        let args: Vec<&str> = run.into_iter().chain(input).chain(["test/ctr-sum:latest", "sum"]).collect();
+        is_the_result(&daemon.ctr(&args));
+        daemon.ctr(&["image", "export", text(&back), "test/ctr-sum:latest"]).ok();
+    }
+    comes_back(&back, &id);
+    hoist_says(["image", "rm", "test/ctr-sum"]).ok();
+    nothing_is_mounted(dir.path());
 }
