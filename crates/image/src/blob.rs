@@ -28,13 +28,18 @@ pub struct Blob {
 impl Layer {
     /// The layer's blob in that encoding: the one kept from before, or made now and kept. A loaded layer that has its original blob gives that one.
     pub fn blob(&self, compression: Compression) -> Result<Blob, StoreError> {
+        self.blob_while(compression, &|| true)
+    }
+
+    /// The same; an error soon after `goes_on` is false.
+    pub(crate) fn blob_while(&self, compression: Compression, goes_on: &dyn Fn() -> bool) -> Result<Blob, StoreError> {
         let store = self.store();
         store.session()?;
         if let Some(blob) = self.known_blob(compression)? {
             return Ok(blob);
         }
         let (temporary, file) = store.temporary_file()?;
-        let blob = self.encode(compression, file)?;
+        let blob = self.encode(compression, file, goes_on)?;
         let _locked = store.shared()?;
         fs::rename(&temporary.path, store.blob_path(&blob.digest)).doing("keeping a compressed layer")?;
         store.note_blob(self, &blob)?;
@@ -66,11 +71,11 @@ impl Layer {
         Ok(there.then_some(blob))
     }
 
-    fn encode(&self, compression: Compression, file: fs::File) -> Result<Blob, StoreError> {
+    fn encode(&self, compression: Compression, file: fs::File, goes_on: &dyn Fn() -> bool) -> Result<Blob, StoreError> {
         let action = "compressing a layer";
         let out = Hashed { file, hasher: Hasher::default() };
         let mut encoder = Encoder::new(compression, out).doing(action)?;
-        self.write_tar(&mut encoder)?;
+        self.write_tar(&mut While { out: &mut encoder, goes_on })?;
         let out = encoder.finish().doing(action)?;
         out.file.sync_all().doing(action)?;
         let (digest, size_bytes) = out.hasher.finish();
@@ -143,6 +148,22 @@ impl<R: io::Read> io::Read for HashingReader<R> {
 }
 
 impl<R: io::Read> Skip for HashingReader<R> {}
+
+/// Hands on what is written as long as somebody wants it.
+struct While<'a> {
+    out: &'a mut dyn Write,
+    goes_on: &'a dyn Fn() -> bool,
+}
+
+impl Write for While<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.goes_on)() { self.out.write(bytes) } else { Err(io::ErrorKind::ConnectionAborted.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
 
 /// Hashes what is written to a file.
 pub(crate) struct Hashed {

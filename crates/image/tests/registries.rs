@@ -76,6 +76,28 @@ fn an_image_is_pushed_pulled_and_pushed_again_with_the_changed_layer_alone() {
 }
 
 #[test]
+fn two_apps_that_share_layers_send_them_once() {
+    let registry = Registry::start(&Wants::default());
+    let (_dir, store) = fresh();
+    let shared: Vec<_> = (0..5).map(|at| layer(&store, &format!("/wheel{at}"), &"numpy ".repeat(at + 1))).collect();
+    let with = |own: &str| {
+        let own = layer(&store, "/app", own);
+        image(&store, "app", &shared.iter().chain([&own]).collect::<Vec<_>>())
+    };
+    let sent = push(&settings(), &with("first"), &name_in(&registry, "team/first")).unwrap();
+    assert_eq!((sent.sent_layers, sent.mounted_layers), (6, 0));
+    let sent = push(&settings(), &with("second"), &name_in(&registry, "team/second")).unwrap();
+    assert_eq!((sent.sent_layers, sent.mounted_layers), (1, 5), "{sent:?}");
+    // Into a repository that has one of them, from another machine, whose own blobs are the same: they are asked for and there.
+    let (_other_dir, other) = fresh();
+    let again: Vec<_> = (0..5).map(|at| layer(&other, &format!("/wheel{at}"), &"numpy ".repeat(at + 1))).collect();
+    let own = layer(&other, "/app", "third");
+    let third = image(&other, "app", &again.iter().chain([&own]).collect::<Vec<_>>());
+    let sent = push(&settings(), &third, &name_in(&registry, "team/second:3")).unwrap();
+    assert_eq!((sent.sent_layers, sent.layers_there), (1, 5), "{sent:?}");
+}
+
+#[test]
 fn what_hoist_pushes_skopeo_reads_and_the_other_way_round() {
     let registry = Registry::start(&Wants::default());
     let (dir, store) = fresh();

@@ -130,7 +130,14 @@ impl From<SaveCompression> for Compression {
 impl ImageArgs {
     /// Whether Ctrl-C has something to remove.
     pub(crate) fn cleans_up(&self) -> bool {
-        matches!(&self.command, ImageCommand::Verify(args) if args.rebuilds())
+        match &self.command {
+            ImageCommand::Verify(args) => args.cleans_up(),
+            ImageCommand::Push(args) => args.cleans_up(),
+            ImageCommand::Pull(_) => true,
+            ImageCommand::Tag { remote, .. } => remote.is_said(),
+            ImageCommand::Save { remote, .. } => remote.is_said(),
+            _ => false,
+        }
     }
 
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {

@@ -56,6 +56,12 @@ pub(crate) struct PullArgs {
 }
 
 impl PushArgs {
+    /// Whether a transfer is to be ended in words. Archives are written to the end or not at all.
+    pub(crate) fn cleans_up(&self) -> bool {
+        let transfer = |place: &Place| matches!(place, Place::Registry(_) | Place::Docker | Place::DockerName(_));
+        self.places.iter().all(transfer)
+    }
+
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         self.registry.apply(context)?;
         let image = image_to_give(context, &self.image)?;

@@ -36,9 +36,9 @@ pub(crate) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    /// Whether something is built.
-    pub(crate) fn rebuilds(&self) -> bool {
-        self.rebuild.is_some()
+    /// Whether something is built or fetched.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.rebuild.is_some() || self.remote.is_said()
     }
 
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {

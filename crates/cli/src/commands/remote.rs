@@ -34,6 +34,11 @@ pub(crate) struct RemoteImage {
 }
 
 impl RemoteFlag {
+    /// Whether that was said.
+    pub(crate) fn is_said(&self) -> bool {
+        self.remote
+    }
+
     /// Whether the registry is asked; its settings are in force then.
     pub(crate) fn is_set(&self, context: &Context) -> Result<bool, Failure> {
         if self.remote {
@@ -49,6 +54,11 @@ impl RemoteFlag {
 }
 
 impl RemoteImage {
+    /// Whether the registry was said to be asked.
+    pub(crate) fn is_said(&self) -> bool {
+        self.flag.is_said()
+    }
+
     /// What `wanted` is called at its registry, where that is asked.
     pub(crate) fn name(&self, context: &Context, wanted: &str) -> Result<Option<Reference>, Failure> {
         self.flag.name(context, wanted)

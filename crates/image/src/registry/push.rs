@@ -265,7 +265,9 @@ impl<'a> Pushing<'a> {
         } else {
             let _one = lock(&self.compressing);
             self.go_on()?;
-            layer.blob(compression)?
+            let made = layer.blob_while(compression, &|| self.go_on().is_ok());
+            self.go_on()?;
+            made?
         };
         // The same image may have been pushed from another machine.
         if known.is_none() && !asked.contains(&blob.digest) && self.remote.has(self.doing, &blob.digest)? {

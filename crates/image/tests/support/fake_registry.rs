@@ -48,6 +48,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// These, and then nothing for a long time.
     Silence(Vec<u8>),
+    /// The first, and then a byte of the second now and then.
+    Drip(Vec<u8>, Vec<u8>),
     /// These, and then the same piece again and again.
     Endless(Vec<u8>, Vec<u8>),
 }
@@ -159,6 +161,15 @@ fn serve(stream: TcpStream, contents: &Mutex<Contents>, log: &Mutex<Vec<Asked>>,
             let _ = out.write_all(&bytes);
             out.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
             let _ = out.read(&mut [0; 1]); // until the other side goes
+        }
+        Reply::Drip(bytes, rest) => {
+            let _ = out.write_all(&bytes);
+            for byte in rest {
+                std::thread::sleep(Duration::from_millis(100));
+                if out.write_all(&[byte]).is_err() {
+                    return;
+                }
+            }
         }
         Reply::Endless(bytes, piece) => {
             let _ = out.write_all(&bytes);
