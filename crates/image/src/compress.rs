@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 const BLOCK: usize = 1 << 20;
 const MAX_WORKERS: usize = 8;
+/// Of a first push compression is nearly all the time: the next levels cost more of it than they save of the wire.
+const LEVEL: Level = Level::new(3);
 
 /// How a layer's tar is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,7 +197,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
 fn deflate(block: &[u8], last: bool) -> io::Result<Compressed> {
     let mut crc = Crc::new();
     crc.update(block);
-    let mut deflater = Compress::new(Level::new(5), false);
+    let mut deflater = Compress::new(LEVEL, false);
     let mut bytes = Vec::with_capacity(block.len() / 2 + 1024);
     let flush = if last { FlushCompress::Finish } else { FlushCompress::Sync };
     loop {
