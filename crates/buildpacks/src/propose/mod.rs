@@ -195,13 +195,33 @@ impl App<'_> {
                 let (name, maker) = assigned(text)?;
                 let (framework, _, interface) = FRAMEWORKS.iter().find(|(_, known, _)| *known == maker)?;
                 let seen = format!("{} line {} makes the {framework} app called {name}", source.shown(), index + 1);
-                let proposal = match *framework {
-                    "Dash" => self.dash(source, &module, name, seen),
-                    _ => Proposal::new(self.serve(*interface, Made::Object, &module, name), seen),
+                let entry = self.entry(source, name);
+                let proposal = match (*framework, entry) {
+                    ("Dash", _) => self.dash(source, &module, name, seen),
+                    (_, None) => Proposal::new(self.serve(*interface, Made::Object, &module, name), seen),
+                    (_, Some((entry, file))) => {
+                        let seen = format!("{seen}, which {file} imports to be started");
+                        Proposal::new(self.serve(*interface, Made::Object, &entry, name), seen)
+                    }
                 };
                 Some(proposal.of(framework))
             })
         })
+    }
+
+    /// The file at the app's root that imports the app from the package of `maker`: what else of the package it imports makes the app whole (its pages).
+    fn entry(&self, maker: &Source, name: &str) -> Option<(Module, String)> {
+        let package = maker.path.iter().next().filter(|_| maker.path.components().count() > 1)?.to_str()?;
+        let at_root = self.sources.0.iter().filter(|source| source.path.components().count() == 1);
+        let is_entry = |source: &&Source| {
+            let shown = source.shown();
+            let is_test = shown.starts_with("test") || shown.ends_with("_test.py") || shown == "conftest.py";
+            // A server that begins while the file is imported never lets another one begin.
+            let starts = source.text.lines().any(|line| line.starts_with(&format!("{name}.run(")));
+            !is_test && !starts && source.takes(name, package)
+        };
+        let source = at_root.into_iter().find(is_entry)?;
+        Some((source.module(self.is_installed)?, source.shown()))
     }
 
     /// Dash keeps its WSGI app in an attribute, which servers take by a name of its own.

@@ -146,6 +146,18 @@ impl Source {
         self.imported().any(|name| name == package)
     }
 
+    /// Whether `from PACKAGE… import …, NAME` stands at the left margin.
+    pub(super) fn takes(&self, name: &str, package: &str) -> bool {
+        self.text.lines().any(|line| {
+            let Some((from, names)) = line.strip_prefix("from ").and_then(|line| line.split_once(" import ")) else {
+                return false;
+            };
+            let names = names.split('#').next().unwrap_or(names);
+            let mut names = names.split(',').map(|one| one.trim_matches([' ', '(', ')']));
+            from.trim().split('.').next() == Some(package) && names.any(|one| one == name)
+        })
+    }
+
     /// `shop.wsgi` of `shop/wsgi.py`; none for names that no import statement takes. What is installed needs not be looked for.
     pub(super) fn module(&self, is_installed: bool) -> Option<Module> {
         let below = self.path.strip_prefix(&self.root).unwrap_or(&self.path).with_extension("");

@@ -75,6 +75,26 @@ fn a_framework_is_served_by_what_the_app_requires() {
 }
 
 #[test]
+fn a_file_that_imports_the_app_of_a_package_is_what_is_started() {
+    let package = [("shop/__init__.py", FLASK), ("shop/web.py", "from . import app, pages\n"), GUNICORN, BASE];
+    let line = |file: &str, text: &str, wanted: &str| {
+        let files = [&package[..], &[(file, text)]].concat();
+        assert_line(&files, &format!("gunicorn --bind 0.0.0.0:${{PORT:-8080}} {wanted}:app"));
+        page(&files)
+    };
+    let told = line("startup.py", "from shop.web import app\n", "startup");
+    let seen = "shop/__init__.py line 2 makes the Flask app called app, which startup.py imports to be started";
+    assert!(told.contains(seen), "{told}");
+    line("wsgi.py", "from shop import (db, app)  # all of it\nif __name__ == '__main__':\n    app.run()\n", "wsgi");
+    // A server of its own, another package's app, a test, a name that only begins so, a function's own import.
+    line("run.py", "from shop import app\napp.run(debug=True)\n", "shop");
+    line("other.py", "from shopping import app\n", "shop");
+    line("test_shop.py", "from shop import app\n", "shop");
+    line("tools.py", "from shop import app_of\n", "shop");
+    line("lazy.py", "def f():\n    from shop import app\n", "shop");
+}
+
+#[test]
 fn django_is_served_wherever_it_lies() {
     let wsgi = "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n";
     let asgi = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n";
