@@ -160,7 +160,7 @@ impl Copying<'_> {
                 }
             }
         }
-        self.target.put_manifest(self.doing, wanted, &own, bytes, Digest::of(bytes))
+        self.target.put_manifest(self.doing, wanted, &own, bytes, Digest::of(bytes)).map(|_| ())
     }
 
     fn blobs(&self, blobs: impl Iterator<Item = Descriptor>) -> Result<(), RegistryError> {

@@ -206,6 +206,16 @@ pub enum RegistryError {
         /// The registry.
         registry: String,
     },
+    /// What is attached to an image is in no order.
+    #[error("{doing}: {what}: {problem}")]
+    Attachments {
+        /// What was being done.
+        doing: String,
+        /// The tag, or the manifest.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Somebody wants no more (Ctrl-C).
     #[error("{doing}: stopped")]
     Stopped {
@@ -300,9 +310,16 @@ impl RegistryError {
             Self::Platform { .. } => "choose one of those: hoist image pull --platform OS/ARCH NAME".to_owned(),
             Self::NotAnImage { .. } => "look at the name: helm charts, signatures and other documents lie in registries, too".to_owned(),
             Self::Content { .. } => "the registry or what lies between changed it: do not use it; try again, or ask who runs the registry".to_owned(),
+            Self::TooLarge { doing, .. } if doing.contains("attach") => {
+                "do not use it: whoever wrote it there, or the registry, lies about its length".to_owned()
+            }
             Self::TooLarge { .. } => "if you trust it, allow more: hoist image pull --max-size 200G NAME".to_owned(),
             Self::OtherNames { digest, .. } => format!("to remove the image with all its names, name it by its digest: hoist image rm --remote HOST/NAME@{digest}"),
             Self::NoRemoval { .. } => "removal is a setting of the registry's own: ask who runs it, or use its own page".to_owned(),
+            Self::Attachments { problem, .. } if problem.starts_with("somebody else") => {
+                "run the command again when the others have ended: what is attached already is not attached again".to_owned()
+            }
+            Self::Attachments { .. } => "look who wrote it; removed from the registry, it is made anew".to_owned(),
             Self::Save(error) => error.hint(),
             Self::Load { source, .. } => source.hint(),
             Self::Store(error) => error.hint(),

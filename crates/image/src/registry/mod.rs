@@ -3,11 +3,14 @@
 //! ```text
 //! name ─resolve→ manifest ─fetch, check→ blobs ─load_layer→ layers ─put_image→ Image
 //! Image ─known_blob, compress→ blobs ─has, mount, upload→ manifest under a name
+//! manifest's digest ─attach→ documents that refer to it ─attached→ what they are
 //! ```
 //!
 //! It blocks, and works in a few threads (docs/adr/0050). Nobody on the other side is trusted: documents are bounded, every byte has a digest that is
 //! checked before it is used, whoever is silent is not waited for. Credentials go to the registry and its token service alone.
 
+mod artifact;
+mod attach;
 mod challenge;
 mod copy;
 mod error;
@@ -17,6 +20,7 @@ mod login;
 mod manifest;
 mod pull;
 mod push;
+mod referrers;
 mod resolve;
 mod seen;
 mod settings;
@@ -28,10 +32,13 @@ mod wire;
 mod work;
 
 pub use copy::Copied;
+pub use artifact::Attachment;
+pub use attach::{Attached, Attachments};
 pub use error::RegistryError;
 pub use manifest::Platform;
 pub use pull::Fetched;
 pub use push::Sent;
 pub use seen::{Seen, SeenLayer};
+pub use referrers::AttachedDocument;
 pub use settings::{KeyPlaces, RegistrySettings, RegistryTimes};
 pub use talk::Registries;

@@ -17,6 +17,7 @@ use crate::error::StoreError;
 use crate::image::Image;
 use crate::layer::Layer;
 use crate::reference::Reference;
+use crate::registry::artifact::MANIFEST_TYPE;
 use crate::registry::error::RegistryError;
 use crate::registry::known::Place;
 use crate::registry::manifest::{ACCEPTED, Document, MAX_BYTES, parse_document};
@@ -27,7 +28,6 @@ use crate::store::Store;
 
 /// Repositories from which a mount is tried.
 const MOST_MOUNTS: usize = 2;
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// An image is in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -185,7 +185,7 @@ fn is_tag(text: &str) -> bool {
 }
 
 /// `</v2/a/tags/list?last=b&n=10>; rel="next"`.
-fn parse_next(link: &str) -> Option<&str> {
+pub(super) fn parse_next(link: &str) -> Option<&str> {
     let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
     rest.contains("next").then_some(address)
 }

@@ -163,7 +163,7 @@ fn parse_range_end(text: &str) -> Option<u64> {
     text.trim_start_matches("bytes").trim_start_matches(['=', ' ']).split_once('-')?.1.trim().parse().ok()
 }
 
-fn with_digest(location: &str, digest: &Digest) -> String {
+pub(super) fn with_digest(location: &str, digest: &Digest) -> String {
     let sign = if location.contains('?') { '&' } else { '?' };
     format!("{location}{sign}digest=sha256%3A{}", digest.hex())
 }
@@ -218,7 +218,7 @@ impl Remote<'_> {
     }
 
     /// Begins an upload; says where it goes.
-    fn begin(&self, doing: &str) -> Result<String, RegistryError> {
+    pub(super) fn begin(&self, doing: &str) -> Result<String, RegistryError> {
         let answer = self.send(doing, &Method::POST, &self.url("blobs/uploads/"), &Payload::Bytes(&[]))?;
         self.begun(doing, answer)
     }
@@ -310,7 +310,7 @@ impl Remote<'_> {
         wrong.map_or(Ok(()), |seen| Err(self.wrong_content(doing, "what was sent, in the words", digest, &seen)))
     }
 
-    /// Puts a document under a tag or its digest.
+    /// Puts a document under a tag or its digest; the image that the registry says it lists it for (`OCI-Subject`), where it does that.
     pub(super) fn put_manifest(
         &self,
         doing: &str,
@@ -318,7 +318,7 @@ impl Remote<'_> {
         kind: &str,
         document: &[u8],
         digest: Digest,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Option<Digest>, RegistryError> {
         let scopes = self.scopes("pull,push");
         let answer = self.ask(&Ask {
             doing,
@@ -329,7 +329,9 @@ impl Remote<'_> {
             payload: Payload::Bytes(document),
             small: true,
         })?;
-        self.accepted(doing, answer, &digest)
+        let subject = answer.header("oci-subject").and_then(|said| said.parse().ok());
+        self.accepted(doing, answer, &digest)?;
+        Ok(subject)
     }
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Contents {
     pub(crate) manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
     pub(crate) blobs: BTreeMap<String, Vec<u8>>,
     pub(crate) uploads: BTreeMap<String, Vec<u8>>,
+    /// Whether it lists what refers to an image, as registries of the distribution specification 1.1 do.
+    pub(crate) lists_referrers: bool,
 }
 
 type Fault = dyn Fn(&Asked, &mut Contents) -> Option<Reply> + Send + Sync;
@@ -185,6 +187,15 @@ fn behave(asked: &Asked, contents: &mut Contents, whole: bool) -> Reply {
     if let Some((repository, name)) = rest.rsplit_once("/manifests/") {
         return manifests(asked, contents, repository, name);
     }
+    if let Some((repository, subject)) = rest.rsplit_once("/referrers/")
+        && contents.lists_referrers
+    {
+        return reply(
+            200,
+            &[("Content-Type", "application/vnd.oci.image.index.v1+json")],
+            referrers(contents, repository, subject),
+        );
+    }
     if let Some((_, session)) = rest.rsplit_once("/blobs/uploads/") {
         return uploads(asked, contents, rest, session, whole);
     }
@@ -211,7 +222,10 @@ fn manifests(asked: &Asked, contents: &mut Contents, repository: &str, name: &st
         let entry = (asked.header("content-type").to_owned(), asked.body.clone());
         contents.manifests.insert((repository.to_owned(), digest.clone()), entry.clone());
         contents.manifests.insert(key, entry);
-        return reply(201, &[("Docker-Content-Digest", &digest)], "");
+        let subject = subject_of(&asked.body).filter(|_| contents.lists_referrers);
+        let mut headers = vec![("Docker-Content-Digest", digest.as_str())];
+        headers.extend(subject.as_deref().map(|subject| ("OCI-Subject", subject)));
+        return reply(201, &headers, "");
     }
     let Some((kind, bytes)) = contents.manifests.get(&key) else {
         return reply(404, &[], r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#);
@@ -220,6 +234,26 @@ fn manifests(asked: &Asked, contents: &mut Contents, repository: &str, name: &st
     let length = bytes.len().to_string();
     let headers = [("Content-Type", kind.as_str()), ("Docker-Content-Digest", &digest), ("Content-Length", &length)];
     reply(200, &headers, bytes.clone())
+}
+
+fn subject_of(manifest: &[u8]) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(manifest).ok()?;
+    Some(document["subject"]["digest"].as_str()?.to_owned())
+}
+
+/// The index of what refers to an image.
+pub(crate) fn referrers(contents: &Contents, repository: &str, subject: &str) -> String {
+    let by_digest =
+        contents.manifests.iter().filter(|((own, name), _)| own == repository && name.starts_with("sha256:"));
+    let referring = by_digest.filter(|(_, (_, bytes))| subject_of(bytes).as_deref() == Some(subject));
+    let listed = referring.map(|((_, digest), (kind, bytes))| {
+        let document: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        serde_json::json!({"mediaType": kind, "digest": digest, "size": bytes.len(), "artifactType": document["artifactType"],
+            "annotations": document["annotations"]})
+    });
+    serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": listed.collect::<Vec<_>>()})
+    .to_string()
 }
 
 fn uploads(asked: &Asked, contents: &mut Contents, rest: &str, session: &str, whole: bool) -> Reply {
