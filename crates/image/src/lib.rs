@@ -63,8 +63,8 @@ pub use prune::{DiskUsage, PruneOptions, Pruned};
 pub use record::{Keeps, Record};
 pub use reference::{Reference, ReferenceError};
 pub use registry::{
-    Attached, AttachedDocument, Attachment, Attachments, Copied, Fetched, KeyPlaces, Platform, Registries, RegistryError,
-    RegistrySettings, RegistryTimes, Seen, SeenLayer, Sent,
+    Attached, AttachedDocument, Attachment, Attachments, Copied, Fetched, KeyPlaces, Platform, Registries,
+    RegistryError, RegistrySettings, RegistryTimes, Seen, SeenLayer, Sent,
 };
 pub use scratch::Scratch;
 pub use store::Store;

@@ -269,7 +269,11 @@ fn lists_and_documents_that_lie_are_refused_within_bounds() {
         let link = r#"<http://other.example/v2/>; rel="next""#;
         asked.path.contains("/referrers/").then(|| reply(200, &[("Link", link)], empty.clone()))
     });
-    refused(&registries.attached(&name).unwrap_err(), "more referrers that lie with somebody else", "look at host and port");
+    refused(
+        &registries.attached(&name).unwrap_err(),
+        "more referrers that lie with somebody else",
+        "look at host and port",
+    );
 
     let content = |at: usize| registries.attached_content(&name, &found[at]).unwrap_err();
     registry.fail(|asked, _| asked.path.contains("/blobs/").then(|| reply(200, &[], "other")));

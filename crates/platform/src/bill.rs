@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use hoist_image::{Digest, Image};
+use hoist_events::Reporter;
+use hoist_image::{Digest, Image, Store};
 use hoist_spec::{DISTRO_NAME_LABEL, DISTRO_VERSION_LABEL};
 use serde_json::{Map, Value, json};
 
@@ -36,6 +37,7 @@ impl BillFormat {
 /// What an image says of itself in its bill.
 struct Subject {
     name: String,
+    purl: Option<String>,
     id: String,
     /// The distribution's name and version, as its labels have them.
     distribution: Option<(String, String)>,
@@ -45,38 +47,59 @@ impl LocalEngine {
     /// The SBOM of a whole image. An image without documents, such as a run image, has its operating system's packages.
     /// It is called `name` in it.
     pub fn bill(&self, image: &str, name: &str, format: BillFormat) -> Result<Value, PlatformError> {
-        let (image, wanted) = (self.store().image(image)?, name);
-        let own = match documents(self.store(), &image, wanted) {
-            Ok(own) => own,
-            Err(SbomsError::None { .. }) => Vec::new(),
-            Err(other) => return Err(other.into()),
-        };
-        let mut parts = Vec::new();
-        for document in own.iter().filter(|document| document.format == Some(format.name())) {
-            parts.push(document.read(wanted)?);
-        }
-        let packages = match list_os_packages(&image.layers()?)? {
-            OsPackages::Known(packages) => packages,
-            OsPackages::Unknown(why) => {
-                let text = format!("the operating system's packages are not in the SBOM of {wanted}: {why}");
-                self.reporter().warn(&text, Some("have the image scanned by what knows that system"));
-                Vec::new()
-            }
-        };
-        let subject = Subject::of(&image, wanted);
-        Ok(match format {
-            BillFormat::CycloneDx => cyclonedx(&subject, &parts, &packages),
-            BillFormat::Spdx => spdx(&subject, &parts, &packages),
-        })
+        let called = BillName { name: name.to_owned(), purl: None };
+        bill_of(self.store(), &self.store().image(image)?, &called, format, self.reporter())
     }
 }
 
+/// What an image is called in its bill.
+pub(crate) struct BillName {
+    /// Its name, as it was asked for.
+    pub(crate) name: String,
+    /// Its package URL, where it is in a registry.
+    pub(crate) purl: Option<String>,
+}
+
+/// The SBOM of a whole image under that name.
+pub(crate) fn bill_of(
+    store: &Store,
+    image: &Image,
+    called: &BillName,
+    format: BillFormat,
+    reporter: &dyn Reporter,
+) -> Result<Value, PlatformError> {
+    let wanted = called.name.as_str();
+    let own = match documents(store, image, wanted) {
+        Ok(own) => own,
+        Err(SbomsError::None { .. }) => Vec::new(),
+        Err(other) => return Err(other.into()),
+    };
+    let mut parts = Vec::new();
+    for document in own.iter().filter(|document| document.format == Some(format.name())) {
+        parts.push(document.read(wanted)?);
+    }
+    let packages = match list_os_packages(&image.layers()?)? {
+        OsPackages::Known(packages) => packages,
+        OsPackages::Unknown(why) => {
+            let text = format!("the operating system's packages are not in the SBOM of {wanted}: {why}");
+            reporter.warn(&text, Some("have the image scanned by what knows that system"));
+            Vec::new()
+        }
+    };
+    let subject = Subject::of(image, called);
+    Ok(match format {
+        BillFormat::CycloneDx => cyclonedx(&subject, &parts, &packages),
+        BillFormat::Spdx => spdx(&subject, &parts, &packages),
+    })
+}
+
 impl Subject {
-    fn of(image: &Image, wanted: &str) -> Self {
+    fn of(image: &Image, called: &BillName) -> Self {
         let labels = image.config().config().as_ref().and_then(|config| config.labels().as_ref());
         let label = |key: &str| labels.and_then(|labels| labels.get(key)).cloned();
         Self {
-            name: wanted.to_owned(),
+            name: called.name.clone(),
+            purl: called.purl.clone(),
             id: image.id().to_string(),
             distribution: label(DISTRO_NAME_LABEL).zip(label(DISTRO_VERSION_LABEL)),
         }
@@ -192,6 +215,11 @@ fn cyclonedx(subject: &Subject, parts: &[Value], packages: &[OsPackage]) -> Valu
     if let Some((name, version)) = &subject.distribution {
         components.push(json!({"type": "operating-system", "bom-ref": format!("os:{name}@{version}"), "name": name, "version": version}));
     }
+    let mut component =
+        json!({"type": "container", "bom-ref": subject.id, "name": subject.name, "version": subject.id});
+    if let Some(purl) = &subject.purl {
+        component["purl"] = json!(purl);
+    }
     json!({
         "bomFormat": "CycloneDX",
         "specVersion": version,
@@ -199,7 +227,7 @@ fn cyclonedx(subject: &Subject, parts: &[Value], packages: &[OsPackage]) -> Valu
         "version": 1,
         "metadata": {
             "tools": {"components": [{"type": "application", "name": "hoist", "version": env!("CARGO_PKG_VERSION")}]},
-            "component": {"type": "container", "bom-ref": subject.id, "name": subject.name, "version": subject.id},
+            "component": component,
         },
         "components": components,
         "dependencies": dependencies,
@@ -267,10 +295,15 @@ fn spdx(subject: &Subject, parts: &[Value], packages: &[OsPackage]) -> Value {
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}],
         }));
     }
-    all.insert(0, json!({
+    let mut own = json!({
         "SPDXID": root, "name": subject.name, "versionInfo": subject.id, "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
         "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION", "copyrightText": "NOASSERTION", "primaryPackagePurpose": "CONTAINER",
-    }));
+    });
+    if let Some(purl) = &subject.purl {
+        own["externalRefs"] =
+            json!([{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl}]);
+    }
+    all.insert(0, own);
     relationships.insert(
         0,
         json!({"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": root}),
@@ -298,7 +331,7 @@ mod tests {
 
     fn subject() -> Subject {
         let id = format!("sha256:{}", "0".repeat(64));
-        Subject { name: "shop".into(), id, distribution: Some(("debian".into(), "13".into())) }
+        Subject { name: "shop".into(), purl: None, id, distribution: Some(("debian".into(), "13".into())) }
     }
 
     fn package(name: &str) -> OsPackage {

@@ -290,6 +290,7 @@ impl LocalEngine {
         let mut pruned = self.store.prune(options)?;
         if !options.dry_run {
             self.forget_gone_builders()?;
+            self.forget_gone_builds()?;
             forget_gone_files(&self.store)?;
         }
         pruned.bytes += cache_bytes;

@@ -117,6 +117,9 @@ pub enum PlatformError {
     /// Places besides the store that did not get the image.
     #[error(transparent)]
     Places(#[from] crate::place::PlacesError),
+    /// A pushed image has not everything attached that is attested of it.
+    #[error(transparent)]
+    Attest(Box<crate::attest::AttestError>),
     /// The report of a build cannot be written.
     #[error("cannot write {}", path.display())]
     Report {
@@ -266,6 +269,7 @@ impl PlatformError {
             ),
             Self::Place(error) => error.hint(),
             Self::Places(error) => error.hint(),
+            Self::Attest(error) => error.hint(),
             Self::Report { .. } => "name a folder that you may write to: --report-output-dir DIR".to_owned(),
             Self::NameOfBuilder { .. } => "choose another name for the app's image".to_owned(),
             Self::RunImageTarget { .. } => "leave --run-image out for the builder's own".to_owned(),
@@ -317,6 +321,7 @@ impl PlatformError {
         match self {
             Self::Place(error) => error.fault(),
             Self::Places(error) => error.fault(),
+            Self::Attest(error) => error.fault(),
             Self::ImportCheck { .. }
             | Self::NoProcess { .. }
             | Self::Result(_)

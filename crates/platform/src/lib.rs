@@ -10,6 +10,7 @@
 //! them in as [`BuilderParts`]).
 #![forbid(unsafe_code)]
 
+mod attest;
 mod bill;
 mod bindings;
 mod bounded;
@@ -43,6 +44,7 @@ mod run;
 mod runner;
 mod sboms;
 
+pub use attest::{AttachedReport, Attest, AttestError, AttestKey, AttestPublicKey, attest_places, open_envelope};
 pub use bill::BillFormat;
 pub use build::{BuiltService, Dependency, Offer, PlanReport, Requirement, TriedBuildpack, TriedGroup, rfc3339};
 pub use builder::{Builder, BuilderParts, BuildpackFiles, default_builder_toml, order_of};

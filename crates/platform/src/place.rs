@@ -14,6 +14,7 @@ use hoist_image::{Daemon, DockerError, Reference, Registries};
 use hoist_sandbox::Cancel;
 use serde::Serialize;
 
+use crate::attest::AttachedReport;
 use crate::create::BuilderError;
 
 pub use error::{PlaceError, PlacesError};
@@ -111,6 +112,9 @@ pub struct Placed {
     /// What a daemon was sent.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Sent>,
+    /// What is attested of it there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attached: Vec<AttachedReport>,
 }
 
 /// What was sent, and what needed not be.

@@ -72,7 +72,11 @@ impl LocalEngine {
         let run_image = self.run_image_for(request, &foundation)?;
         let (rebased, config) = self.rebased(request, &app, &foundation, &run_image)?;
         let image = match config {
-            Some(config) => self.store().put_image_bytes(config, &[])?,
+            Some(config) => {
+                let image = self.store().put_image_bytes(config, &[])?;
+                self.note_rebase(&app, &image)?;
+                image
+            }
             None => app,
         };
         for name in &request.names {

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hoist_image::{ArchiveFormat, Compression, Image, ImageId, LoadError, LoadLimits, Reference, SaveError};
 use serde_json::{Value, json};
 
+use crate::commands::image_attestations::AttestationsArgs;
 use crate::commands::image_transfer::{PullArgs, PushArgs};
 use crate::commands::image_verify::VerifyArgs;
 use crate::commands::inspect::Built;
@@ -95,6 +96,7 @@ enum ImageCommand {
     Push(PushArgs),
     Pull(PullArgs),
     Verify(Box<VerifyArgs>),
+    Attestations(AttestationsArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -167,6 +169,7 @@ impl ImageArgs {
             ImageCommand::Push(args) => args.run(context),
             ImageCommand::Pull(args) => args.run(context),
             ImageCommand::Verify(args) => args.run(context),
+            ImageCommand::Attestations(args) => args.run(context),
         }
     }
 }

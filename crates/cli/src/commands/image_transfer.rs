@@ -2,9 +2,10 @@
 
 use clap::Args;
 use hoist_image::{DockerError, LoadLimits, Platform, Reference};
-use hoist_platform::{Place, PlacesError, docker_daemon, write_places};
+use hoist_platform::{Place, PlacesError, attest_places, docker_daemon, write_places};
 use serde_json::json;
 
+use crate::commands::attest_options::AttestOptions;
 use crate::commands::image::SaveCompression;
 use crate::commands::run::parse_size;
 use crate::context::Context;
@@ -31,6 +32,8 @@ pub(crate) struct PushArgs {
     places: Vec<Place>,
     #[command(flatten)]
     registry: RegistryFlags,
+    #[command(flatten)]
+    attest: AttestOptions,
     /// How layers are compressed in registries and OCI layouts; docker and docker-archive never are
     #[arg(long, value_enum, default_value = "gzip", value_name = "KIND")]
     compression: SaveCompression,
@@ -71,12 +74,17 @@ impl PushArgs {
             _ => image.names()?,
         };
         let outputs = if self.places.is_empty() { own_registries(&names, &self.image)? } else { self.places };
-        let told = (&*context.reporter, &context.cancel);
-        let (placed, failed) =
-            write_places(&image, &names, &outputs, self.compression.into(), &registries(context), told);
+        let attest = self.attest.wanted(&outputs)?;
+        let (told, registries) = ((&*context.reporter, &context.cancel), registries(context));
+        let (mut placed, failed) = write_places(&image, &names, &outputs, self.compression.into(), &registries, told);
+        let attested = attest.map_or(Ok(()), |attest| {
+            attest_places(&open_store(context)?, &image, &mut placed, &attest, &registries, &*context.reporter)
+                .map_err(Failure::from)
+        });
         if let Some(error) = failed {
             return Err(error.into());
         }
+        attested?;
         if context.json {
             return context.print_json(&json!({"id": image.id().to_string(), "outputs": placed}));
         }

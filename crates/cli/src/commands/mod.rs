@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, help, and the lines that call the library.
 
+pub(crate) mod attest_options;
 pub(crate) mod base;
 pub(crate) mod build;
 pub(crate) mod builder;
@@ -9,6 +10,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod extension;
 pub(crate) mod image;
+mod image_attestations;
 pub(crate) mod image_transfer;
 mod image_verify;
 pub(crate) mod init;

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hoist_image::{Compression, Image, Reference};
-use hoist_platform::{LocalEngine, Place, Placed, PullPolicy, RebaseRequest, Rebased, write_places};
+use hoist_platform::{
+    Attest, LocalEngine, Place, Placed, PullPolicy, RebaseRequest, Rebased, attest_places, write_places,
+};
 use serde_json::json;
 
+use crate::commands::attest_options::AttestOptions;
 use crate::context::Context;
 use crate::engine;
 use crate::failure::{Code, Failure, harmless};
@@ -42,6 +45,8 @@ pub(crate) struct RebaseArgs {
     #[arg(long)]
     publish: bool,
     #[command(flatten)]
+    attest: AttestOptions,
+    #[command(flatten)]
     registry: RegistryFlags,
 }
 
@@ -49,12 +54,19 @@ impl RebaseArgs {
     pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
         apply_policy(context, self.pull_policy);
         self.registry.apply(context)?;
+        let mut attest = None;
         if self.publish {
-            registries(context).check_push(&self.image.parse()?)?;
+            let name: Reference = self.image.parse()?;
+            registries(context).check_push(&name)?;
+            attest = self.attest.wanted(&[Place::Registry(name)])?;
+        } else {
+            self.attest.wanted(&[])?;
         }
         let engine = engine::open(context)?;
         let image = self.previous_image.clone().unwrap_or_else(|| self.image.clone());
+        // What is attested is read from the layers of the app, too.
         if self.publish
+            && attest.is_none()
             && let Some(name) = engine.is_remote(&image)?
         {
             return self.at_registry(context, &engine, &name);
@@ -75,7 +87,7 @@ impl RebaseArgs {
         let request = self.request(context, image, names)?;
         let rebased = engine.rebase(&request)?;
         let outputs = if self.publish {
-            publish(context, &engine, &engine.store().image(&rebased.image_id)?, &request.names)?
+            publish(context, &engine, &engine.store().image(&rebased.image_id)?, &request.names, attest.as_ref())?
         } else {
             Vec::new()
         };
@@ -86,7 +98,7 @@ impl RebaseArgs {
     fn at_registry(&self, context: &Context, engine: &LocalEngine, name: &Reference) -> Result<(), Failure> {
         let request = self.request(context, name.to_string(), vec![self.image.parse()?])?;
         let (rebased, image) = engine.rebase_remote(&request, name)?;
-        let outputs = publish(context, engine, &image, &request.names)?;
+        let outputs = publish(context, engine, &image, &request.names, None)?;
         answer(context, &rebased, &outputs)
     }
 
@@ -107,11 +119,16 @@ fn publish(
     engine: &LocalEngine,
     image: &Image,
     names: &[Reference],
+    attest: Option<&Attest>,
 ) -> Result<Vec<Placed>, Failure> {
     let outputs: Vec<Place> = names.iter().cloned().map(Place::Registry).collect();
     let told = (&*context.reporter, &context.cancel);
-    let (placed, failed) = write_places(image, names, &outputs, Compression::Gzip, engine.registries(), told);
-    failed.map_or(Ok(placed), |error| Err(error.into()))
+    let (mut placed, failed) = write_places(image, names, &outputs, Compression::Gzip, engine.registries(), told);
+    failed.map_or(Ok(()), Err)?;
+    if let Some(attest) = attest {
+        attest_places(engine.store(), image, &mut placed, attest, engine.registries(), &*context.reporter)?;
+    }
+    Ok(placed)
 }
 
 fn answer(context: &Context, rebased: &Rebased, outputs: &[Placed]) -> Result<(), Failure> {

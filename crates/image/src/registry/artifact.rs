@@ -116,8 +116,11 @@ pub(super) fn index_with(there: Option<&[u8]>, wanted: &[Value]) -> Result<Optio
     bounded(&index).map(Some)
 }
 
+/// A manifest and its configuration.
+type WithConfig = (Vec<u8>, Vec<u8>);
+
 /// The manifest behind one of cosign's tags with `wanted` among its layers, and its configuration; nothing where it has them.
-pub(super) fn cosign_with(there: Option<&[u8]>, wanted: &[Value]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+pub(super) fn cosign_with(there: Option<&[u8]>, wanted: &[Value]) -> Result<Option<WithConfig>, String> {
     let old = match there {
         Some(bytes) => parse(bytes, "layers")?,
         None => json!({}),
@@ -131,7 +134,7 @@ pub(super) fn cosign_with(there: Option<&[u8]>, wanted: &[Value]) -> Result<Opti
 }
 
 /// The manifest behind one of cosign's tags that has this layer alone, and its configuration.
-pub(super) fn cosign_of(layer: &Value) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn cosign_of(layer: &Value) -> WithConfig {
     let (document, config) = cosign_manifest(std::slice::from_ref(layer));
     (document.to_string().into_bytes(), config)
 }

@@ -56,6 +56,9 @@ pub struct Attached {
     pub was_there: bool,
 }
 
+/// A document for a tag, its type, and its configuration where it has one.
+type Merged = (Vec<u8>, &'static str, Option<Vec<u8>>);
+
 /// The tag of the specification for what refers to an image; cosign's have a suffix.
 pub(super) fn tag_of(subject: &Digest) -> String {
     format!("sha256-{}", subject.hex())
@@ -175,7 +178,7 @@ impl Attaching<'_> {
     fn merge(
         &self,
         tag: &str,
-        with: impl Fn(Option<&[u8]>) -> Result<Option<(Vec<u8>, &'static str, Option<Vec<u8>>)>, String>,
+        with: impl Fn(Option<&[u8]>) -> Result<Option<Merged>, String>,
     ) -> Result<Digest, RegistryError> {
         let wrong = |problem: String| RegistryError::Attachments {
             doing: self.doing.to_owned(),

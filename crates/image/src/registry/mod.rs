@@ -31,14 +31,14 @@ mod verify;
 mod wire;
 mod work;
 
-pub use copy::Copied;
 pub use artifact::Attachment;
 pub use attach::{Attached, Attachments};
+pub use copy::Copied;
 pub use error::RegistryError;
 pub use manifest::Platform;
 pub use pull::Fetched;
 pub use push::Sent;
-pub use seen::{Seen, SeenLayer};
 pub use referrers::AttachedDocument;
+pub use seen::{Seen, SeenLayer};
 pub use settings::{KeyPlaces, RegistrySettings, RegistryTimes};
 pub use talk::Registries;

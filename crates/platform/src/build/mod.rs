@@ -14,6 +14,7 @@ use hoist_image::{Image, Reference, Scratch};
 use hoist_sandbox::User;
 use hoist_service::Staged;
 
+use crate::attest::{BuildNote, attest_places};
 use crate::build::places::Places;
 use crate::build::report::write_report;
 use crate::builder::{BUILD_IMAGE_NAME, BUILD_USER, BUILDER_NAME, Builder, RUN_IMAGE_NAME};
@@ -76,6 +77,13 @@ pub(crate) struct Prepared {
     own_name: Reference,
 }
 
+impl Prepared {
+    /// The app.
+    pub(crate) fn staged(&self) -> &Staged {
+        &self.staged
+    }
+}
+
 impl LocalEngine {
     /// Builds an app or service into an image.
     pub fn build(&self, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
@@ -91,6 +99,7 @@ impl LocalEngine {
         let prepared = self.prepare(purpose, request)?;
         self.refuse_without_process(request, &prepared.staged)?;
         let (image, reused_layers, report) = self.run_lifecycle(request, &prepared)?;
+        let note = BuildNote::of(request, &prepared);
         let Prepared { staged, own_name, .. } = prepared;
         if request.import_check && staged.contract.is_some() && has_runner(&image) {
             let day = || self.foresee(&staged.app_dir, &variables(request, &staged)).suggested_day;
@@ -105,6 +114,9 @@ impl LocalEngine {
         };
         // Not only named but put once more: a job of the same service that ended meanwhile may have removed the image with its last name.
         self.store().put_image_bytes(image.config_bytes().to_vec(), &names)?;
+        if !nameless {
+            note.write(self.store(), &image)?;
+        }
         self.reporter().report(&Event::ImageWritten {
             reference: names.first().map(ToString::to_string).unwrap_or_default(),
             image_id: image.id().to_string(),
@@ -113,13 +125,17 @@ impl LocalEngine {
         });
         let told = (self.reporter(), self.cancel());
         let (outputs, compression) = (&request.outputs, request.output_compression);
-        let (placed, failed) = write_places(&image, &names, outputs, compression, self.registries(), told);
+        let (mut placed, failed) = write_places(&image, &names, outputs, compression, self.registries(), told);
+        let attested = request.attest.as_ref().map_or(Ok(()), |attest| {
+            attest_places(self.store(), &image, &mut placed, attest, self.registries(), self.reporter())
+        });
         if let Some(dir) = &request.report_dir {
             write_report(report, &names, &placed, dir)?;
         }
         if let Some(error) = failed {
             return Err(self.unless_cancelled(error));
         }
+        attested.map_err(|error| self.unless_cancelled(error))?;
         Ok(BuiltService { image, names, placed, staged, reused_layers, elapsed: started.elapsed() })
     }
 

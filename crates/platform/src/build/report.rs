@@ -57,6 +57,7 @@ mod tests {
             id: Some("sha256:01".into()),
             unchanged: true,
             sent: None,
+            attached: Vec::new(),
         };
         let names = ["bell".parse().unwrap(), "bell:2".parse().unwrap()];
         write_report(report, &names, &[placed], &dir.path().join("a/b")).unwrap();

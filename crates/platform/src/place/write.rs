@@ -61,7 +61,7 @@ fn to_file(image: &Image, names: &[Reference], place: &Place, compression: Compr
         Place::Docker | Place::DockerName(_) | Place::Registry(_) => true,
     };
     let names = names.iter().map(ToString::to_string).collect();
-    Ok(Placed { output: place.to_string(), names, id: None, unchanged: !changed, sent: None })
+    Ok(Placed { output: place.to_string(), names, id: None, unchanged: !changed, sent: None, attached: Vec::new() })
 }
 
 fn to_docker(
@@ -102,6 +102,7 @@ fn to_docker(
             layers_there: pushed.layers_there,
             mounted_layers: 0,
         }),
+        attached: Vec::new(),
     })
 }
 
@@ -124,6 +125,7 @@ fn to_registry(
             layers_there: pushed.layers_there,
             mounted_layers: pushed.mounted_layers,
         }),
+        attached: Vec::new(),
     })
 }
 

@@ -8,6 +8,7 @@ use hoist_image::{Compression, Reference};
 use hoist_service::{Contract, Manager, Selection};
 use hoist_spec::ProjectMetadata;
 
+use crate::attest::Attest;
 use crate::place::Place;
 use crate::request::Volume;
 use crate::request::buildpacks::BuildpackChoice;
@@ -123,6 +124,8 @@ pub struct BuildRequest {
     pub names: Vec<Reference>,
     /// Where the image goes besides the store.
     pub outputs: Vec<Place>,
+    /// What is attested of the image in registries among the outputs.
+    pub attest: Option<Attest>,
     /// How layers are compressed in OCI layouts among the outputs.
     pub output_compression: Compression,
     /// Folder for `report.toml`; made if it does not exist.
@@ -162,6 +165,7 @@ impl Default for BuildRequest {
             project: ProjectMetadata::default(),
             names: Vec::new(),
             outputs: Vec::new(),
+            attest: None,
             output_compression: Compression::Gzip,
             report_dir: None,
             sbom_dir: None,

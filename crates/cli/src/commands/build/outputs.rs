@@ -6,6 +6,7 @@ use clap::Args;
 use hoist_image::Reference;
 use hoist_platform::{BuildRequest, Place};
 
+use crate::commands::attest_options::AttestOptions;
 use crate::commands::image::SaveCompression;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -19,6 +20,8 @@ pub(crate) struct OutputOptions {
     /// Push the image to the registry of its name, and of each --tag
     #[arg(long)]
     publish: bool,
+    #[command(flatten)]
+    attest: AttestOptions,
     /// Bring the image into the docker daemon too; the same as --output docker
     #[arg(long)]
     docker: bool,
@@ -67,6 +70,7 @@ impl OutputOptions {
                 }
             }
         }
+        request.attest = self.attest.wanted(&places)?;
         request.outputs = places;
         request.report_dir.clone_from(&self.report_output_dir);
         request.sbom_dir.clone_from(&self.sbom_output_dir);
