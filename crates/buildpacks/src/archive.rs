@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::context::Context;
 use crate::install::RUN_PACKAGES;
 use crate::keep;
+use crate::offline;
 
 /// Names the mirror, in lines as apt's sources.list has them.
 const SOURCES_VARIABLE: &str = "HOIST_APT_SOURCES";
@@ -48,6 +49,15 @@ pub(crate) enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// Whether the network was needed and may not be used.
+    pub(crate) fn is_of_no_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Index(IndexError::Fetch { source: FetchError::Offline { .. }, .. })
+                | Self::Fetch(FetchError::Offline { .. })
+        )
+    }
+
     /// What to do next.
     pub(crate) fn hint(&self) -> String {
         match self {
@@ -74,6 +84,7 @@ pub(crate) struct Archive {
     keyring: Keyring,
     fetcher: Fetcher,
     cache_dir: PathBuf,
+    is_offline: bool,
 }
 
 impl Archive {
@@ -92,6 +103,7 @@ impl Archive {
             keyring: keyring.map_err(ArchiveError::Keyring)?,
             fetcher: Fetcher::new(fetch_options(context)),
             cache_dir: cache_dir.to_owned(),
+            is_offline: offline::is_offline(context),
         })
     }
 
@@ -113,7 +125,7 @@ impl Archive {
         Index::load(&self.fetcher, &request, &NullReporter).map_err(ArchiveError::Index)
     }
 
-    /// What this machine chose less than a day ago for the same wishes (`what`), beside the same packages, from the same sources; else what
+    /// What this machine chose less than a day ago (at any time, where the network may not be used) for the same wishes (`what`), beside the same packages, from the same sources; else what
     /// `choose` answers now.
     pub(crate) fn remembered<T: Serialize + DeserializeOwned>(
         &self,
@@ -124,7 +136,7 @@ impl Archive {
     ) -> Result<T, ArchiveError> {
         let memory = self.cache_dir.join(folder).join(self.id(what, installed));
         let age = fs::metadata(&memory).ok().and_then(|data| data.modified().ok()?.elapsed().ok());
-        if age.is_some_and(|age| age < BELIEVED)
+        if (self.is_offline || age.is_some_and(|age| age < BELIEVED))
             && let Some(set) = fs::read(&memory).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
         {
             return Ok(set);
@@ -146,6 +158,7 @@ impl Archive {
             hasher.update(format!("\n{name}={version}"));
         }
         for source in &self.sources {
+            let source = source.without_login();
             hasher.update(format!("\n{} {}", source.uri, source.suite));
         }
         hex(&hasher.finalize())
@@ -240,6 +253,7 @@ fn machine_sources(context: &Context) -> Result<Vec<Source>, ArchiveError> {
 /// As the environment says, with the authorities of the `ca-certificates` binding.
 fn fetch_options(context: &Context) -> FetchOptions {
     let mut options = FetchOptions::from_environment();
+    options.offline = offline::is_offline(context);
     options.ca_file = context.bindings.authorities().or(options.ca_file);
     options
 }

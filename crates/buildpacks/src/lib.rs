@@ -31,6 +31,7 @@ mod job_template;
 mod keep;
 mod layer;
 mod manifest;
+mod offline;
 mod output;
 mod pdm;
 mod pep440;

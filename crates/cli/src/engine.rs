@@ -41,28 +41,39 @@ failure_from! {
     hoist_image::StoreError => |error| if matches!(error, hoist_image::StoreError::UnknownImage { .. }) { Code::Usage } else { Code::Hoist },
     hoist_image::ReferenceError => |_| Code::Usage,
     hoist_base::LockError => |_| Code::Usage,
+    hoist_platform::BundleError => |error| if error.is_of_the_machine() { Code::Hoist } else { Code::Usage },
 }
 
 /// Opens the local engine with the settings in force.
 pub(crate) fn open(context: &Context) -> Result<LocalEngine, Failure> {
-    open_on(context, None)
+    open_for(context, &BuildOn::default(), Arc::clone(&context.reporter))
 }
 
-/// The same, on the base of a lock where a file of one is given.
-pub(crate) fn open_on(context: &Context, locked: Option<&Path>) -> Result<LocalEngine, Failure> {
-    open_heard(context, locked, Arc::clone(&context.reporter))
+/// What a build stands on, where that is said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BuildOn<'a> {
+    /// The file of a base's lock.
+    pub(crate) locked: Option<&'a Path>,
+    /// Whether no connection may be tried.
+    pub(crate) offline: bool,
+    /// The file of a bundle.
+    pub(crate) bundle: Option<&'a Path>,
 }
 
-/// The same, with a reporter of one's own.
-pub(crate) fn open_heard(
+/// The engine for a build.
+pub(crate) fn open_for(
     context: &Context,
-    locked: Option<&Path>,
+    on: &BuildOn<'_>,
     reporter: Arc<dyn Reporter>,
 ) -> Result<LocalEngine, Failure> {
-    let lock = locked.map(hoist_base::read_lock).transpose()?;
-    let settings = settings(context, lock);
+    let lock = on.locked.map(hoist_base::read_lock).transpose()?;
+    let settings = EngineSettings { offline: on.offline, ..settings(context, lock) };
     let host = HostTrust::of_this_machine();
-    Ok(LocalEngine::open(settings, host, reporter, context.cancel.clone())?)
+    let engine = LocalEngine::open(settings, host, reporter, context.cancel.clone())?;
+    match on.bundle {
+        Some(path) => Ok(engine.with_bundle(path)?),
+        None => Ok(engine),
+    }
 }
 
 fn settings(context: &Context, lock: Option<BaseLock>) -> EngineSettings {
@@ -83,6 +94,7 @@ fn settings(context: &Context, lock: Option<BaseLock>) -> EngineSettings {
         parts: parts(),
         registries: registry::settings(context),
         pull_policy: registry::pull_policy(context),
+        offline: false,
     }
 }
 

@@ -94,6 +94,16 @@ impl Solution {
         Self { records }
     }
 
+    /// As a document that [`from_json`](Self::from_json) reads.
+    pub fn to_json(&self) -> Option<Vec<u8>> {
+        serde_json::to_vec(&self.records).ok()
+    }
+
+    /// What [`to_json`](Self::to_json) wrote; none where it is something else.
+    pub fn from_json(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok().map(Self::new)
+    }
+
     /// The packages, sorted by name.
     pub fn packages(&self) -> Vec<Package> {
         self.records.iter().map(package).collect()

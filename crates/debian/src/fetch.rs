@@ -42,6 +42,8 @@ pub struct FetchOptions {
     pub proxy: Option<String>,
     /// How long the mirror may be silent; 30 s where there is none.
     pub silence: Option<Duration>,
+    /// Whether no connection may be tried: files of this machine (`file:`) are read all the same.
+    pub offline: bool,
 }
 
 /// Fetches files from mirrors. Cheap to clone; may be used from several threads.
@@ -133,6 +135,12 @@ pub enum FetchError {
         /// Hash or length that it has.
         found: String,
     },
+    /// The network may not be used.
+    #[error("{url} was not asked for: this build may not use the network")]
+    Offline {
+        /// The address.
+        url: String,
+    },
     /// The address cannot be used.
     #[error("{url} is no address that packages can be fetched from: {problem}")]
     Address {
@@ -173,6 +181,7 @@ impl FetchError {
                 "check the network; behind a proxy set https_proxy and http_proxy; another mirror is set with `hoist config set mirror ADDRESS`".into()
             }
             Self::Stopped { .. } => "run the command again".into(),
+            Self::Offline { .. } => "leave --offline out where there is a network".into(),
             Self::TooLong { .. } | Self::Content { .. } => {
                 "the mirror is broken, or it is being updated right now: try again in some minutes, or name another with `hoist config set mirror ADDRESS`".into()
             }
@@ -204,6 +213,7 @@ impl FetchOptions {
             ca_dir: variable("SSL_CERT_DIR").map(PathBuf::from),
             proxy: None,
             silence: None,
+            offline: false,
         }
     }
 }
@@ -344,6 +354,9 @@ impl Fetcher {
                 }
                 Err(source) => Err(FetchError::Broken { url: url.to_owned(), attempts, source }),
             };
+        }
+        if self.options.offline {
+            return Err(FetchError::Offline { url: masked(url) });
         }
         let agent = if url.starts_with("https://") {
             self.agent(&self.secure, true)?

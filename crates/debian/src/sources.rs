@@ -269,6 +269,22 @@ fn first_of_list(root: &Path, list: &str) -> Option<String> {
     addresses.next().map(|address| address.trim_end_matches('/').to_owned())
 }
 
+impl Source {
+    /// The same mirror without who asks it, for those who may not know.
+    #[must_use]
+    pub fn without_login(&self) -> Self {
+        Self { uri: without_login(&self.uri), ..self.clone() }
+    }
+}
+
+/// An address without user and password.
+fn without_login(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}://{host}{}", &rest[end..])
+}
+
 /// `yes` and its kin.
 fn truth(text: &str) -> bool {
     matches!(text.trim().to_ascii_lowercase().as_str(), "yes" | "true" | "1" | "on" | "with" | "enable")

@@ -151,25 +151,7 @@ impl Image {
     }
 
     fn save_oci(&self, out: &mut dyn Write, names: &[Reference], compression: Compression) -> Result<(), SaveError> {
-        let layout = self.layout(names, compression)?;
-        let action = "writing the OCI archive";
-        put(out, "oci-layout", LAYOUT).map_err(doing(action))?;
-        put(out, "index.json", &layout.index).map_err(doing(action))?;
-        for dir in ["blobs", "blobs/sha256"] {
-            put_dir(out, dir).map_err(doing(action))?;
-        }
-        for part in &layout.parts {
-            let name = format!("blobs/sha256/{}", part.digest.hex());
-            match &part.from {
-                From::Memory(bytes) => put(out, &name, bytes).map_err(doing(action))?,
-                From::Store => {
-                    put_header(out, &name, part.size_bytes).map_err(doing(action))?;
-                    blob::copy(self.store(), &part.digest, part.size_bytes, out)?;
-                    tar_write::write_padding(out, part.size_bytes).map_err(doing(action))?;
-                }
-            }
-        }
-        Ok(())
+        self.layout(names, compression)?.write_tar(self.store(), out)
     }
 
     /// Manifest, configuration and layers under one index.
@@ -203,12 +185,7 @@ impl Image {
             [] => vec![listed],
             names => names.iter().map(|name| named(&listed, name)).collect(),
         };
-        let index = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": manifests,
-        });
-        Ok(Layout { index: index.to_string().into_bytes(), parts })
+        Ok(Layout { index: index(&manifests), parts })
     }
 
     /// Without the layers that the receiver has; the list of layers names them all the same.
@@ -243,7 +220,60 @@ impl Image {
     }
 }
 
+impl Store {
+    /// Writes images as one OCI archive without names; what several of them have is in it once.
+    pub fn save_together(
+        &self,
+        images: &[&Image],
+        out: &mut dyn Write,
+        compression: Compression,
+    ) -> Result<(), SaveError> {
+        let (mut manifests, mut parts, mut done) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let session = self.session()?;
+        for image in images {
+            session.hold_image(image)?;
+            let layout = image.layout(&[], compression)?;
+            let index: Value = serde_json::from_slice(&layout.index).unwrap_or_default();
+            manifests.extend(index["manifests"].as_array().cloned().unwrap_or_default());
+            parts.extend(layout.parts.into_iter().filter(|part| done.insert(part.digest)));
+        }
+        let layout = Layout { index: index(&manifests), parts };
+        layout.write_tar(self, out)?;
+        tar_write::write_end(out).and_then(|()| out.flush()).map_err(doing("finishing the archive"))
+    }
+}
+
+fn index(manifests: &[Value]) -> Vec<u8> {
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": manifests,
+    });
+    index.to_string().into_bytes()
+}
+
 impl Layout {
+    fn write_tar(&self, store: &Store, out: &mut dyn Write) -> Result<(), SaveError> {
+        let action = "writing the OCI archive";
+        put(out, "oci-layout", LAYOUT).map_err(doing(action))?;
+        put(out, "index.json", &self.index).map_err(doing(action))?;
+        for dir in ["blobs", "blobs/sha256"] {
+            put_dir(out, dir).map_err(doing(action))?;
+        }
+        for part in &self.parts {
+            let name = format!("blobs/sha256/{}", part.digest.hex());
+            match &part.from {
+                From::Memory(bytes) => put(out, &name, bytes).map_err(doing(action))?,
+                From::Store => {
+                    put_header(out, &name, part.size_bytes).map_err(doing(action))?;
+                    blob::copy(store, &part.digest, part.size_bytes, out)?;
+                    tar_write::write_padding(out, part.size_bytes).map_err(doing(action))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether exactly this layout lies at `path`, as far as names and lengths tell.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let blobs = path.join("blobs/sha256");

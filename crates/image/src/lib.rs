@@ -59,6 +59,7 @@ pub use layer::Layer;
 pub use lease::Lease;
 pub use load::{LoadError, LoadLimits, Loaded};
 pub use oci_spec::image as oci;
+pub use outfile::OutFile;
 pub use prune::{DiskUsage, PruneOptions, Pruned};
 pub use record::{Keeps, Record};
 pub use reference::{Reference, ReferenceError};

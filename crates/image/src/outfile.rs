@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use crate::durable;
 
 /// A file that has no place yet. Dropping it leaves nothing.
-pub(crate) struct OutFile {
+#[derive(Debug)]
+pub struct OutFile {
     file: fs::File,
     place: PathBuf,
     /// The hidden name, where it has one.
@@ -23,7 +24,7 @@ pub(crate) struct OutFile {
 
 impl OutFile {
     /// Begins the file that will be `place`.
-    pub(crate) fn begin(place: &Path) -> io::Result<Self> {
+    pub fn begin(place: &Path) -> io::Result<Self> {
         if place.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, format!("`{}` is a folder", place.display())));
         }
@@ -47,12 +48,12 @@ impl OutFile {
     }
 
     /// What to write to.
-    pub(crate) fn file(&self) -> &std::fs::File {
+    pub fn file(&self) -> &std::fs::File {
         self.file.file()
     }
 
     /// Makes what was written durable and puts it into its place, over what is there.
-    pub(crate) fn publish(mut self) -> io::Result<()> {
+    pub fn publish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         if self.hidden.is_none() {
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());

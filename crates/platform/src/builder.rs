@@ -121,6 +121,8 @@ impl LocalEngine {
     /// The builder on the base, both found or made.
     pub(crate) fn builder(&self) -> Result<Builder, PlatformError> {
         let base = self.base(&BaseChoice::Present)?;
+        // What a stranger's base makes is found by the builds from that bundle alone.
+        let record_key = self.bundle_digest().unwrap_or(RECORD.1).to_owned();
         let run_image = self.store().image(&base.run_image)?;
         let order = Order { order: self.parts().order.clone(), ..Order::default() };
         let wanted = made_from(&base, self.settings())?;
@@ -134,7 +136,7 @@ impl LocalEngine {
             user: BUILD_USER,
             extra: Extra::default(),
         };
-        if let Some(found) = self.store().record::<Made>(RECORD.0, RECORD.1)?
+        if let Some(found) = self.store().record::<Made>(RECORD.0, &record_key)?
             && (Made { image: found.image.clone(), ..wanted.clone_inputs() }) == found
             && let Ok(image) = self.store().image(&found.image)
             && image.has_its_layers()?
@@ -143,7 +145,7 @@ impl LocalEngine {
         }
         let image = self.make_default(&base, &run_image)?;
         let made = Made { image: image.id().to_string(), ..wanted };
-        self.store().put_record(RECORD.0, RECORD.1, &made, &[image.id().into()])?;
+        self.store().put_record(RECORD.0, &record_key, &made, &[image.id().into()])?;
         Ok(builder(image))
     }
 
@@ -169,15 +171,20 @@ impl LocalEngine {
         let path = Path::new("hoist's own builder.toml");
         let config = BuilderConfig::parse(&default_builder_toml(self.settings()))
             .map_err(|source| BuilderError::Config { path: path.to_owned(), source })?;
+        let is_of_a_bundle = self.bundle_digest().is_some();
+        let names: Vec<Reference> = if is_of_a_bundle { Vec::new() } else { vec![BUILDER_NAME.parse()?] };
         let made = self.make_builder(&Making {
             config: &config,
             path,
             base_dir: Path::new("/"),
-            names: &[BUILDER_NAME.parse()?],
+            names: &names,
             labels: &[],
             flatten: &[],
             targets: &[],
         })?;
+        if is_of_a_bundle {
+            return Ok(made.image);
+        }
         self.store().tag(&self.store().image(&base.build_image)?, &BUILD_IMAGE_NAME.parse()?)?;
         self.store().tag(run_image, &RUN_IMAGE_NAME.parse()?)?;
         Ok(made.image)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fs_err as fs;
-use hoist_base::{Base, BaseError, BaseLock, BaseRequest, Mirroring, ensure_base, resolve_lock};
+use hoist_base::{Base, BaseError, BaseLock, BaseRequest, Mirroring, ensure_base, find_base, resolve_lock};
 use hoist_debian::{Keyring, Mirror, Source};
 use hoist_events::Reporter;
 use hoist_image::{PruneOptions, Pruned, Reference, Registries, RegistrySettings, Store};
@@ -19,6 +19,7 @@ use crate::error::PlatformError;
 use crate::host::HostTrust;
 use crate::lookup::PullPolicy;
 use crate::module::{UNPACKED_RECORD, forget_gone_files};
+use crate::supplies::Stock;
 
 /// Where things are and what was chosen.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct EngineSettings {
     pub registries: RegistrySettings,
     /// When images that a build needs are fetched from them.
     pub pull_policy: PullPolicy,
+    /// Whether no connection may be tried: what the store and its caches have is all there is.
+    pub offline: bool,
 }
 
 /// Which base is wanted.
@@ -62,13 +65,15 @@ pub struct LocalEngine {
     registries: Registries,
     /// Images that this engine fetched.
     brought: Mutex<BTreeSet<Reference>>,
+    stock: Stock,
 }
 
 /// Kind and key of the record of a lock that was chosen with `hoist base make --locked`.
 const CHOSEN_LOCK: (&str, &str) = ("base-choice", "default");
 
 /// Kinds of records that `prune --all` empties: all of them can be made again.
-const REMAKABLE_RECORDS: [&str; 7] = [
+const REMAKABLE_RECORDS: [&str; 8] = [
+    crate::bundle::RECORD,
     UNPACKED_RECORD,
     "builder",
     "base",
@@ -92,7 +97,37 @@ impl LocalEngine {
         let store = Store::open(&settings.store_dir)?;
         let sign = cancel.clone();
         let registries = Registries::new(settings.registries.clone()).stop_when(move || sign.is_cancelled());
-        Ok(Self { store, settings, host, reporter, cancel, registries, brought: Mutex::default() })
+        Ok(Self {
+            store,
+            settings,
+            host,
+            reporter,
+            cancel,
+            registries,
+            brought: Mutex::default(),
+            stock: Stock::Shared,
+        })
+    }
+
+    /// The same, with packages from somewhere else.
+    #[must_use]
+    pub(crate) fn with_stock(self, stock: Stock) -> Self {
+        Self { stock, ..self }
+    }
+
+    /// The same, trusting what another machine trusts.
+    #[must_use]
+    pub(crate) fn with_host(self, host: HostTrust) -> Self {
+        Self { host, ..self }
+    }
+
+    /// One more engine on the same store, as this one was opened.
+    pub(crate) fn again(&self) -> Result<Self, PlatformError> {
+        Self::open(self.settings.clone(), self.host.clone(), Arc::clone(&self.reporter), self.cancel.clone())
+    }
+
+    pub(crate) fn stock(&self) -> &Stock {
+        &self.stock
     }
 
     /// How this engine reaches registries.
@@ -149,8 +184,15 @@ impl LocalEngine {
 
     /// The base: found, or made.
     pub fn base(&self, choice: &BaseChoice) -> Result<Base, PlatformError> {
+        if let Some(base) = self.supplied_base() {
+            return base;
+        }
         let _held = self.hold_caches()?;
         let mut request = self.base_request()?;
+        if self.is_offline() {
+            let missing = || PlatformError::NoBaseOffline { suite: request.suite.clone() };
+            return find_base(&self.store, &request)?.ok_or_else(missing);
+        }
         match choice {
             BaseChoice::Present => {}
             BaseChoice::Newest => {
@@ -214,8 +256,16 @@ impl LocalEngine {
 
     /// Sources and keyring for buildpacks that fetch Debian packages.
     pub(crate) fn apt_binding(&self) -> Result<(Vec<Source>, Vec<u8>), PlatformError> {
+        if let Some(supplies) = self.supplies() {
+            return Ok((supplies.sources.clone(), supplies.keyring.clone()));
+        }
         let mirroring = self.mirroring()?;
         Ok((mirroring.portable_sources()?, mirroring.keyring.to_bytes()))
+    }
+
+    /// Where what bundles brought lies, each below its digest.
+    pub(crate) fn bundles_dir(&self) -> PathBuf {
+        self.store.root_dir().join("bundles")
     }
 
     fn download_caches(&self) -> DownloadCaches {
@@ -236,7 +286,11 @@ impl LocalEngine {
     /// Downloads of hoist's own buildpacks, which write it as the build user.
     pub(crate) fn build_cache_dir(&self) -> Result<PathBuf, PlatformError> {
         use std::os::unix::fs::MetadataExt;
-        let dir = self.store.root_dir().join("cache/build");
+        let dir = match &self.stock {
+            Stock::Shared => self.store.root_dir().join("cache/build"),
+            Stock::Collected(dir) => dir.clone(),
+            Stock::Supplied(supplies) => supplies.cache_dir.clone(),
+        };
         fs::create_dir_all(&dir).map_err(|source| PlatformError::scratch("make the cache folder", source))?;
         let own = nix::unistd::geteuid();
         let wanted = if own.is_root() { hoist_base::BUILD_UID } else { own.as_raw() };
@@ -263,8 +317,9 @@ impl LocalEngine {
 
     /// Bytes of the download caches.
     pub fn shared_cache_bytes(&self) -> Result<u64, PlatformError> {
-        bytes_below(&self.store.root_dir().join("cache"))
-            .map_err(|source| PlatformError::scratch("measure the download caches", source))
+        let failed = |source| PlatformError::scratch("measure the download caches", source);
+        let shared = bytes_below(&self.store.root_dir().join("cache")).map_err(failed)?;
+        Ok(shared + bytes_below(&self.bundles_dir()).map_err(failed)?)
     }
 
     /// Removes what nothing refers to; with `all` also caches, builder and base, which are made again when they are needed. Download caches that
@@ -285,6 +340,7 @@ impl LocalEngine {
                 self.forget_everything_remakable()?;
                 let failed = |source| PlatformError::scratch("remove the download caches", source);
                 caches.map_or(Ok(()), |caches| caches.remove().map_err(failed))?;
+                self.forget_bundles()?;
             }
         }
         let mut pruned = self.store.prune(options)?;

@@ -28,6 +28,21 @@ pub enum PlatformError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A bundle cannot be made or used.
+    #[error(transparent)]
+    Bundle(#[from] crate::bundle::BundleError),
+    /// There is no base, and none can be fetched.
+    #[error("there is no base of {suite} here, and without the network none can be made")]
+    NoBaseOffline {
+        /// Of which suite.
+        suite: String,
+    },
+    /// A registry is the network.
+    #[error("{name} is to be pushed to its registry, and no connection may be tried (--offline)")]
+    PublishOffline {
+        /// The image.
+        name: String,
+    },
     /// A layer of the builder.
     #[error("cannot make the layer of {what}")]
     Layer {
@@ -250,6 +265,13 @@ impl PlatformError {
             Self::Rebase(error) => error.hint().unwrap_or_default(),
             Self::ImageSboms(error) => error.hint(),
             Self::Detect(error) => error.hint().unwrap_or_default(),
+            Self::Bundle(error) => error.hint(),
+            Self::PublishOffline { name } => {
+                format!("build without --publish, and push where there is a network: hoist image push {name}")
+            }
+            Self::NoBaseOffline { .. } => {
+                "build from a bundle, which has one: --bundle FILE; or make it where there is a network: hoist base show".to_owned()
+            }
             Self::Restore(error) => error.hint().unwrap_or_default(),
             Self::Build(error) => error.hint().unwrap_or_default(),
             Self::Export(error) => error.hint().unwrap_or_default(),
@@ -332,12 +354,16 @@ impl PlatformError {
             Self::Cache(error) | Self::Analyze(AnalyzeError::Portable(error)) if error.is_of_the_request() => {
                 Fault::Usage
             }
+            Self::Bundle(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Builder(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Rebase(error) if error.is_of_the_machine() => Fault::Machine,
             Self::ImageSboms(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Chosen(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Package(error) if error.is_of_the_machine() => Fault::Machine,
             Self::Detect(DetectError::ExecEnv { .. })
+            | Self::Bundle(_)
+            | Self::NoBaseOffline { .. }
+            | Self::PublishOffline { .. }
             | Self::Builder(_)
             | Self::Rebase(_)
             | Self::ImageSboms(_)

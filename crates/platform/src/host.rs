@@ -146,6 +146,23 @@ impl HostTrust {
     }
 }
 
+impl HostTrust {
+    /// Folders with packages beside the index, in the order in which they are named.
+    pub(crate) fn link_dirs(&self) -> Vec<PathBuf> {
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        for name in ["PIP_FIND_LINKS", "UV_FIND_LINKS"] {
+            let words = self.index_settings.get(name).map(String::as_str).unwrap_or_default();
+            for word in words.split([' ', ',', '\n', '\t']) {
+                let dir = PathBuf::from(word.strip_prefix("file://").unwrap_or(word));
+                if self.local_index_dirs.contains(&dir) && !dirs.contains(&dir) {
+                    dirs.push(dir);
+                }
+            }
+        }
+        dirs
+    }
+}
+
 impl CondaSettings {
     fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut paths: Vec<PathBuf> = SYSTEM_CONDARC.iter().map(PathBuf::from).collect();
@@ -241,6 +258,11 @@ fn keep_reachable_find_links(settings: &mut BTreeMap<String, String>) -> Vec<Pat
     dirs.sort();
     dirs.dedup();
     dirs
+}
+
+/// Whether it is a setting that a machine gives to its builds.
+pub(crate) fn is_index_setting(name: &str) -> bool {
+    PIP_NAMES.contains(&name) || UV_NAMES.contains(&name)
 }
 
 fn read_bounded(path: &Path, most_bytes: u64) -> Option<String> {

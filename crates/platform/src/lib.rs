@@ -17,6 +17,7 @@ mod bounded;
 mod build;
 mod builder;
 mod buildpackage;
+mod bundle;
 mod check;
 mod chosen;
 mod contract;
@@ -35,6 +36,7 @@ mod named_builder;
 mod os_packages;
 mod output;
 mod place;
+mod private_cache;
 mod process;
 mod project;
 mod rebase;
@@ -43,6 +45,7 @@ mod request;
 mod run;
 mod runner;
 mod sboms;
+mod supplies;
 
 pub use attest::{AttachedReport, Attest, AttestError, AttestKey, AttestPublicKey, attest_places, open_envelope};
 pub use bill::BillFormat;
@@ -52,6 +55,7 @@ pub use buildpackage::{
     BuildpackPlace, InspectedBuildpack, NewBuildpack, PackageError, PackageOutput, PackageRequest, PackageSource,
     Packaged, PackagedOutput, PulledBuildpack, ScaffoldError, machine_arch,
 };
+pub use bundle::{BundleContents, BundleError, Bundled, BundledImage, BundledPackage, inspect_bundle};
 pub use check::{CheckReport, Chosen, Foresee, Foresight, NamesProcess, Parameter, Problem, Severity, SourcePlace};
 pub use chosen::ChosenError;
 pub use create::{BuilderError, BuilderRequest, CreatedBuilder, LifecycleError};

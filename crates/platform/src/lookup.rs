@@ -40,6 +40,9 @@ impl FromStr for PullPolicy {
 impl LocalEngine {
     /// Brings an image into the store before it is looked for there, where its registry is to be asked.
     pub(crate) fn bring(&self, name: &Reference) -> Result<(), RegistryError> {
+        if self.is_offline() {
+            return Ok(());
+        }
         let wanted = match self.settings().pull_policy {
             PullPolicy::Never => false,
             PullPolicy::IfNotPresent => find_called(self.store(), name)?.is_none(),

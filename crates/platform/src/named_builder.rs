@@ -30,7 +30,7 @@ impl LocalEngine {
             return Err(BuilderError::Locked { name: name.to_string() }.into());
         }
         self.bring(name).map_err(BuilderError::from)?;
-        let found = find_called(self.store(), name)?;
+        let found = self.find_named(name)?;
         let image = found.ok_or_else(|| BuilderError::no_image("builder", name.to_string()))?;
         let labels = Labels::read(&image, &name.to_string())?;
         let (uid, gid) = image_user(&image, "builder", &name.to_string())?;

@@ -83,6 +83,7 @@ impl LocalEngine {
     /// The request with what the project descriptor adds to it.
     pub(crate) fn with_project(&self, request: &BuildRequest) -> Result<BuildRequest, PlatformError> {
         let mut request = request.clone();
+        self.take_from_bundle(&mut request)?;
         if let Some(mut project) = self.read_project(&request)? {
             project.descriptor.retain_exec_env(&request.exec_env);
             project.apply(&mut request)?;

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use hoist_sandbox::{
 
 use crate::keep::Keep;
 use crate::request::BuildLimits;
+use crate::supplies::PrivateCache;
 
 /// Where a buildpack finds the shared cache.
 pub(crate) const CACHE_TARGET: &str = "/hoist-cache";
@@ -41,9 +43,11 @@ const UV_TARGET: &str = "/hoist-uv";
 const CACHING: [&str; 8] =
     ["hoist/python", CONDA, "hoist/uv", "hoist/poetry", "hoist/pdm", "hoist/pipenv", "hoist/pylock", "hoist/pip"];
 /// Those of hoist's own buildpacks whose foreign code has no business in the layers of others.
-const APART: [&str; 1] = ["hoist/django"];
+pub(crate) const APART: [&str; 1] = ["hoist/django"];
 /// Where such a buildpack finds the digest of the app as it was staged, as long as nothing was written into it.
 const APP_VARIABLE: &str = "HOIST_APP_FINGERPRINT";
+/// Tells hoist's own buildpacks that no connection may be tried.
+const OFFLINE_VARIABLE: &str = "HOIST_OFFLINE";
 /// A buildpack of hoist's own ends with this code when it has to run a stranger's build script (`EX_TEMPFAIL` of sysexits.h).
 const NEEDS_SOURCE_BUILD: i32 = 75;
 /// Detect looks at files; a minute is generous.
@@ -65,8 +69,8 @@ pub(crate) struct SandboxRunner {
     pub(crate) cache_dir: PathBuf,
     /// The id of the image that the build takes place in.
     pub(crate) build_image: String,
-    /// Host folders of package files, shown read-only where they are.
-    pub(crate) index_dirs: Vec<PathBuf>,
+    /// Host folders of package files, and where they are shown read-only.
+    pub(crate) index_dirs: Vec<(PathBuf, PathBuf)>,
     /// `id@version` of hoist's own buildpacks.
     pub(crate) own_buildpacks: BTreeSet<String>,
     /// What the caller wants buildpacks to see of the host.
@@ -85,6 +89,12 @@ pub(crate) struct SandboxRunner {
     pub(crate) foreign_code: AtomicBool,
     /// Whether such code ran in this build, apart or not: later buildpacks of the same build read what it wrote to the app at least.
     pub(crate) foreign_here: AtomicBool,
+    /// Whether no connection may be tried.
+    pub(crate) is_offline: bool,
+    /// Where `cache_dir` is not what all builds share.
+    pub(crate) private_cache: Option<PrivateCache>,
+    /// The copy of it that code of others writes to, once there is one.
+    pub(crate) private_copy: OnceLock<PathBuf>,
     /// A digest of the staged app; none where the caller lays something else over it.
     pub(crate) app_fingerprint: Option<String>,
 }
@@ -135,8 +145,8 @@ impl Apart {
 }
 
 /// Whether a stranger's code may run, and so the shared cache may not be seen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SourceBuilds {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceBuilds {
     Denied,
     Allowed,
 }
@@ -174,7 +184,7 @@ impl SandboxRunner {
     }
 
     /// Whether foreign code could have changed anything that a buildpack sees.
-    fn may_be_changed(&self) -> bool {
+    pub(crate) fn may_be_changed(&self) -> bool {
         self.ran_foreign_code() || self.foreign_here.load(Ordering::Relaxed)
     }
 
@@ -189,6 +199,11 @@ impl SandboxRunner {
         source_builds: SourceBuilds,
         output: &mut (dyn FnMut(Stream, &[u8]) + Send),
     ) -> Result<BuildpackExit, RunnerError> {
+        self.ready_private_copy(source_builds).map_err(|error| RunnerError {
+            action: format!("cannot copy the packages of the bundle for {}", call.full_name()),
+            hint: Some("see whether the disk is full (hoist system df), then: hoist system prune".to_owned()),
+            source: error.into(),
+        })?;
         if let Some(upper_dir) = self.apart_from(call) {
             self.foreign_here.store(true, Ordering::Relaxed);
             return self.attempt_apart(call, source_builds, upper_dir, output);
@@ -290,9 +305,16 @@ impl SandboxRunner {
         spec.mounts =
             vec![bind(&self.platform_dir, "/platform", true), bind(&call.exchange_host_dir, &call.exchange_dir, false)];
         spec.mounts.extend(self.volumes.iter().cloned());
-        spec.mounts.extend(self.index_dirs.iter().map(|dir| bind(dir, dir, true)));
+        spec.mounts.extend(self.index_dirs.iter().map(|(dir, target)| bind(dir, target, true)));
         if self.own_buildpacks.contains(&call.full_name()) {
+            if self.is_offline {
+                spec.process.env.push((OFFLINE_VARIABLE.into(), "1".into()));
+            }
             let answer = match source_builds {
+                answer if let Some(dir) = self.private_dir(call, source_builds) => {
+                    self.show_cache(&mut spec, &dir);
+                    if answer == SourceBuilds::Allowed { "allow" } else { "deny" }
+                }
                 // An interpreter that foreign code could have changed is not started where it can write to what others use.
                 SourceBuilds::Denied
                     if self.may_be_changed()
@@ -314,9 +336,7 @@ impl SandboxRunner {
                     "deny"
                 }
                 SourceBuilds::Denied => {
-                    spec.mounts.push(bind(&self.cache_dir, CACHE_TARGET, false));
-                    spec.process.env.push((OsString::from("HOIST_CACHE_DIR"), OsString::from(CACHE_TARGET)));
-                    spec.process.env.push((OsString::from("HOIST_BUILD_IMAGE"), OsString::from(&self.build_image)));
+                    self.show_cache(&mut spec, &self.cache_dir);
                     "deny"
                 }
                 SourceBuilds::Allowed => "allow",
@@ -416,6 +436,9 @@ mod tests {
             cancel: Cancel::new().unwrap(),
             foreign_code: AtomicBool::new(false),
             foreign_here: AtomicBool::new(false),
+            is_offline: false,
+            private_cache: None,
+            private_copy: OnceLock::new(),
             app_fingerprint: Some("a digest".to_owned()),
         }
     }

@@ -46,6 +46,7 @@ fn engine(store_dir: PathBuf) -> LocalEngine {
         parts,
         registries: hoist_image::RegistrySettings::default(),
         pull_policy: hoist_platform::PullPolicy::Never,
+        offline: false,
     };
     LocalEngine::open(settings, HostTrust::default(), Arc::new(NullReporter), Cancel::new().unwrap()).unwrap()
 }

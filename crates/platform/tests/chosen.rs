@@ -45,6 +45,7 @@ impl World {
             parts,
             registries: hoist_image::RegistrySettings::default(),
             pull_policy: hoist_platform::PullPolicy::Never,
+            offline: false,
         };
         let reporter = Arc::new(RecordingReporter::default());
         let engine =

@@ -18,10 +18,12 @@ use crate::install::interpreter::{
     EXECUTABLE_VARIABLE, IDENTITY_VARIABLE, Interpreter, REASON_VARIABLE, VERSION_VARIABLE,
 };
 use crate::install::lock::Lock;
+use crate::install::settings::denies_source_builds;
 use crate::install::uv::{UV_VERSION, Uv};
 use crate::install::{self, mask_credentials, settings};
 use crate::layer::EnvironmentChange::{Default, Override, Prepend};
 use crate::layer::EnvironmentScope::{All, Build, Launch};
+use crate::offline;
 use crate::process;
 use crate::sbom::{Bill, Component};
 
@@ -53,8 +55,16 @@ impl Work<'_> {
         self.context.keep_download_cache()
     }
 
+    /// pip's part of a cache that may be written while code of others runs, because it is this build's alone.
+    fn cache_of_pip(&self) -> Option<PathBuf> {
+        let common = self.context.common;
+        let dir = common.variable(CACHE_VARIABLE).filter(|_| !denies_source_builds(common))?;
+        Some(Path::new(dir).join("pip"))
+    }
+
     fn uv_dir(&self) -> PathBuf {
-        self.context.layer("cache").dir().join("uv-bin")
+        let own = || self.context.layer("cache").dir().to_owned();
+        self.cache_of_pip().unwrap_or_else(own).join("uv-bin")
     }
 
     /// All that is left to do; `changed` are the packages that are new, where not all are. Python is not started where nothing is left for it.
@@ -102,7 +112,10 @@ impl Work<'_> {
         let lines: Vec<String> = self.inputs.pip.iter().map(|line| from_app(line, &common.app_dir)).collect();
         fs::write(&requirements, lines.join("\n") + "\n").map_err(io)?;
         let settings = settings::settings(common);
-        let cache_dir = self.context.layer("cache").dir().join("uv");
+        let cache_dir = match self.cache_of_pip() {
+            Some(dir) => dir.join("uv-building"),
+            None => self.context.layer("cache").dir().join("uv"),
+        };
         let uv = Uv::kept(&settings, &self.uv_dir(), &cache_dir, temporary.path());
         let uv = uv.map_or_else(
             || Uv::obtain(interpreter, &settings, &self.uv_dir(), &cache_dir, temporary.path()).ok(),
@@ -123,8 +136,14 @@ impl Work<'_> {
             if run.ok {
                 return Ok(());
             }
+            if let Some(failure) = offline::explain("installing what pip: asks for", &run.text) {
+                return Err(failure);
+            }
             run.text
         } else {
+            if settings.is_offline {
+                return Err(offline::lacking("installing what pip: asks for", &format!("uv {UV_VERSION}")));
+            }
             self.context.output.step(format!("installing {count} of pip: with the environment's pip"));
             let mut command = interpreter.pip(&settings.pip, temporary.path());
             command.args([

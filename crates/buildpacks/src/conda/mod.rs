@@ -15,6 +15,7 @@ mod inputs;
 mod kept;
 mod key;
 mod sbom;
+mod solutions;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,9 +33,11 @@ use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure};
 use crate::install::packages as counted;
 use crate::install::settings::denies_source_builds;
 use crate::layer::{Layer, LayerTypes};
+use crate::offline::{is_offline, lacking};
 
 use inputs::{Asked, Inputs};
 use key::EnvironmentKey;
+use solutions::KeptSolution;
 
 const LAYER: &str = "env";
 /// The environment below the layer: were it the layer itself, the lifecycle would put its libraries before those of every program.
@@ -200,7 +203,7 @@ impl Work<'_> {
             Some(dir) => engine.reading(&Path::new(dir).join("packages")),
             None => engine,
         };
-        let solution = self.choose(&engine)?;
+        let solution = self.choose(&engine, &cache_dir)?;
         let packages: Vec<String> = solution
             .packages()
             .iter()
@@ -245,7 +248,7 @@ impl Work<'_> {
         Ok(None)
     }
 
-    fn choose(&self, engine: &Engine) -> Result<Solution, Failure> {
+    fn choose(&self, engine: &Engine, cache_dir: &Path) -> Result<Solution, Failure> {
         let explain = |error: hoist_conda::CondaError| diagnosis::explain(&error, self.inputs);
         match &self.inputs.asked {
             Asked::Locked(locked) => Ok(locked.solution.clone()),
@@ -254,8 +257,18 @@ impl Work<'_> {
                 if let Some(as_of) = &self.inputs.as_of {
                     self.context.output.detail(format!("as the channels were on {}", as_of.written()));
                 }
+                let kept = KeptSolution::of(cache_dir, &EnvironmentKey::new(self.inputs, &self.prefix));
+                if is_offline(self.context.common) {
+                    return kept.recall().ok_or_else(|| {
+                        let names: Vec<&str> = specs.iter().map(|spec| spec.text.as_str()).collect();
+                        let doing = format!("choosing the packages of {}", self.inputs.file);
+                        lacking(doing, &format!("these packages as they are asked for together: {}", names.join(", ")))
+                    });
+                }
                 let today = self.solve(engine, specs, self.inputs.as_of.as_ref());
-                today.map_err(|error| self.propose_day(engine, specs, &error))
+                let today = today.map_err(|error| self.propose_day(engine, specs, &error))?;
+                kept.remember(&today);
+                Ok(today)
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::context::{BuildContext, Context, DetectContext};
 use crate::failure::{Failure, chain};
 use crate::install::packages;
 use crate::layer::{EnvironmentChange, EnvironmentScope, Layer, LayerTypes, missing};
+use crate::offline;
 use crate::python::multiarch;
 use crate::sbom::Bill;
 use crate::sbom::debian::{component, take_copyrights};
@@ -236,6 +237,13 @@ fn finish(layer: &Layer, build_layer: &Layer, metadata: &Metadata) -> Result<(),
 
 fn explain(error: &ArchiveError, asked: &Asked, suite: &str) -> Failure {
     let doing = format!("getting packages from Debian's {suite}");
+    if error.is_of_no_network() {
+        let names: Vec<&str> = asked.keys().map(|wanted| wanted.name.as_str()).collect();
+        return offline::lacking(
+            doing,
+            &format!("these packages of Debian as they are asked for together: {}", names.join(", ")),
+        );
+    }
     if let ArchiveError::Resolve(ResolveError::Unsatisfied { dependency, chain: behind, .. }) = error
         && behind.is_empty()
         && let Some((_, place)) = asked.iter().find(|(wanted, _)| wanted.relation() == *dependency)

@@ -20,6 +20,7 @@ use super::wanted::{Listed, Wanted};
 use crate::as_of::{self, AsOf};
 use crate::bytecode;
 use crate::failure::{EXIT_NEEDS_SOURCE_BUILD, Failure, chain};
+use crate::offline;
 use crate::output::Output;
 use crate::pip::requirements::find_links_of;
 use crate::process;
@@ -134,7 +135,7 @@ impl Installation<'_> {
     /// The same requirements were resolved on this machine not long ago: only install.
     fn install_recalled(&self) -> Result<Option<Lock>, Failure> {
         let (Some((resolutions, id)), Ok(uv)) = (&self.resolutions, &self.uv) else { return Ok(None) };
-        let Some(lock) = resolutions.recall(id) else { return Ok(None) };
+        let Some(lock) = resolutions.recall(id, self.settings.is_offline) else { return Ok(None) };
         let path = self.temporary.join("recalled.txt");
         fs::write(&path, lock.text()).map_err(|error| Failure::io("writing the resolution", &error))?;
         for offline in [true, false] {
@@ -143,7 +144,11 @@ impl Installation<'_> {
             arguments.extend(offline.then(|| "--offline".into()));
             arguments.push(path.clone().into());
             if uv.run(self.temporary, arguments).map_err(|error| uv_failure(&error))?.ok {
-                self.output.step("resolved on this machine less than a day ago: installing that");
+                self.output.step(if self.settings.is_offline {
+                    "resolved before: installing that, without the network"
+                } else {
+                    "resolved on this machine less than a day ago: installing that"
+                });
                 return Ok(Some(lock));
             }
         }
@@ -185,7 +190,7 @@ impl Installation<'_> {
         }
         let failure = self.diagnosed(&run.text, &|probe| self.probe(uv, probe));
         // Another day has no other libraries.
-        let may_be_the_day = failure.page.code != LIBRARY_MISSING;
+        let may_be_the_day = failure.page.code != LIBRARY_MISSING && !self.settings.is_offline;
         Err(match may_be_the_day.then(|| self.resolving_day(uv, &run.text)).flatten() {
             Some(day) => failure.and_fix(format!(
                 "or take the packages of {day}, when the newest file of the app was written; as they were then, the requirements resolve: \
@@ -282,6 +287,12 @@ impl Installation<'_> {
         }
         if self.deny_source_builds {
             return Err(pip_needed(reason));
+        }
+        if self.settings.is_offline {
+            return Err(offline::lacking(
+                "installing the requirements",
+                &format!("{reason}, and pip, which would install instead, has no packages"),
+            ));
         }
         self.output.step(format!("{reason}; pip installs instead"));
         let doing = "installing with pip";

@@ -306,11 +306,11 @@ impl Resolutions {
         Self { dir: cache_dir.join("resolutions") }
     }
 
-    /// A resolution made less than a day ago.
-    pub(crate) fn recall(&self, id: &str) -> Option<Lock> {
+    /// A resolution made less than a day ago, or however old.
+    pub(crate) fn recall(&self, id: &str, however_old: bool) -> Option<Lock> {
         let path = self.dir.join(id);
         let age = fs::metadata(&path).ok()?.modified().ok()?.elapsed().ok()?;
-        let text = fs::read_to_string(&path).ok().filter(|_| age < BELIEVED)?;
+        let text = fs::read_to_string(&path).ok().filter(|_| however_old || age < BELIEVED)?;
         let lock = Lock { lines: text.lines().map(str::to_owned).collect() };
         lock.is_complete().then_some(lock)
     }
@@ -337,18 +337,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let memory = Resolutions::new(dir.path());
         memory.remember("a", &Lock { lines: vec!["x==1".into()] });
-        assert_eq!(memory.recall("a"), None);
+        assert_eq!(memory.recall("a", false), None);
         let lock = Lock { lines: vec!["x==1 --hash=sha256:00".into()] };
         memory.remember("a", &lock);
-        assert_eq!(memory.recall("a"), Some(lock.clone()));
+        assert_eq!(memory.recall("a", false), Some(lock.clone()));
         assert_eq!(lock.hash_of("x"), Some("00"));
         memory.forget("a");
-        assert_eq!(memory.recall("a"), None);
+        assert_eq!(memory.recall("a", false), None);
         let built = Lock {
             lines: vec!["x==1 --hash=sha256:00".into(), "y==2 --hash=sha256:11  # built from Y-2.tar.gz".into()],
         };
         memory.remember("a", &built);
-        assert_eq!(memory.recall("a"), None, "what has to be built is resolved again");
+        assert_eq!(memory.recall("a", false), None, "what has to be built is resolved again");
         assert_eq!((built.hash_of("y"), built.source_of("y")), (Some("11"), Some("Y-2.tar.gz")));
         assert_eq!(built.source_of("x"), None);
     }

@@ -10,6 +10,7 @@ use super::masking::{Secrets, is_secret};
 use super::origins::Origins;
 use crate::as_of::AsOf;
 use crate::context::{Context, Environment, parse_switch};
+use crate::offline::is_offline;
 
 /// Variables that would bend an installer away from the layer, or the interpreter away from itself.
 const FORBIDDEN: &[&str] = &[
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Origins,
     /// What no output may show.
     pub(crate) secrets: Secrets,
+    /// Whether no connection may be tried: pip has no way of its own to know.
+    pub(crate) is_offline: bool,
     /// Who asks which host.
     logins: Vec<Login>,
 }
@@ -137,12 +140,16 @@ pub(crate) fn settings(context: &Context) -> Settings {
     if let Some(as_of) = &as_of {
         uv.insert(NEWEST.into(), as_of.end().into());
     }
+    if is_offline(context) {
+        uv.insert("UV_OFFLINE".into(), "1".into());
+    }
     environment.retain(|name, _| !name.starts_with("UV_"));
     let binaries = Binaries::of(&environment);
     let is_on = |text: &str| parse_switch(text) == Some(true);
     let no_index = environment.get("PIP_NO_INDEX").and_then(|value| value.to_str()).is_some_and(is_on);
     let secrets = secrets(&uv, &logins);
-    Settings { pip: environment, uv, binaries, no_index, as_of, origins, secrets, logins }
+    let is_offline = is_offline(context);
+    Settings { pip: environment, uv, binaries, no_index, as_of, origins, secrets, is_offline, logins }
 }
 
 /// The passwords of logins, of addresses, and of variables whose names say that they hold one.

@@ -42,6 +42,8 @@ open(sys.argv[1] + '/uv', 'wb').write(wheel.read(name))
 pub(crate) enum UvError {
     #[error("there is no pinned uv for {architecture}")]
     Architecture { architecture: &'static str },
+    #[error("uv {UV_VERSION} was not kept, and this build may not use the network")]
+    Offline,
     #[error("pip could not fetch uv {UV_VERSION} from the package index: {message}")]
     Fetch { message: String },
     #[error("what pip fetched as uv has another hash than the pinned one: {found}")]
@@ -77,6 +79,9 @@ impl Uv {
         let pin = pin()?;
         let binary = binary(bin_dir, pin);
         if !keep::is_verified(&binary, pin.2).unwrap_or(false) {
+            if settings.is_offline {
+                return Err(UvError::Offline);
+            }
             fetch(interpreter, settings, pin.1, &temporary.join("fetch"))?;
             let fetched = temporary.join("fetch/uv");
             let found =

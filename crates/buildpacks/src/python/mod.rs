@@ -32,6 +32,7 @@ use crate::install::uv::{UV_VERSION, Uv};
 use crate::layer::EnvironmentChange::{Default, Override};
 use crate::layer::EnvironmentScope::{Build, Launch};
 use crate::layer::{Layer, LayerTypes};
+use crate::offline;
 use crate::sbom::Bill;
 use crate::sbom::debian::component;
 
@@ -423,6 +424,9 @@ pub(crate) fn on_this_base(context: &Context) -> Vec<String> {
 }
 
 fn explain_packages(error: &ArchiveError, minor: &str, suite: &str) -> Failure {
+    if error.is_of_no_network() {
+        return offline::lacking("getting the interpreter", &format!("Python {minor}"));
+    }
     Failure::new(
         format!("fetching Python {minor} from Debian's {suite}"),
         chain(error),

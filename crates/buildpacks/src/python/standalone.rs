@@ -18,6 +18,7 @@ use crate::context::Environment;
 use crate::failure::{Failure, chain};
 use crate::install::uv::Uv;
 use crate::keep;
+use crate::offline;
 use crate::process;
 use crate::sbom::{Component, Kind, Licences};
 
@@ -81,6 +82,9 @@ impl Places<'_> {
         let run = uv.run(self.layer_dir, arguments).map_err(|error| Failure::io(doing(), &error))?;
         if !run.ok {
             forget_useless(archives_dir, &before, &run.text);
+            if offline::is_missing(&run.text) {
+                return Err(offline::lacking(doing(), &format!("Python {wanted}")));
+            }
             let (mirror, list) = (uv.variable(MIRROR_VARIABLE), uv.variable(LIST_VARIABLE));
             return Err(mirror::explain(wanted, &run.text, &mirror, &list));
         }

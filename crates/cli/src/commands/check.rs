@@ -9,7 +9,6 @@ use hoist_platform::{CheckReport, Problem};
 
 use crate::commands::build::BuildOptions;
 use crate::context::Context;
-use crate::engine;
 use crate::failure::{Code, Failure};
 use crate::terminal::bytes;
 
@@ -37,7 +36,7 @@ impl CheckArgs {
         }
         let path = self.path.or(self.path_of_build).unwrap_or_else(|| PathBuf::from("."));
         let request = self.how.request(context, path)?;
-        let engine = engine::open_on(context, self.how.locked.as_deref())?;
+        let engine = self.how.open(context)?;
         let report = engine.check(&request)?;
         let is_fine = !report.problems.iter().any(Problem::is_fatal);
         let on_stdout = self.lock.as_deref() == Some(Path::new("-"));

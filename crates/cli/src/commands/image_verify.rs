@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::commands::build::{BuildOptions, BuildpackOptions, ImageOptions, SurroundingsOptions};
 use crate::commands::remote::{self, RemoteFlag};
 use crate::context::Context;
-use crate::engine::{self, open_store};
+use crate::engine::open_store;
 use crate::failure::{Code, Failure, harmless};
 use crate::terminal::counted;
 
@@ -83,7 +83,7 @@ impl VerifyArgs {
         self.buildpacks.apply(context, &mut request)?;
         self.image_options.apply(context, &mut request)?;
         self.surroundings.apply(context, &mut request)?;
-        Ok(engine::open_on(context, self.how.locked.as_deref())?.rebuild(image, &request)?)
+        Ok(self.how.open(context)?.rebuild(image, &request)?)
     }
 
     fn differs(&self, difference: &str, is_of_the_run_image: bool) -> Failure {

@@ -77,6 +77,12 @@ struct JobBuildOptions {
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long, value_name = "NETWORK")]
     build_network: Option<hoist_platform::BuildNetwork>,
+    /// Build without trying any connection: everything comes from the store and its caches, or from the bundle
+    #[arg(long)]
+    offline: bool,
+    /// Build from this file, which `hoist bundle` made; no connection is tried then
+    #[arg(long, value_name = "FILE", requires = "offline", conflicts_with = "locked")]
+    bundle: Option<PathBuf>,
     /// Longest time that one buildpack may take: 90s, 10m, 1h; otherwise four hours
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     build_timeout: Option<Duration>,
@@ -112,7 +118,13 @@ impl JobRunArgs {
             keep: self.keep,
             output_dir: self.output,
         };
-        let report = engine::open_on(context, self.build.locked.as_deref())?.run_job(&request)?;
+        let on = engine::BuildOn {
+            locked: self.build.locked.as_deref(),
+            offline: self.build.offline,
+            bundle: self.build.bundle.as_deref(),
+        };
+        let reporter = std::sync::Arc::clone(&context.reporter);
+        let report = engine::open_for(context, &on, reporter)?.run_job(&request)?;
         answer(context, &report, request.output_dir.is_some())
     }
 
@@ -133,6 +145,8 @@ impl JobRunArgs {
             contract: self.build.contract,
             locked: self.build.locked.clone(),
             network: self.build.build_network,
+            offline: self.build.offline,
+            bundle: self.build.bundle.clone(),
             build_timeout: self.build.build_timeout,
             build_memory: self.build.build_memory,
             no_import_check: self.build.no_import_check,

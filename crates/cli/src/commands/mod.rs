@@ -5,6 +5,7 @@ pub(crate) mod base;
 pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod buildpack;
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod config;

@@ -9,7 +9,6 @@ use hoist_platform::{Dependency, PlanReport, PlatformError, TriedBuildpack, Trie
 
 use crate::commands::build::{BuildOptions, BuildpackOptions, SurroundingsOptions};
 use crate::context::Context;
-use crate::engine;
 use crate::failure::{Code, Failure, harmless};
 
 /// Say which buildpacks would build an app, what they ask of each other, and why other groups do not apply; nothing is built
@@ -34,7 +33,7 @@ impl PlanArgs {
         let mut request = self.how.request(context, self.path)?;
         self.buildpacks.apply(context, &mut request)?;
         self.surroundings.apply(context, &mut request)?;
-        let report = engine::open_on(context, self.how.locked.as_deref())?.plan(&request).map_err(failure)?;
+        let report = self.how.open(context)?.plan(&request).map_err(failure)?;
         if context.json {
             let value = serde_json::to_value(&report).map_err(|error| Failure::new(&error, None, Code::Hoist))?;
             context.print_json(&value)?;

@@ -29,6 +29,15 @@ impl BuildRequest {
 }
 
 impl LocalEngine {
+    /// The same for builds of this engine: what a build from a bundle left is for builds from the same bundle.
+    pub(super) fn cache_key(&self, request: &BuildRequest, own_name: &Reference) -> String {
+        let key = request.cache_key(own_name);
+        match self.bundle_digest() {
+            Some(digest) => format!("bundle {digest} {key}"),
+            None => key,
+        }
+    }
+
     /// Forgets the build cache that is named, and no other.
     pub(super) fn clear_cache(&self, request: &BuildRequest, cache_key: &str) -> Result<(), PlatformError> {
         match request.portable_cache() {

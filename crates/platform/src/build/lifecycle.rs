@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use hoist_image::Image;
@@ -33,7 +34,7 @@ impl LocalEngine {
         request: &BuildRequest,
         prepared: &Prepared,
     ) -> Result<(Image, usize, Report), PlatformError> {
-        let cache_key = request.cache_key(&prepared.own_name);
+        let cache_key = self.cache_key(request, &prepared.own_name);
         let tainted = self.has_foreign_layers(request, &cache_key)?;
         let root = self.build_root(&prepared.builder, &prepared.places)?;
         let runner = self.sandbox_runner(request, prepared, &root, tainted)?;
@@ -48,7 +49,8 @@ impl LocalEngine {
             runner.goes_on_from_foreign_layers();
         }
         let built = build(&setup, restored).map_err(|error| self.unless_cancelled(error))?;
-        let wanted = self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code());
+        let wanted =
+            self.image_wanted(request, &prepared.staged, !runner.ran_foreign_code() && self.private_cache().is_none());
         self.note_foreign_code(request, &cache_key, runner.ran_foreign_code())?;
         let exported = export(&setup, &built, &wanted)?;
         if let Some(dir) = &request.sbom_dir {
@@ -94,11 +96,12 @@ impl LocalEngine {
             previous: self.previous_image(request, own_name)?,
             run_image: builder.run_image.clone(),
             run_image_names: builder.run_image_names.clone(),
-            cache_key: Some(request.cache_key(own_name)),
+            cache_key: Some(self.cache_key(request, own_name)),
             portable_cache: request.portable_cache(),
             launch_cache: request.launch_cache.as_ref().map(CacheFolder::new),
             // An interpreter is the same for every app, and nothing of an app is in it. A buildpack that only has the name gets none.
-            shared: (!builder.extra.has_foreign(SHARING)).then(|| SharedLayers {
+            // What a bundle brought is for builds from it, and what is collected for one has to be fetched.
+            shared: (!builder.extra.has_foreign(SHARING) && self.private_cache().is_none()).then(|| SharedLayers {
                 key: "default".to_owned(),
                 // What they leave belongs to their user.
                 made_for: match (request.uid, request.gid) {
@@ -160,14 +163,17 @@ impl LocalEngine {
             platform_dir: places.platform_dir.clone(),
             cache_dir: self.build_cache_dir()?,
             build_image: builder.image.id().to_string(),
-            index_dirs: self.host().local_index_dirs.clone(),
+            index_dirs: self.index_dirs(),
             own_buildpacks: builder.own_buildpacks.clone(),
             volumes: volumes(request, &places.platform_dir)?,
             user: builder.user,
             network: match request.network {
-                BuildNetwork::Host => Network::Host,
-                BuildNetwork::None => Network::None,
+                BuildNetwork::Host if !self.is_offline() => Network::Host,
+                _ => Network::None,
             },
+            is_offline: self.is_offline(),
+            private_cache: self.private_cache(),
+            private_copy: OnceLock::new(),
             limits: request.limits,
             monitors: Monitors::default(),
             cancel: self.cancel().clone(),
@@ -188,7 +194,9 @@ impl LocalEngine {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         variables.insert("HOME".to_owned(), "/home/cnb".to_owned());
-        variables.extend(self.host().proxies.clone());
+        if !self.is_offline() {
+            variables.extend(self.host().proxies.clone());
+        }
         variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
 }

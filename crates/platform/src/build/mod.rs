@@ -23,7 +23,7 @@ use crate::download_caches::Held;
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
 use crate::import_check::has_runner;
-use crate::place::{Placed, check_places, write_places};
+use crate::place::{Place, Placed, check_places, write_places};
 use crate::request::BuildRequest;
 pub(crate) use report::write_report_to;
 
@@ -93,6 +93,11 @@ impl LocalEngine {
     /// The same; what is no service is refused before anything is built for a job.
     pub(crate) fn build_for(&self, purpose: Purpose, request: &BuildRequest) -> Result<BuiltService, PlatformError> {
         let started = Instant::now();
+        if let Some(Place::Registry(name)) =
+            request.outputs.iter().find(|place| self.is_offline() && matches!(place, Place::Registry(_)))
+        {
+            return Err(PlatformError::PublishOffline { name: name.to_string() });
+        }
         check_places(&request.outputs, self.registries(), self.cancel())?;
         let request = &self.with_project(request)?;
         check_names(request)?;

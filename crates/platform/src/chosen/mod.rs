@@ -18,7 +18,6 @@ use hoist_spec::{BuildpackLayersLabel, GroupEntry, ModuleConfig, OrderGroup, Pro
 use crate::builder::{BUILDER_NAME, Builder, layer_of, programs};
 use crate::engine::LocalEngine;
 use crate::error::PlatformError;
-use crate::lookup::find_called;
 use crate::module::{Module, ModuleError, ModuleKind, Modules};
 use crate::named_builder::Labels;
 use crate::place::docker_has;
@@ -220,7 +219,7 @@ impl Search<'_> {
             let failed = |source: ModuleError| ChosenError::Module { place: place.clone(), source: Box::new(source) };
             self.engine.bring(name).map_err(|error| failed(error.into()))?;
         }
-        let image = name.as_ref().map(|name| find_called(self.engine.store(), name)).transpose()?.flatten();
+        let image = name.as_ref().map(|name| self.engine.find_named(name)).transpose()?.flatten();
         if image.is_some() {
             return self.add_outside(wanted, place);
         }

@@ -20,7 +20,6 @@ use crate::bounded::read_text;
 use crate::builder::{BUILD_IMAGE_NAME, RUN_IMAGE_NAME, layer_of, programs};
 use crate::engine::{BaseChoice, LocalEngine};
 use crate::error::PlatformError;
-use crate::lookup::find_called;
 use crate::module::{ModuleKind, Modules};
 use contents::{Contents, Orders};
 pub use error::BuilderError;
@@ -226,6 +225,12 @@ impl LocalEngine {
 
     /// `id@version` of those buildpacks of a builder that are hoist's own, when hoist made the builder on this machine.
     pub(crate) fn own_buildpacks_of(&self, image: &Image) -> Result<BTreeSet<String>, PlatformError> {
+        // A builder of a bundle sees that bundle's cache and no other, so what it says of itself harms nobody.
+        if let Some(supplies) = self.supplies().filter(|supplies| supplies.bundle.is_some())
+            && supplies.images.values().any(|id| *id == image.id().to_string())
+        {
+            return Ok(supplies.own_buildpacks.clone());
+        }
         let own: Option<Vec<String>> = self.store().record(OWN_RECORD, &image.id().to_string())?;
         Ok(own.unwrap_or_default().into_iter().collect())
     }
@@ -249,7 +254,7 @@ impl LocalEngine {
         }
         let wanted = name.parse()?;
         self.bring(&wanted).map_err(BuilderError::from)?;
-        let found = find_called(self.store(), &wanted)?;
+        let found = self.find_named(&wanted)?;
         Ok(found.ok_or_else(|| BuilderError::no_image(what, name.to_owned()))?)
     }
 

@@ -28,7 +28,6 @@ use hoist_spec::{
 
 use crate::builder::BuildpackFiles;
 use crate::engine::LocalEngine;
-use crate::lookup::find_called;
 use crate::place::docker_has;
 pub use error::ModuleError;
 pub(crate) use folder::is_layout;
@@ -318,12 +317,13 @@ impl<'a> Modules<'a> {
             Location::Folder(path) if is_layout(&path) => self.package_file(text, &path),
             Location::Folder(path) => folder::read(self.store, text, &path, self.target.as_ref()).map(Found::one),
             Location::File(path) => self.file(text, &path),
+            Location::Http(_) if self.engine.is_offline() => Err(ModuleError::Offline { location: text.to_owned() }),
             Location::Http(url) => self.download(text, &url),
             Location::Image(name) => {
                 if self.confined.as_ref().is_none_or(|confined| !confined.offline) {
                     self.engine.bring(&name)?;
                 }
-                let Some(image) = find_called(self.store, &name)? else {
+                let Some(image) = self.engine.find_named(&name)? else {
                     let in_docker = docker_has(&name.to_string());
                     return Err(ModuleError::NoImage {
                         similar: self.similar(&name)?,

@@ -12,6 +12,7 @@ mod text;
 
 use crate::as_of::AsOf;
 use crate::failure::Failure;
+use crate::offline;
 use crate::pip::requirements::RequirementsTree;
 
 pub(crate) use build::LIBRARY_MISSING;
@@ -62,7 +63,8 @@ type Recogniser = fn(&Evidence<'_>, &str) -> Option<Failure>;
 /// Explains a failed installation.
 pub(crate) fn diagnose(evidence: &Evidence<'_>) -> Failure {
     let flat = text::flatten(evidence.text);
-    let recognisers: [(&str, Recogniser); 18] = [
+    let recognisers: [(&str, Recogniser); 19] = [
+        ("offline-missing", |evidence, _| offline::explain(DOING, evidence.text)),
         ("index-undated", day::undated),
         ("package-later", day::later),
         ("repository", repository::failed_repository),

@@ -21,7 +21,6 @@ use serde_json::json;
 
 use crate::commands::build::explain::{Explanation, Listener};
 use crate::context::Context;
-use crate::engine;
 use crate::failure::Failure;
 
 pub(crate) use buildpacks::BuildpackOptions;
@@ -72,7 +71,7 @@ impl BuildArgs {
         let listener = self.explain.then(|| Arc::new(Listener::new(Arc::clone(&context.reporter))));
         let reporter =
             listener.clone().map_or_else(|| Arc::clone(&context.reporter), |listener| listener as Arc<dyn Reporter>);
-        let built = engine::open_heard(context, self.how.locked.as_deref(), reporter)?.build(&request);
+        let built = self.how.open_heard(context, reporter)?.build(&request);
         let explanation = listener.map(|listener| listener.explanation());
         let built = match (built, &explanation) {
             (Ok(built), _) => built,

@@ -1,16 +1,18 @@
 //! The options that `build`, `plan`, `job run` and `check` share: what the build is given of the app and of this machine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use hoist_platform::{BuildNetwork, BuildRequest};
+use hoist_events::Reporter;
+use hoist_platform::{BuildNetwork, BuildRequest, LocalEngine};
 use hoist_service::Contract;
 
 use super::SourceOptions;
 use crate::commands::run::{Unset, parse_duration, parse_size, read_env_files};
 use crate::context::Context;
-use crate::engine;
+use crate::engine::{self, BuildOn};
 use crate::failure::Failure;
 use crate::settings::Key;
 
@@ -41,6 +43,12 @@ pub(crate) struct BuildOptions {
     /// Network of the build: host (what fetches packages needs it) or none
     #[arg(long = "network", visible_alias = "build-network", value_name = "NETWORK")]
     pub(crate) network: Option<BuildNetwork>,
+    /// Try no connection: everything comes from the store and its caches, or from the bundle
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Build from this file, which `hoist bundle` made; no connection is tried then
+    #[arg(long, value_name = "FILE", requires = "offline", conflicts_with = "locked")]
+    pub(crate) bundle: Option<PathBuf>,
     /// Longest time that one buildpack may take: 90s, 10m, 1h; otherwise four hours
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) build_timeout: Option<Duration>,
@@ -55,6 +63,17 @@ pub(crate) struct BuildOptions {
 }
 
 impl BuildOptions {
+    /// The engine that builds what these options say.
+    pub(crate) fn open(&self, context: &Context) -> Result<LocalEngine, Failure> {
+        self.open_heard(context, Arc::clone(&context.reporter))
+    }
+
+    /// The same, with a reporter of one's own.
+    pub(crate) fn open_heard(&self, context: &Context, reporter: Arc<dyn Reporter>) -> Result<LocalEngine, Failure> {
+        let on = BuildOn { locked: self.locked.as_deref(), offline: self.offline, bundle: self.bundle.as_deref() };
+        engine::open_for(context, &on, reporter)
+    }
+
     /// The request that the options make, for the source at `path`.
     pub(crate) fn request(&self, context: &Context, path: PathBuf) -> Result<BuildRequest, Failure> {
         let mut request = BuildRequest::new(path);
