@@ -1,6 +1,6 @@
 //! What a build has in place of the network and of the caches that builds share: what a bundle brought, or a folder that collects what a build fetches.
 //!
-//! What a bundle brought is a stranger's: it serves builds from that bundle and no others (docs/adr/0051). Nothing of it comes into the caches that builds
+//! What a bundle brought is a stranger's: it serves builds from that bundle and no others (docs/adr/0052). Nothing of it comes into the caches that builds
 //! share, gets a name in the store, or is restored into a build that does not name the same bundle.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A bundle is a tar of four files: its mark (the format, and the digest of what follows), `bundle.json` (what it is, and the digest of everything else),
-//! `images.tar` (an OCI archive) and `cache.tar.zst` (files by their digests). Whoever made it is not trusted: see [`open`] and docs/adr/0051.
+//! `images.tar` (an OCI archive) and `cache.tar.zst` (files by their digests). Whoever made it is not trusted: see [`open`] and docs/adr/0052.
 
 mod collect;
 mod document;
