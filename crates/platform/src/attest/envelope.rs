@@ -207,6 +207,9 @@ mod tests {
             let error = AttestKey::read(&path).unwrap_err();
             assert!(error.to_string().contains(said) && error.hint().contains("openssl genpkey"), "{error}");
         }
+        let rsa = key_of(dir.path(), &["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"]);
+        let error = AttestKey::read(&rsa).unwrap_err().to_string();
+        assert!(error.contains("it cannot be read as an ECDSA key on the curve P-256"), "{error}");
     }
 
     #[test]
