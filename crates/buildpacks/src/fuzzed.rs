@@ -1,5 +1,5 @@
 //! Doors for `fuzz/`, which stands outside of this crate: parsers of what the makers of packages write, as builds call them one after the other.
-//! (What an app has is reached through [`crate::foresee`].)
+//! (What an app has is reached through [`crate::foresee()`].)
 
 use std::path::Path;
 
